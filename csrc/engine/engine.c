@@ -1,0 +1,34 @@
+/* engine.c: the engine, one translation unit per instruction set and real type, included by csrc/isa_*.c.
+ *
+ * In reading order; each room may use those above it. Nothing here allocates, prints or calls back.
+ */
+#include "../fastmlp.h"
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "vec.h"
+#include "team.h"
+#include "panel.h"
+#include "activations.h"
+#include "losses.h"
+#include "optimizers.h"
+#include "gemm.h"
+#include "scratch.h"
+#include "gather.h"
+#include "network.h"
+#include "train.h"
+
+extern const fm_engine FM_ENGINE;
+const fm_engine FM_ENGINE = {
+    .isa = FM_ISA,
+    .activations = activation_names,
+    .losses = loss_names,
+    .optimizers = optimizer_names,
+    .optimizer_slots = optimizer_slots,
+    .scratch_bytes = scratch_bytes,
+    .run = run,
+    .fma_loop = fma_loop,
+    .fma_loop_flops = 2 * FMA_CHAINS * VL,
+    .barrier_loop = barrier_loop,
+};

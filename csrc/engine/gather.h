@@ -1,0 +1,84 @@
+/* gather.h: rows of X and Y (float32, float64, uint8, CSR), through the order of use, into batch panels. */
+
+INLINE int64_t source_row(const fm_task *task, int64_t row) { return task->order ? task->order[row] : row; }
+
+/* A dense row of n columns of any dtype -> row `to` of batch panels. */
+#define GATHER_ROW(type)                                                                                               \
+    static void gather_row_##type(const void *row, int64_t n, real *to, int64_t panel_size) {                          \
+        const type *from = row;                                                                                        \
+        for (; n > 0; n -= PANEL, from += PANEL, to += panel_size) {                                                   \
+            if (n >= PANEL)                                                                                            \
+                for (int64_t c = 0; c < PANEL; c++) to[c] = (real)from[c];                                             \
+            else                                                                                                       \
+                for (int64_t c = 0; c < n; c++) to[c] = (real)from[c];                                                 \
+        }                                                                                                              \
+    }
+GATHER_ROW(float)
+GATHER_ROW(double)
+GATHER_ROW(uint8_t)
+
+static const struct {
+    void (*gather_row)(const void *row, int64_t n, real *to, int64_t panel_size);
+    int64_t bytes;
+} dtypes[] = {[FM_FLOAT32] = {gather_row_float, 4}, [FM_FLOAT64] = {gather_row_double, 8}, [FM_UINT8] = {gather_row_uint8_t, 1}};
+
+/* Rows [begin, end) of the chunk that starts at `first` -> batch panels. */
+static void gather(const network *net, const fm_matrix *m, real *panels, int64_t first, int64_t begin, int64_t end) {
+    enum { AHEAD = 2 }; /* rows prefetched ahead: the next ones lie anywhere in memory */
+    const fm_task *task = net->task;
+    int64_t panel_size = net->capacity * PANEL, bytes = m->n_columns * dtypes[m->dtype].bytes;
+    for (int64_t i = begin; i < end; i++) {
+        const char *row = (const char *)m->data + source_row(task, first + i) * m->row_stride;
+        if (task->order && i + AHEAD < end) {
+            const char *next = (const char *)m->data + source_row(task, first + i + AHEAD) * m->row_stride;
+            for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte);
+        }
+        dtypes[m->dtype].gather_row(row, m->n_columns, panels + i * PANEL, panel_size);
+    }
+}
+
+/* Targets of the rows [begin, end) of the chunk: values, or class numbers as one-hot rows; padding is 0. */
+static void gather_targets(const network *net, int64_t first, int64_t begin, int64_t end) {
+    const fm_task *task = net->task;
+    int64_t n_outputs = task->n_units[net->n_layers], panel_size = net->capacity * PANEL;
+    for (int64_t j = 0; j < n_panels(n_outputs); j++)
+        for (int64_t i = begin; i < end; i++)
+            memset(net->Y + j * panel_size + i * PANEL, 0, (size_t)panel_width(n_outputs, j) * sizeof(real));
+    if (!task->classes) {
+        gather(net, &task->Y, net->Y, first, begin, end);
+        return;
+    }
+    for (int64_t i = begin; i < end; i++) {
+        int64_t class = task->classes[source_row(task, first + i)];
+        if (n_outputs == 1)
+            net->Y[i * PANEL] = (real)class;
+        else
+            net->Y[class / PANEL * panel_size + i * PANEL + class % PANEL] = 1;
+    }
+}
+
+static real row_weight(const fm_task *task, int64_t row) {
+    return task->sample_weight ? (real)task->sample_weight[source_row(task, row)] : 1;
+}
+
+/* Sum of the weights of n rows from `first` on. */
+static double weight_sum(const fm_task *task, int64_t first, int64_t n) {
+    if (!task->sample_weight) return (double)n;
+    double sum = 0;
+    for (int64_t i = first; i < first + n; i++) sum += task->sample_weight[source_row(task, i)];
+    return sum;
+}
+
+/* -- CSR -- */
+
+INLINE int64_t csr_index(const void *indices, int32_t bytes, int64_t i) {
+    return bytes == 4 ? ((const int32_t *)indices)[i] : ((const int64_t *)indices)[i];
+}
+
+INLINE real csr_value(const fm_matrix *m, int64_t i) {
+    switch (m->dtype) {
+    case FM_FLOAT32: return (real)((const float *)m->data)[i];
+    case FM_FLOAT64: return (real)((const double *)m->data)[i];
+    default: return (real)((const uint8_t *)m->data)[i];
+    }
+}

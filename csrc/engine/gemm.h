@@ -1,0 +1,144 @@
+/* gemm.h: the micro-kernels.
+ *
+ * One pattern for the three products: a tile of C, (rows x registers), is the sum over k = 0, 1, ... of an element of A,
+ * broadcast, times a row of a panel of B; one multiply-add per element and k, in this order, whatever the tile. So C has the
+ * same bits for every tile shape, blocking and instruction set with FMA.
+ *
+ *   forward          Z = A W + b      A batch panels, B weight panels of W
+ *   input gradient   dA = delta Wt    A batch panels of delta, B weight panels of the transpose
+ *   weight gradient  dW = At delta    A batch panels read down the batch, B batch panels of delta
+ */
+
+typedef struct tile {
+    const real *a;        /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
+    int64_t a_panel_size; /* elements of a batch panel of A (weight gradient: not used) */
+    const real *b;        /* (depth, width of B) */
+    int64_t depth;        /* terms of the sum */
+    const real *initial;  /* C before the sum ... */
+    int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
+    real *c;              /* OUT */
+    /* Weight gradient with plain SGD as the epilogue: c is W, updated in registers, and dW is never stored. */
+    const step *update;   /* NULL: store the sum in c */
+    real *squares;        /* IN/OUT (width) running sums of the old w^2 down the columns; NULL: there is no penalty */
+} tile;
+
+typedef void microkernel(const tile *t);
+
+/* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
+INLINE void product_tile(const tile *t, const int width, const int rows) {
+    vec acc[TILE_ROWS][TILE_VECS];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
+    const real *a = t->a, *b = t->b;
+    for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
+        int64_t depth = least(rest, PANEL);
+        for (int64_t k = 0; k < depth; k++, b += width * VL) {
+            vec row[TILE_VECS];
+#pragma GCC unroll 4
+            for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i++) {
+                vec x = vec_broadcast(a[i * PANEL + k]);
+#pragma GCC unroll 4
+                for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) vec_store(t->c + i * PANEL + v * VL, acc[i][v]);
+}
+
+/* Rows of C are adjacent columns of A; C has the width of a weight panel. */
+INLINE void weight_gradient_tile(const tile *t, const int width, const int rows) {
+    vec acc[TILE_ROWS][TILE_VECS];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
+    const real *a = t->a, *b = t->b;
+    for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
+        vec row[TILE_VECS];
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            vec x = vec_broadcast(a[i]);
+#pragma GCC unroll 4
+            for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+        }
+    }
+    if (!t->update) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < width; v++) vec_store(t->c + (i * width + v) * VL, acc[i][v]);
+        return;
+    }
+    const step *p = t->update;
+    real *c = t->c;
+    if (!t->squares) { /* no penalty: every operation counts where the depth is 1 */
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < width; v++, c += VL) vec_store(c, sgd_update(p, vec_load(c), acc[i][v], NULL, NULL));
+        return;
+    }
+    vec alpha = vec_broadcast(p->alpha), squares[TILE_VECS];
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) squares[v] = vec_load(t->squares + v * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++, c += VL) {
+            vec w = vec_load(c);
+            squares[v] = vec_fma(w, w, squares[v]);
+            vec_store(c, sgd_update(p, w, vec_fma(alpha, w, acc[i][v]), NULL, NULL));
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
+}
+
+#define MICROKERNELS(width, rows)                                                                                      \
+    static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \
+    static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows); }
+FM_TILES(MICROKERNELS)
+
+#define PRODUCT_ENTRY(width, rows) [width][rows] = product_##width##x##rows,
+static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {FM_TILES(PRODUCT_ENTRY)};
+#define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
+static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {FM_TILES(WEIGHT_GRADIENT_ENTRY)};
+
+/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one. */
+typedef struct cut {
+    int32_t tiles, low, higher; /* tiles left; rows of a tile; how many of the next tiles have a row more */
+} cut;
+
+INLINE cut cut_rows(int64_t rows, int64_t most) {
+    int32_t n = (int32_t)rows, tiles = (n + (int32_t)most - 1) / (int32_t)most;
+    return (cut){tiles, n / tiles, n % tiles};
+}
+
+INLINE int64_t next_tile(cut *c) {
+    c->tiles--;
+    return c->low + (c->higher-- > 0);
+}
+
+/* Operations in registers only: the peak that the percentages of a benchmark refer to. */
+static double fma_loop(int64_t n) {
+    vec acc[FMA_CHAINS], x = vec_broadcast((real)0.999), y = vec_broadcast((real)0.001), sum = {0};
+#pragma GCC unroll 16
+    for (int i = 0; i < FMA_CHAINS; i++) acc[i] = vec_broadcast((real)i);
+    for (; n > 0; n--)
+#pragma GCC unroll 16
+        for (int i = 0; i < FMA_CHAINS; i++) {
+            acc[i] = vec_fma(acc[i], x, y);
+            KEEP_IN_REGISTER(acc[i]);
+        }
+#pragma GCC unroll 16
+    for (int i = 0; i < FMA_CHAINS; i++) sum = sum + acc[i];
+    return (double)sum[0];
+}

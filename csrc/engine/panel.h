@@ -1,0 +1,88 @@
+/* panel.h: the panel layouts, pack, unpack and transpose.
+ *
+ * Columns are padded to a multiple of LANES and cut into panels of PANEL columns.
+ * - Weight panels hold a (rows, columns) matrix: panel j is a contiguous (rows, panel_width) block, the last one
+ *   narrower than PANEL where columns end; padding is zero.
+ * - Batch panels hold a (batch rows, columns) matrix: panel j is a contiguous (capacity, PANEL) block, so that a
+ *   micro-kernel's strides are constants; columns past the padding are never touched.
+ */
+enum { PANEL = TILE_VECS * VL };
+
+static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+static int64_t n_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
+static int64_t panel_width(int64_t columns, int64_t j) {
+    int64_t rest = padded(columns) - j * PANEL;
+    return rest < PANEL ? rest : PANEL;
+}
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* IN flat (rows, columns) in C order -> OUT weight panels, for the panels [begin, end). */
+static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j++) {
+        int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
+        real *to = panels + j * PANEL * rows;
+        const real *from = flat + j * PANEL;
+        for (int64_t i = 0; i < rows; i++, to += width, from += columns) {
+            memcpy(to, from, (size_t)valid * sizeof(real));
+            for (int64_t c = valid; c < width; c++) to[c] = 0;
+        }
+    }
+}
+
+/* IN weight panels [begin, end) -> OUT flat (rows, columns) in C order; returns 0 when every element is finite. */
+static real unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
+    real not_finite = 0; /* x * 0 is NaN for infinity and NaN, and NaN stays in the sum */
+    for (int64_t j = begin; j < end; j++) {
+        int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
+        const real *from = panels + j * PANEL * rows;
+        real *to = flat + j * PANEL;
+        for (int64_t i = 0; i < rows; i++, from += width, to += columns)
+            for (int64_t c = 0; c < valid; c++) {
+                to[c] = from[c];
+                not_finite += from[c] * 0;
+            }
+    }
+    return not_finite;
+}
+
+/* Transpose VL registers in place: log2(VL) perfect shuffles. */
+INLINE void transpose_registers(vec *rows) {
+    vec other[VL];
+#pragma GCC unroll 4
+    for (int step = 1; step < VL; step *= 2) {
+#pragma GCC unroll 16
+        for (int i = 0; i < VL / 2; i++) {
+            other[2 * i] = ZIP_LOW(rows[i], rows[i + VL / 2]);
+            other[2 * i + 1] = ZIP_HIGH(rows[i], rows[i + VL / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) rows[i] = other[i];
+    }
+}
+
+/* IN weight panels of (rows, columns) -> OUT panels [begin, end) of weight panels of its transpose (columns, rows). */
+static void transpose(const real *panels, int64_t rows, int64_t columns, real *transposed, int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; p++) {
+        int64_t out_width = panel_width(rows, p);
+        real *out = transposed + p * PANEL * columns;
+        for (int64_t row = 0; row < out_width; row += VL) {
+            int64_t valid = least(VL, rows - p * PANEL - row); /* may be <= 0 in the padding */
+            for (int64_t j = 0; j < n_panels(columns); j++) {
+                int64_t width = panel_width(columns, j);
+                const real *from = panels + j * PANEL * rows + (p * PANEL + row) * width;
+                int64_t end_column = least(columns - j * PANEL, width);
+                for (int64_t c = 0; c < end_column; c += VL) {
+                    vec block[VL];
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(from + i * width + c) : (vec){0};
+                    transpose_registers(block);
+                    real *to = out + (j * PANEL + c) * out_width + row;
+                    int64_t n = least(VL, end_column - c);
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        if (i < n) vec_store(to + i * out_width, block[i]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+/* scratch.h: the network of one call: size of, and pointers into, the one scratch block.
+ *
+ * A batch longer than CHUNK_ROWS is computed in chunks of rows; its gradients then add up in memory, in the same order.
+ */
+enum { CHUNK_ROWS = 256, BLOCK_ROWS = 64 /* fan-in rows of W in one block of the update */ };
+
+/* Layer l: all of it in scratch. */
+typedef struct layer {
+    int64_t fan_in, fan_out;
+    real *W;                 /* weight panels (fan_in, fan_out) */
+    real *b;                 /* (padded fan_out) */
+    real *slot_W[MAX_SLOTS]; /* like W ... */
+    real *slot_b[MAX_SLOTS]; /* ... and like b */
+    real *Wt;                /* weight panels (fan_out, fan_in): the transpose; NULL for layer 0 and for predict */
+    real *dW, *db;           /* like W and b: sums over a batch of several chunks; NULL where there are none */
+    real *A;                 /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
+    real *delta;             /* batch panels (capacity, fan_out): dL/dZ; of the last layer: A; NULL for predict */
+    real *squares;           /* (blocks of fan_in, padded fan_out): sums of w^2; NULL where alpha is 0 or nothing is trained */
+} layer;
+
+typedef struct network {
+    fm_task *task;
+    layer *layers;
+    int64_t n_layers;
+    int64_t capacity;     /* rows of a chunk at the most */
+    real *X;              /* batch panels (capacity, n_units[0]); NULL when X is CSR */
+    real *Y;              /* batch panels (capacity, n_outputs); NULL for predict */
+    real *row_loss;       /* (capacity,) */
+    real *zeros;          /* (PANEL,) */
+    real *finite;         /* (n_threads,) OUT of training: 0 where all parameters of the thread's share are finite */
+    real *blocks;         /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
+    int64_t *cursors;     /* (n_threads, capacity): where each CSR row stands */
+    int32_t stop;         /* set by thread 0 before a barrier: status to return, or 0 to go on */
+    double start_seconds;
+    double batch_loss;    /* weighted sum over the rows of the batch so far */
+} network;
+
+/* Take n elements of the given size, aligned; base == NULL: only count. */
+static void *carve(char *base, int64_t *used, int64_t n, size_t size) {
+    char *p = base ? base + *used : NULL;
+    *used += (n * (int64_t)size + FM_ALIGNMENT - 1) / FM_ALIGNMENT * FM_ALIGNMENT;
+    return p;
+}
+
+static int64_t batch_panels_size(const network *net, int64_t columns) {
+    return n_panels(columns) * PANEL * net->capacity;
+}
+
+static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
+    const fm_task *task = net->task;
+    int64_t fan_in = task->n_units[l], fan_out = task->n_units[l + 1], width = padded(fan_out);
+    int32_t learns = task->job == FM_TRAIN;
+    int32_t last = l == net->n_layers - 1, chunked = task->batch_size > net->capacity;
+    int32_t n_slots = learns ? optimizer_slots[task->optimizer.kind] : 0;
+    layer carved = {.fan_in = fan_in, .fan_out = fan_out};
+    carved.W = carve(base, used, fan_in * width, sizeof(real));
+    carved.b = carve(base, used, width, sizeof(real));
+    for (int32_t s = 0; s < n_slots; s++) {
+        carved.slot_W[s] = carve(base, used, fan_in * width, sizeof(real));
+        carved.slot_b[s] = carve(base, used, width, sizeof(real));
+    }
+    if (learns && l > 0) carved.Wt = carve(base, used, fan_out * padded(fan_in), sizeof(real));
+    if (learns && chunked) {
+        carved.dW = carve(base, used, fan_in * width, sizeof(real));
+        carved.db = carve(base, used, width, sizeof(real));
+    }
+    carved.A = carve(base, used, batch_panels_size(net, fan_out), sizeof(real));
+    if (learns) carved.delta = last ? carved.A : carve(base, used, batch_panels_size(net, fan_out), sizeof(real));
+    if (learns && task->alpha != 0)
+        carved.squares = carve(base, used, (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS * width, sizeof(real));
+    if (net->layers) net->layers[l] = carved;
+}
+
+/* Lay the network out from `base` on; returns the bytes used. base == NULL: only count. */
+static int64_t carve_network(network *net, fm_task *task, char *base) {
+    int64_t used = 0;
+    int64_t batch = task->job == FM_TRAIN ? task->batch_size : task->n_rows;
+    int64_t chunks = (batch + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    *net = (network){.task = task, .n_layers = task->n_layers, .capacity = (batch + chunks - 1) / chunks};
+    layer *layers = carve(base, &used, net->n_layers, sizeof(layer));
+    net->layers = layers;
+    net->zeros = carve(base, &used, PANEL, sizeof(real));
+    if (!task->X.indices) net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
+    if (task->job != FM_PREDICT) {
+        net->Y = carve(base, &used, batch_panels_size(net, task->n_units[net->n_layers]), sizeof(real));
+        net->finite = carve(base, &used, task->n_threads, sizeof(real));
+        net->row_loss = carve(base, &used, net->capacity, sizeof(real));
+        net->blocks = carve(base, &used, task->n_threads * BLOCK_ROWS * PANEL, sizeof(real));
+    }
+    if (task->X.indices) net->cursors = carve(base, &used, task->n_threads * net->capacity, sizeof(int64_t));
+    for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
+    return used;
+}
+
+/* loss_gradient is one step over all the rows of an optimizer that writes the gradient down and leaves W as it is. */
+static fm_task as_training(const fm_task *task) {
+    fm_task training = *task;
+    if (task->job == FM_LOSS_GRADIENT) {
+        training.job = FM_TRAIN;
+        training.optimizer = (fm_optimizer){.kind = OPTIMIZER_gradient};
+        training.slots = task->gradient;
+        training.batch_size = task->n_rows;
+        training.order = NULL;
+        training.position = 0;
+        training.loss_sum = 0;
+    }
+    return training;
+}
+
+static int64_t scratch_bytes(const fm_task *task) {
+    network net;
+    fm_task training = as_training(task);
+    return carve_network(&net, &training, NULL);
+}

@@ -1,0 +1,148 @@
+/* team.h: the threads of one call, their barrier, my share of n, and the clock; all that knows pthreads or Win32.
+ *
+ * A team is created inside a call and joined before it returns: nothing survives a fork, nothing is shared with other
+ * libraries. The caller is thread 0.
+ */
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+typedef HANDLE thread_handle;
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+typedef pthread_t thread_handle;
+#endif
+
+enum { CACHE_LINE = 128, SPINS = 400 };
+
+typedef struct team team;
+typedef void team_body(void *context, team *t, int32_t thread);
+
+typedef struct member {
+    team *of;
+    int32_t thread;
+} member;
+
+struct team {
+    /* Each on a line of its own: waiters read generation while arrivals write arrived. */
+    _Alignas(CACHE_LINE) int32_t arrived;
+    _Alignas(CACHE_LINE) int32_t generation;
+    _Alignas(CACHE_LINE) int32_t n_threads; /* 0 until all are created */
+    team_body *body;
+    void *context;
+    member members[FM_MAX_THREADS];
+    thread_handle handles[FM_MAX_THREADS];
+};
+
+static void pause_or_yield(int32_t spins) {
+    if (spins < SPINS) {
+#if defined(__x86_64__) || defined(_M_X64)
+        __builtin_ia32_pause();
+#else
+        __asm__ __volatile__("yield");
+#endif
+        return;
+    }
+#ifdef _WIN32
+    SwitchToThread();
+#else
+    sched_yield();
+#endif
+}
+
+/* Returns when every thread of the team has called it; what was written before is then visible to all. */
+static void team_barrier(team *t) {
+    if (t->n_threads == 1) return;
+    int32_t generation = __atomic_load_n(&t->generation, __ATOMIC_RELAXED);
+    if (__atomic_add_fetch(&t->arrived, 1, __ATOMIC_ACQ_REL) == t->n_threads) {
+        __atomic_store_n(&t->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&t->generation, generation + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (int32_t spins = 0; __atomic_load_n(&t->generation, __ATOMIC_ACQUIRE) == generation; spins += spins < SPINS)
+        pause_or_yield(spins);
+}
+
+#ifdef _WIN32
+static DWORD WINAPI team_entry(LPVOID argument) {
+#else
+static void *team_entry(void *argument) {
+#endif
+    const member *m = argument;
+    team *t = m->of;
+    for (int32_t spins = 0; __atomic_load_n(&t->n_threads, __ATOMIC_ACQUIRE) == 0; spins += spins < SPINS)
+        pause_or_yield(spins);
+    t->body(t->context, t, m->thread);
+    return 0;
+}
+
+static int32_t thread_create(thread_handle *handle, member *m) {
+#ifdef _WIN32
+    *handle = CreateThread(NULL, 0, team_entry, m, 0, NULL);
+    return *handle != NULL;
+#else
+    return pthread_create(handle, NULL, team_entry, m) == 0;
+#endif
+}
+
+static void thread_join(thread_handle handle) {
+#ifdef _WIN32
+    WaitForSingleObject(handle, INFINITE);
+    CloseHandle(handle);
+#else
+    pthread_join(handle, NULL);
+#endif
+}
+
+/* Run body on n_threads threads, or on as many as the system grants. */
+static void team_run(int32_t n_threads, team_body *body, void *context) {
+    team t = {.body = body, .context = context};
+    int32_t created = 1;
+#ifndef _WIN32
+    /* Signals belong to the caller's threads: Python's handler must not run on ours. */
+    sigset_t all, before;
+    if (n_threads > 1) {
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+#endif
+    for (; created < n_threads; created++) {
+        t.members[created] = (member){&t, created};
+        if (!thread_create(&t.handles[created], &t.members[created])) break;
+    }
+#ifndef _WIN32
+    if (n_threads > 1) pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    __atomic_store_n(&t.n_threads, created, __ATOMIC_RELEASE);
+    body(context, &t, 0);
+    for (int32_t i = 1; i < created; i++) thread_join(t.handles[i]);
+}
+
+/* My contiguous share [begin, end) of n items. */
+static void team_share(const team *t, int32_t thread, int64_t n, int64_t *begin, int64_t *end) {
+    *begin = n * thread / t->n_threads;
+    *end = n * (thread + 1) / t->n_threads;
+}
+
+static void barrier_rounds(void *context, team *t, int32_t thread) {
+    (void)thread;
+    for (int64_t i = *(int64_t *)context; i > 0; i--) team_barrier(t);
+}
+
+static void barrier_loop(int32_t n_threads, int64_t n) { team_run(n_threads, barrier_rounds, &n); }
+
+/* Seconds of a clock that never goes back. */
+static double clock_seconds(void) {
+#ifdef _WIN32
+    LARGE_INTEGER now, frequency;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&frequency);
+    return (double)now.QuadPart / (double)frequency.QuadPart;
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#endif
+}

@@ -1,0 +1,182 @@
+/* train.h: batches of an epoch and when to return; chunks of a prediction. Each body runs on every thread of the team. */
+
+/* Where W_l and b_l begin in the flat vector of parameters, of slots or of the gradient. */
+static int64_t flat_W(const fm_task *task, int64_t l) {
+    int64_t at = 0;
+    for (int64_t i = 0; i < l; i++) at += task->n_units[i] * task->n_units[i + 1];
+    return at;
+}
+static int64_t flat_b(const fm_task *task, int64_t l) {
+    int64_t at = flat_W(task, task->n_layers);
+    for (int64_t i = 0; i < l; i++) at += task->n_units[i + 1];
+    return at;
+}
+
+/* My panels of the flat vectors -> scratch. */
+static void load_parameters(const network *net, const team *t, int32_t thread) {
+    const fm_task *task = net->task;
+    int64_t n_params = flat_b(task, task->n_layers), begin, end;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *y = &net->layers[l];
+        team_share(t, thread, n_panels(y->fan_out), &begin, &end);
+        for (int32_t s = -1; s < MAX_SLOTS; s++) {
+            real *W = s < 0 ? y->W : y->slot_W[s], *b = s < 0 ? y->b : y->slot_b[s];
+            if (!W) break;
+            const real *flat = s < 0 ? (const real *)task->params : (const real *)task->slots + s * n_params;
+            pack(flat + flat_W(task, l), y->fan_in, y->fan_out, W, begin, end);
+            pack(flat + flat_b(task, l), 1, y->fan_out, b, begin, end);
+        }
+        if (l == net->n_layers - 1 && end == n_panels(y->fan_out))
+            for (int64_t c = y->fan_out; c < padded(y->fan_out); c++) y->b[c] = losses[task->loss].padding;
+    }
+}
+
+/* My panels in scratch -> the flat vectors; returns 0 when all is finite. */
+static real store_parameters(const network *net, const team *t, int32_t thread) {
+    const fm_task *task = net->task;
+    int64_t n_params = flat_b(task, task->n_layers), begin, end;
+    real not_finite = 0;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *y = &net->layers[l];
+        team_share(t, thread, n_panels(y->fan_out), &begin, &end);
+        for (int32_t s = -1; s < MAX_SLOTS; s++) {
+            real *W = s < 0 ? y->W : y->slot_W[s], *b = s < 0 ? y->b : y->slot_b[s];
+            if (!W) break;
+            real *flat = s < 0 ? (real *)task->params : (real *)task->slots + s * n_params;
+            not_finite += unpack(W, y->fan_in, y->fan_out, flat + flat_W(task, l), begin, end);
+            not_finite += unpack(b, 1, y->fan_out, flat + flat_b(task, l), begin, end);
+        }
+    }
+    return not_finite;
+}
+
+static void gather_chunk(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+    int64_t begin, end;
+    team_share(t, thread, rows, &begin, &end);
+    if (net->X) gather(net, &net->task->X, net->X, first, begin, end);
+}
+
+/* Refresh my panels of the transposes, which the input gradients of this batch read. */
+static void transpose_weights(const network *net, const team *t, int32_t thread) {
+    for (int64_t l = 1; l < net->n_layers; l++) {
+        const layer *y = &net->layers[l];
+        int64_t begin, end;
+        team_share(t, thread, n_panels(y->fan_in), &begin, &end);
+        transpose(y->W, y->fan_in, y->fan_out, y->Wt, begin, end);
+    }
+}
+
+/* Forward, delta and backward over a chunk whose rows are gathered. `first` is the chunk's place in order. */
+static void learn_chunk(network *net, int64_t first, int64_t rows, learning how, team *t, int32_t thread) {
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        forward(net, l, first, rows, t, thread);
+        team_barrier(t);
+    }
+    if (!how.carry) transpose_weights(net, t, thread);
+    output_delta(net, first, rows, t, thread);
+    team_barrier(t);
+    if (thread == 0)
+        for (int64_t i = 0; i < rows; i++)
+            net->batch_loss += (double)row_weight(net->task, first + i) * (double)net->row_loss[i];
+    for (int64_t l = net->n_layers - 1; l >= 0; l--) {
+        if (l > 0) input_gradient(net, l, rows, t, thread);
+        weight_gradient(net, l, first, rows, how, t, thread);
+        team_barrier(t);
+    }
+}
+
+/* Thread 0, after a batch: its loss, and whether to go on. */
+static void finish_batch(network *net, int64_t rows, double weight) {
+    fm_task *task = net->task;
+    double loss = net->batch_loss;
+    if (losses[task->loss].mean_over_outputs) loss /= (double)task->n_units[net->n_layers];
+    if (task->alpha != 0) loss += 0.5 * task->alpha * sum_of_squares(net);
+    loss = loss / weight * (double)rows;
+    net->batch_loss = 0;
+    task->loss_sum += loss;
+    if (!isfinite(loss))
+        net->stop = FM_NOT_FINITE;
+    else if (clock_seconds() - net->start_seconds >= task->seconds)
+        net->stop = FM_YIELD;
+}
+
+static void train_body(void *context, team *t, int32_t thread) {
+    network *net = context;
+    fm_task *task = net->task;
+    fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
+    int64_t position = task->position;
+    load_parameters(net, t, thread);
+    while (position < task->n_rows) {
+        int64_t batch = least(task->batch_size, task->n_rows - position), end = position + batch;
+        int64_t chunk = (batch + net->capacity - 1) / net->capacity; /* chunks, then rows of each */
+        chunk = (batch + chunk - 1) / chunk;
+        double weight = weight_sum(task, position, batch);
+        step next = next_step(&optimizer, task->alpha, weight);
+        for (int64_t first = position; first < end; first += chunk) {
+            int64_t rows = least(chunk, end - first);
+            gather_chunk(net, first, rows, t, thread);
+            team_barrier(t);
+            if (net->stop) goto stopped; /* decided after the batch before, which was complete */
+            learning how = {.step = first + rows == end ? &next : NULL, .carry = first > position};
+            if (weight > 0) learn_chunk(net, first, rows, how, t, thread);
+        }
+        position = end;
+        if (weight > 0) optimizer.step++;
+        if (thread == 0) {
+            task->position = position;
+            task->optimizer.step = optimizer.step;
+            if (weight > 0) finish_batch(net, batch, weight);
+        }
+    }
+stopped:
+    net->finite[thread] = store_parameters(net, t, thread);
+}
+
+static void predict_body(void *context, team *t, int32_t thread) {
+    network *net = context;
+    const fm_task *task = net->task;
+    const layer *last = &net->layers[net->n_layers - 1];
+    row_shape shape = {padded(last->fan_out) / LANES, net->capacity * PANEL};
+    load_parameters(net, t, thread);
+    for (int64_t first = 0; first < task->n_rows; first += net->capacity) {
+        int64_t rows = least(net->capacity, task->n_rows - first), begin, end;
+        gather_chunk(net, first, rows, t, thread);
+        team_barrier(t);
+        for (int64_t l = 0; l < net->n_layers; l++) {
+            forward(net, l, first, rows, t, thread);
+            team_barrier(t);
+        }
+        team_share(t, thread, rows, &begin, &end);
+        for (int64_t i = begin; i < end; i++) {
+            losses[task->loss].link(last->A + i * PANEL, &shape);
+            real *to = (real *)task->outputs + (first + i) * last->fan_out;
+            for (int64_t j = 0; j < n_panels(last->fan_out); j++)
+                memcpy(to + j * PANEL, last->A + j * shape.panel_size + i * PANEL,
+                       (size_t)least(PANEL, last->fan_out - j * PANEL) * sizeof(real));
+        }
+    }
+}
+
+static int32_t run(fm_task *task) {
+    network net;
+    fm_task training = as_training(task);
+    fm_task *used = task->job == FM_LOSS_GRADIENT ? &training : task;
+    carve_network(&net, used, task->scratch);
+    memset(net.zeros, 0, PANEL * sizeof(real));
+    net.start_seconds = clock_seconds();
+    if (task->job == FM_PREDICT) {
+        team_run(task->n_threads, predict_body, &net);
+        return FM_DONE;
+    }
+    memset(net.finite, 0, (size_t)task->n_threads * sizeof(real)); /* fewer threads may be granted */
+    team_run(task->n_threads, train_body, &net);
+    for (int32_t i = 0; i < task->n_threads; i++)
+        if (net.finite[i] != 0) net.stop = FM_NOT_FINITE;
+    if (task->job == FM_LOSS_GRADIENT) {
+        task->loss_sum = training.loss_sum / (double)task->n_rows;
+        if (losses[task->loss].mean_over_outputs) task->loss_sum *= (double)task->n_units[task->n_layers];
+        return FM_DONE;
+    }
+    if (net.stop == FM_NOT_FINITE) return FM_NOT_FINITE;
+    return task->position == task->n_rows ? FM_EPOCH : FM_YIELD;
+}

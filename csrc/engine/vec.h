@@ -1,0 +1,277 @@
+/* vec.h: the vector type and its arithmetic; all that knows a register width or an instruction.
+ *
+ * An ISA file defines FM_ISA (a string), FM_VECTOR_BYTES (64, 32 or 16), FM_REAL_BITS (32 or 64) and FM_ENGINE.
+ * Every operation is IEEE and lane by lane, multiply-adds are written out, so all instruction sets with FMA compute the
+ * same bits. Sums across lanes run over a virtual width of 64 bytes (LANES) and a fixed tree.
+ */
+#if FM_REAL_BITS == 32
+typedef float real;
+typedef int32_t integer;
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define ROUND_MAGIC 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
+#else
+typedef double real;
+typedef int64_t integer;
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define ROUND_MAGIC 6755399441055744.0 /* 1.5 * 2^52 */
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef real vec __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
+typedef integer ivec __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
+
+enum {
+    VL = FM_VECTOR_BYTES / sizeof(real), /* elements of a register */
+    LANES = 64 / sizeof(real),           /* elements of the virtual vector, the same on every ISA */
+    LANE_VECS = LANES / VL               /* registers of a virtual vector */
+};
+
+/* Tiles: TILE_VECS registers wide at the most; FM_TILES lists (registers wide, rows) of each micro-kernel, and
+ * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. */
+#define FM_ROWS_1_2(X, v) X(v, 1) X(v, 2)
+#define FM_ROWS_1_6(X, v) FM_ROWS_1_2(X, v) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
+#define FM_ROWS_1_8(X, v) FM_ROWS_1_6(X, v) X(v, 7) X(v, 8)
+#define FM_ROWS_1_12(X, v) FM_ROWS_1_8(X, v) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
+#define FM_ROWS_1_16(X, v) FM_ROWS_1_12(X, v) X(v, 13) X(v, 14) X(v, 15) X(v, 16)
+
+#if FM_VECTOR_BYTES == 64 /* AVX-512: 32 registers */
+enum { TILE_VECS = 4, TILE_ROWS = 16 };
+static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
+#define FM_TILES(X) FM_ROWS_1_16(X, 1) FM_ROWS_1_12(X, 2) FM_ROWS_1_8(X, 3) FM_ROWS_1_6(X, 4)
+#define FM_WIDTHS(X) X(1) X(2) X(3) X(4)
+#if FM_REAL_BITS == 32
+#define MM(operation) _mm512_##operation##_ps
+#else
+#define MM(operation) _mm512_##operation##_pd
+#endif
+
+#elif FM_VECTOR_BYTES == 32 /* AVX2: 16 registers */
+enum { TILE_VECS = 2, TILE_ROWS = 6 };
+static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
+#define FM_TILES(X) FM_ROWS_1_6(X, 2)
+#define FM_WIDTHS(X) X(2)
+#if FM_REAL_BITS == 32
+#define MM(operation) _mm256_##operation##_ps
+#else
+#define MM(operation) _mm256_##operation##_pd
+#endif
+
+#elif defined(__x86_64__) || defined(_M_X64) /* SSE2: 16 registers, no FMA */
+enum { TILE_VECS = 4, TILE_ROWS = 2 };
+static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
+#define FM_TILES(X) FM_ROWS_1_2(X, 4)
+#define FM_WIDTHS(X) X(4)
+#if FM_REAL_BITS == 32
+#define MM(operation) _mm_##operation##_ps
+#else
+#define MM(operation) _mm_##operation##_pd
+#endif
+
+#else /* NEON: 32 registers */
+enum { TILE_VECS = 4, TILE_ROWS = 6 };
+static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
+#define FM_TILES(X) FM_ROWS_1_6(X, 4)
+#define FM_WIDTHS(X) X(4)
+#if FM_REAL_BITS == 32
+#define NEON(operation) operation##_f32
+#else
+#define NEON(operation) operation##_f64
+#endif
+#endif
+
+/* Enough independent chains to hide the latency of a multiply-add; the compiler may not merge or drop rounds. */
+enum { FMA_CHAINS = 12 };
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+w"(v))
+#else
+#define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+v"(v))
+#endif
+
+INLINE vec vec_load(const real *p) { return *(const vec *)p; }
+INLINE void vec_store(real *p, vec v) { *(vec *)p = v; }
+INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+
+#ifdef MM
+INLINE vec vec_broadcast(real x) { return (vec)MM(set1)(x); }
+INLINE vec vec_sqrt(vec a) { return (vec)MM(sqrt)(a); }
+/* a > b ? a : b, hence b where either is NaN. */
+INLINE vec vec_max(vec a, vec b) { return (vec)MM(max)(a, b); }
+/* a < b ? a : b, hence b where either is NaN. */
+INLINE vec vec_min(vec a, vec b) { return (vec)MM(min)(a, b); }
+#if FM_VECTOR_BYTES == 16
+INLINE vec vec_fma(vec a, vec b, vec c) { return a * b + c; }
+#else
+INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)MM(fmadd)(a, b, c); }
+#endif
+#else
+INLINE vec vec_broadcast(real x) { return (vec)NEON(vdupq_n)(x); }
+INLINE vec vec_sqrt(vec a) { return (vec)NEON(vsqrtq)(a); }
+INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
+INLINE vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
+INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)NEON(vfmaq)(c, a, b); }
+#endif
+
+INLINE ivec ivec_broadcast(integer x) { return (ivec){0} + x; }
+INLINE vec vec_abs(vec a) { return (vec)((ivec)a & ~((ivec)vec_broadcast((real)-0.0))); }
+/* |a| with the sign of b. */
+INLINE vec vec_copysign(vec a, vec b) {
+    ivec sign = (ivec)vec_broadcast((real)-0.0);
+    return (vec)(((ivec)a & ~sign) | ((ivec)b & sign));
+}
+
+/* Shuffles: SHUFFLE(a, b, lanes...), ZIP_LOW and ZIP_HIGH interleave halves, SWAP(v, s) exchanges lanes i and i ^ s. */
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+#if FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 16
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define SWAP(v, s)                                                                                                     \
+    SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s, 8 ^ s, 9 ^ s, 10 ^ s, 11 ^ s, 12 ^ s,        \
+            13 ^ s, 14 ^ s, 15 ^ s)
+#elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 8
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s)
+#elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 4
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
+#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s)
+#else
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 2)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 1, 3)
+#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s)
+#endif
+
+/* Fold lane i with lane i ^ (LANES / 2), then ^ (LANES / 4), ... : the fixed tree, the result in every lane. */
+#define FOLD(v, combine)                                                                                               \
+    do {                                                                                                               \
+        if (LANE_VECS >= 4) {                                                                                          \
+            (v)[0] = combine((v)[0], (v)[LANE_VECS / 2]);                                                              \
+            (v)[LANE_VECS / 4] = combine((v)[LANE_VECS / 4], (v)[LANE_VECS - 1]);                                      \
+        }                                                                                                              \
+        if (LANE_VECS >= 2) (v)[0] = combine((v)[0], (v)[LANE_VECS >= 4 ? 1 : LANE_VECS - 1]);                         \
+        if (VL >= 16) (v)[0] = combine((v)[0], SWAP((v)[0], (VL >= 16 ? 8 : 0)));                                      \
+        if (VL >= 8) (v)[0] = combine((v)[0], SWAP((v)[0], (VL >= 8 ? 4 : 0)));                                        \
+        if (VL >= 4) (v)[0] = combine((v)[0], SWAP((v)[0], (VL >= 4 ? 2 : 0)));                                        \
+        (v)[0] = combine((v)[0], SWAP((v)[0], 1));                                                                     \
+    } while (0)
+
+INLINE vec vec_add(vec a, vec b) { return a + b; }
+/* Sum, or maximum, of the LANES elements of v[LANE_VECS], in every lane; v is overwritten. */
+INLINE vec lanes_sum(vec *v) {
+    FOLD(v, vec_add);
+    return v[0];
+}
+INLINE vec lanes_max(vec *v) {
+    FOLD(v, vec_max);
+    return v[0];
+}
+
+/* Round to an integer n, returned as a number; *bits holds n in its low bits (for an exponent). |x| < 2^21. */
+INLINE vec vec_round(vec x, ivec *bits) {
+    vec shifted = x + vec_broadcast(ROUND_MAGIC);
+    *bits = (ivec)shifted;
+    return shifted - vec_broadcast(ROUND_MAGIC);
+}
+
+/* exp(r) - 1 for |r| <= ln(2) / 2. float32: Cephes' polynomial (Moshier, expf.c); float64: the Taylor series to r^13. */
+INLINE vec vec_expm1_reduced(vec r) {
+#if FM_REAL_BITS == 32
+    static const real c[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                             4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+#else
+    static const real c[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
+                             1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
+                             1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        0.5};
+#endif
+    vec p = vec_broadcast(c[0]);
+#pragma GCC unroll 16
+    for (int i = 1; i < (int)(sizeof c / sizeof *c); i++) p = vec_fma(p, r, vec_broadcast(c[i]));
+    return vec_fma(p * r, r, r);
+}
+
+#if FM_REAL_BITS == 32
+#define EXP_MIN (-86.29f)   /* below: 0; the exponents of all factors stay normal */
+#define EXP_MAX 88.72283f  /* above: infinity */
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW -2.12194440e-4f
+#else
+#define EXP_MIN (-707.35)
+#define EXP_MAX 709.782712893384
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#endif
+#define LOG2_E 1.4426950408889634
+
+/* Split x = n ln(2) + r; x in [EXP_MIN, EXP_MAX]. */
+INLINE vec exp_reduce(vec x, ivec *n) {
+    vec whole = vec_round(x * vec_broadcast((real)LOG2_E), n);
+    return vec_fma(whole, vec_broadcast(-LN2_LOW), vec_fma(whole, vec_broadcast(-LN2_HIGH), x));
+}
+
+/* e^x for x in [EXP_MIN, EXP_MAX - ln(2)], about 2 ULP; NaN stays NaN. */
+INLINE vec vec_exp_in_range(vec x) {
+    ivec n;
+    vec p = vec_expm1_reduced(exp_reduce(x, &n)) + vec_broadcast((real)1);
+    return (vec)((ivec)p + (n << MANTISSA_BITS));
+}
+
+/* e^x for x <= 0: 0 below EXP_MIN, so nothing is denormal. */
+INLINE vec vec_exp_negative(vec x) {
+    vec y = vec_exp_in_range(vec_max(vec_broadcast(EXP_MIN), x));
+    return vec_select(x < vec_broadcast(EXP_MIN), (vec){0}, y);
+}
+
+/* e^x, about 5 ULP: 0 below EXP_MIN, infinity above EXP_MAX. */
+INLINE vec vec_exp(vec x) {
+    vec half = vec_broadcast((real)0.5); /* in two factors: 2^128 itself is not a float */
+    vec root = vec_exp_in_range(half * vec_min(vec_broadcast(EXP_MAX), vec_max(vec_broadcast(EXP_MIN), x)));
+    vec y = vec_select(x < vec_broadcast(EXP_MIN), (vec){0}, root * root);
+    return vec_select(x > vec_broadcast(EXP_MAX), vec_broadcast((real)INFINITY), y);
+}
+
+/* 1 / (1 + e^-z): a true division, so the negative tail keeps its relative accuracy, down to e^EXP_MIN. */
+INLINE vec vec_logistic(vec z) {
+    vec one = vec_broadcast((real)1), x = vec_max(vec_broadcast(EXP_MIN), vec_min(vec_broadcast(-EXP_MIN), -z));
+    return one / (one + vec_exp_in_range(x));
+}
+
+/* tanh(z) = s m / (m + 2) with m = e^(2|z|) - 1 and s the sign: accurate for small z as well. */
+INLINE vec vec_tanh(vec z) {
+    /* From 20 on tanh is 1 in either type; the clamp keeps NaN. */
+    vec x = vec_min(vec_broadcast((real)20), vec_abs(z));
+    ivec n;
+    vec r = exp_reduce(x + x, &n);
+    vec scale = (vec)(((n & ivec_broadcast(0xff)) + EXPONENT_BIAS) << MANTISSA_BITS); /* 2^n, n in 0 .. 58 */
+    vec m = vec_fma(vec_expm1_reduced(r), scale, scale - vec_broadcast((real)1));
+    return vec_copysign(m / (m + vec_broadcast((real)2)), z);
+}
+
+/* 2 artanh(s) = 2 (s + s^3 / 3 + s^5 / 5 + ...), to the given number of terms. */
+INLINE vec twice_artanh(vec s, const int terms) {
+    vec square = s * s, p = vec_broadcast((real)(1.0 / (2 * terms + 1)));
+#pragma GCC unroll 20
+    for (int k = terms - 1; k >= 0; k--) p = vec_fma(p, square, vec_broadcast((real)(1.0 / (2 * k + 1))));
+    return vec_broadcast((real)2) * s * p;
+}
+
+/* log(1 + e) for e in [0, 1]; small e keep their relative accuracy. */
+INLINE vec vec_log1p(vec e) { return twice_artanh(e / (e + vec_broadcast((real)2)), FM_REAL_BITS == 32 ? 7 : 16); }
+
+/* log(x) for positive, normal x: exponent and a mantissa in [2/3, 4/3). Infinity gives a large number, NaN stays. */
+INLINE vec vec_log(vec x) {
+    vec one = vec_broadcast((real)1);
+    ivec bias = (ivec)vec_broadcast((real)(2.0 / 3.0));
+    ivec n = ((ivec)x - bias) >> MANTISSA_BITS;
+    vec m = (vec)((ivec)x - (n << MANTISSA_BITS));
+    vec exponent = (vec)(n + (ivec)vec_broadcast(ROUND_MAGIC)) - vec_broadcast(ROUND_MAGIC);
+    vec log_m = twice_artanh((m - one) / (m + one), FM_REAL_BITS == 32 ? 5 : 11);
+    vec y = vec_fma(exponent, vec_broadcast(LN2_HIGH), vec_fma(exponent, vec_broadcast(LN2_LOW), log_m));
+    return vec_select(x == x, y, x);
+}

@@ -1,0 +1,17 @@
+/* The engine of float64 for x86-64-v3 (AVX2 and FMA). */
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define FM_ISA "x86-64-v3"
+#define FM_ENGINE fm_engine_x86_64_v3_float64
+#define FM_VECTOR_BYTES 32
+#define FM_REAL_BITS 64
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,bmi,bmi2,f16c,lzcnt,movbe"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,bmi,bmi2,f16c,lzcnt,movbe")
+#endif
+#include "engine/engine.c"
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

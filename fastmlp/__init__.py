@@ -1,0 +1,57 @@
+"""The fastest training of multi-layer perceptrons on a CPU, with scikit-learn's interface."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastmlp.trainer import Trainer
+
+__version__ = "0.1.0"
+__all__ = ["Trainer", "__version__", "show_config"]
+
+_HOMES = {"Trainer": "fastmlp.trainer"}
+"""Module of each public name, imported when the name is first used: scikit-learn takes longer to import than NumPy."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+def show_config() -> None:
+    """Print the version, the instruction set in use, the threads and why that many, and the sizes of the dtypes.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable ``FASTMLP_ISA`` names an instruction set that is unknown or that this CPU lacks.
+    """
+    import numpy as np
+
+    from fastmlp import _core
+    from fastmlp.threads import usable_cpus
+
+    isa, available = _core.isa(), _core.available_isas()
+    n_cpus, reason = usable_cpus()
+    print(f"fastmlp     {__version__}")
+    print(f"ISA         {isa}{_why_slow(isa, available)}")
+    print(f"available   {', '.join(available)}")
+    print(
+        f"threads     up to {n_cpus} ({reason}); fewer where a step has too little work, or n_threads of the estimator"
+    )
+    print(f"dtypes      {', '.join(f'{d} ({np.dtype(d).itemsize} bytes)' for d in ('float32', 'float64'))}")
+
+
+def _why_slow(isa: str, available: tuple[str, ...]) -> str:
+    if isa != available[0]:
+        return f" (FASTMLP_ISA; the fastest available is {available[0]})"
+    if isa == "x86-64":
+        return " (the baseline, several times slower: this CPU or this build lacks x86-64-v3, that is AVX2 and FMA)"
+    return ""

@@ -1,0 +1,62 @@
+"""Build of the engine: one extension, the same flags for every file; each file picks its own instruction set."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+from typing import Any
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# Two switches for development: sanitizers, and a build for the debugger.
+SANITIZE = os.environ.get("FASTMLP_SANITIZE") == "1"
+DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
+
+# Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
+# gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
+COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
+OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+
+
+class BuildEngine(build_ext):
+    """Compile the files side by side; on Windows with clang-cl, since MSVC has no vector extensions."""
+
+    def build_extensions(self) -> None:
+        compile_files = self.compiler.compile
+        if self.compiler.compiler_type == "msvc":
+            self.compiler.initialize()
+            self.compiler.cc = shutil.which("clang-cl")
+            if self.compiler.cc is None:
+                raise SystemExit("fastmlp is built with clang-cl on Windows: install LLVM and put clang-cl on the PATH")
+
+        def compile_side_by_side(sources: Sequence[str], **options: Any) -> list[str]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                objects = pool.map(lambda source: compile_files([source], **options), sources)
+                return [path for paths in objects for path in paths]
+
+        self.compiler.compile = compile_side_by_side
+        super().build_extensions()
+
+
+def engine() -> Extension:
+    windows = os.name == "nt"
+    compile_args = [*COMPILE, *OPTIMIZE, *(SANITIZERS if SANITIZE else [])]
+    link_args = ["-pthread", *(SANITIZERS if SANITIZE else [])]
+    if windows:
+        compile_args = ["/O2", "/clang:-O3", "/clang:-std=gnu11", "/clang:-ffp-contract=off"]
+        link_args = []
+    return Extension(
+        "fastmlp._core",
+        sources=["fastmlp/_core.pyx", *sorted(glob("csrc/*.c"))],
+        depends=["csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
+        include_dirs=["csrc"],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+
+
+setup(ext_modules=cythonize([engine()], build_dir="build"), cmdclass={"build_ext": BuildEngine})
