@@ -78,16 +78,16 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
             for (int v = 0; v < width; v++) vec_store(t->c + (i * width + v) * VL, acc[i][v]);
         return;
     }
-    const step *p = t->update;
+    const step p = *t->update; /* a copy: stores to c cannot change it */
     real *c = t->c;
     if (!t->squares) { /* no penalty: every operation counts where the depth is 1 */
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++, c += VL) vec_store(c, sgd_update(p, vec_load(c), acc[i][v], NULL, NULL));
+            for (int v = 0; v < width; v++, c += VL) vec_store(c, sgd_update(&p, vec_load(c), acc[i][v], NULL, NULL));
         return;
     }
-    vec alpha = vec_broadcast(p->alpha), squares[TILE_VECS];
+    vec alpha = vec_broadcast(p.alpha), squares[TILE_VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) squares[v] = vec_load(t->squares + v * VL);
 #pragma GCC unroll 16
@@ -96,11 +96,47 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c);
             squares[v] = vec_fma(w, w, squares[v]);
-            vec_store(c, sgd_update(p, w, vec_fma(alpha, w, acc[i][v]), NULL, NULL));
+            vec_store(c, sgd_update(&p, w, vec_fma(alpha, w, acc[i][v]), NULL, NULL));
         }
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
 }
+
+/* The weight gradient of one row, depth 1: an outer product that only reads and writes W, with plain SGD as the epilogue.
+ * Its naive twin is weight_gradient_tile. */
+INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty) {
+    const step p = *t->update;
+    vec delta[TILE_VECS], squares[TILE_VECS], alpha = vec_broadcast(p.alpha);
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) {
+        delta[v] = vec_load(t->b + v * VL);
+        if (penalty) squares[v] = vec_load(t->squares + v * VL);
+    }
+    real *c = t->c;
+    for (int64_t i = 0; i < rows; i++) {
+        vec x = vec_broadcast(t->a[i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++, c += VL) {
+            vec w = vec_load(c), g = x * delta[v];
+            if (penalty) squares[v] = vec_fma(w, w, squares[v]);
+            vec_store(c, sgd_update(&p, w, penalty ? vec_fma(alpha, w, g) : g, NULL, NULL));
+        }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++)
+        if (penalty) vec_store(t->squares + v * VL, squares[v]);
+}
+
+#define OUTER_PRODUCT(width)                                                                                           \
+    static void outer_product_##width(const tile *t, int64_t rows) {                                                   \
+        if (t->squares)                                                                                                \
+            outer_product(t, rows, width, 1);                                                                          \
+        else                                                                                                           \
+            outer_product(t, rows, width, 0);                                                                          \
+    }
+FM_WIDTHS(OUTER_PRODUCT)
+#define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,
+static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {FM_WIDTHS(OUTER_PRODUCT_ENTRY)};
 
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \

@@ -185,6 +185,11 @@ static void dense_weight_gradient(const network *net, int64_t l, const blocks *b
         end = least(b->row_end, k + PANEL);
         cut cut = cut_rows(end - k, most);
         tile.a = A + k / PANEL * panel_size;
+        if (update && rows == 1) {
+            outer_product_kernels[width / VL](&tile, end - k);
+            tile.c += (end - k) * width;
+            continue;
+        }
         while (cut.tiles > 0) {
             int64_t n = next_tile(&cut);
             weight_gradient_kernels[width / VL][n](&tile);

@@ -89,7 +89,8 @@ static void learn_chunk(network *net, int64_t first, int64_t rows, learning how,
 static void finish_batch(network *net, int64_t rows, double weight) {
     fm_task *task = net->task;
     double loss = net->batch_loss;
-    if (losses[task->loss].mean_over_outputs) loss /= (double)task->n_units[net->n_layers];
+    if (losses[task->loss].mean_over_outputs && task->optimizer.kind != OPTIMIZER_gradient)
+        loss /= (double)task->n_units[net->n_layers]; /* as reported; loss_gradient wants that whose gradient it is */
     if (task->alpha != 0) loss += 0.5 * task->alpha * sum_of_squares(net);
     loss = loss / weight * (double)rows;
     net->batch_loss = 0;
@@ -174,7 +175,6 @@ static int32_t run(fm_task *task) {
         if (net.finite[i] != 0) net.stop = FM_NOT_FINITE;
     if (task->job == FM_LOSS_GRADIENT) {
         task->loss_sum = training.loss_sum / (double)task->n_rows;
-        if (losses[task->loss].mean_over_outputs) task->loss_sum *= (double)task->n_units[task->n_layers];
         return FM_DONE;
     }
     if (net.stop == FM_NOT_FINITE) return FM_NOT_FINITE;

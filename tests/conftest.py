@@ -1,0 +1,87 @@
+"""What the tests share: the instruction sets of this machine, the engine's training loop in one call, the data."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastmlp import _core
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("FASTMLP_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(params=_core.available_isas())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each instruction set that this machine can run, in force for networks that the test constructs."""
+    monkeypatch.setenv("FASTMLP_ISA", request.param)
+    return str(request.param)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Each dtype that the engine computes in."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """Path of a real data set by its file name; the test is skipped where the file is absent."""
+
+    def path(name: str) -> Path:
+        if not (DATA / name).exists():
+            pytest.skip(f"needs {name} in {DATA} (the environment variable FASTMLP_DATA names another folder)")
+        return DATA / name
+
+    return path
+
+
+@dataclass
+class Trained:
+    """What training leaves behind."""
+
+    params: NDArray[Any]
+    slots: NDArray[Any]
+    loss: float
+    status: str
+    n_calls: int
+
+    def bits(self) -> tuple[bytes, bytes, float]:
+        """For comparison of two runs bit by bit."""
+        return self.params.tobytes(), self.slots.tobytes(), self.loss
+
+
+def _train(
+    network: _core.Network,
+    params: NDArray[Any],
+    X: Any,
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None = None,
+    *,
+    order: NDArray[np.int64] | None = None,
+    n_epochs: int = 1,
+    seconds: float = 1e9,
+    optimizer: str = "sgd",
+    **settings: Any,
+) -> Trained:
+    params = np.array(params, dtype=network.dtype)
+    slots = np.zeros((_core.OPTIMIZERS[optimizer], network.n_params), dtype=network.dtype)
+    training = _core.Training(network, params, slots, X, y, sample_weight, optimizer=optimizer, **settings)
+    n_calls = 0
+    for _ in range(n_epochs):
+        status = "yield"
+        while status == "yield":
+            status = training.run(order, seconds)
+            n_calls += 1
+    return Trained(params, slots, training.loss, status, n_calls)
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., Trained]:
+    """The engine's counterpart of reference.train: parameters in, trained copies out."""
+    return _train

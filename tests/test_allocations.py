@@ -1,0 +1,82 @@
+"""Training allocates nothing: malloc calls are counted by a library loaded before the C library."""
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+COUNTER = """
+#include <stddef.h>
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+static long count;
+long malloc_count(void) { return __atomic_load_n(&count, __ATOMIC_RELAXED); }
+#define COUNTED(call) (__atomic_add_fetch(&count, 1, __ATOMIC_RELAXED), call)
+void *malloc(size_t n) { return COUNTED(__libc_malloc(n)); }
+void *calloc(size_t n, size_t size) { return COUNTED(__libc_calloc(n, size)); }
+void *realloc(void *p, size_t n) { return COUNTED(__libc_realloc(p, n)); }
+void *aligned_alloc(size_t alignment, size_t n) { return COUNTED(__libc_memalign(alignment, n)); }
+void *memalign(size_t alignment, size_t n) { return COUNTED(__libc_memalign(alignment, n)); }
+int posix_memalign(void **p, size_t alignment, size_t n) { return !(*p = COUNTED(__libc_memalign(alignment, n))); }
+"""
+
+PROGRAM = """
+import ctypes
+import numpy as np
+import scipy.sparse
+from fastmlp import _core
+
+count = ctypes.CDLL(None).malloc_count
+count.restype = ctypes.c_long
+
+before = count()
+ctypes.CDLL(None).malloc.restype = ctypes.c_void_p
+ctypes.CDLL(None).malloc(ctypes.c_size_t(1))
+assert count() > before, "the counter does not count"
+
+n_units, n_rows = (50, 200, 30, 4), 4000
+network = _core.Network(n_units, "tanh", "log_loss", "float32")
+X = np.random.default_rng(0).random((n_rows, n_units[0]), np.float32)
+classes = np.arange(n_rows) % 4
+for X in (X, scipy.sparse.csr_array(X * (X < 0.1))):
+    for n_threads in (1, 2):
+        calls = []
+        for batch_size in (n_rows, 8):
+            params = np.full(network.n_params, 0.01, np.float32)
+            slots = np.zeros((2, network.n_params), np.float32)
+            training = _core.Training(
+                network, params, slots, X, classes, optimizer="adam", batch_size=batch_size, n_threads=n_threads
+            )
+            assert training.run(None, 1e9) == "epoch"  # the first call may set things up, threads' stacks among them
+            before = count()
+            assert training.run(None, 1e9) == "epoch"
+            calls.append(count() - before)
+        print(n_threads, *calls)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts in the way of the GNU C library")
+def test_no_allocation_in_the_loop(tmp_path: Path) -> None:
+    """One epoch calls malloc as often with 500 batches as with a single one; with one thread, never."""
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
+    if not hasattr(ctypes.CDLL(None), "__libc_memalign") or shutil.which(compiler[0]) is None:
+        pytest.skip("needs the GNU C library and a C compiler")
+    (tmp_path / "counter.c").write_text(COUNTER)
+    library = tmp_path / "counter.so"
+    subprocess.run(
+        [*compiler, "-shared", "-fPIC", "-O1", "-fno-builtin", "counter.c", "-o", library], cwd=tmp_path, check=True
+    )
+    environment = {**os.environ, "LD_PRELOAD": str(library), "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    lines = [tuple(map(int, line.split())) for line in run.stdout.splitlines()]
+    assert [line[0] for line in lines] == [1, 2, 1, 2]
+    for n_threads, one_batch, many_batches in lines:
+        assert many_batches == one_batch, f"{n_threads} threads: the loop allocates"
+        assert n_threads > 1 or one_batch == 0, f"a call allocates {one_batch} times"

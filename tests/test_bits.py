@@ -1,0 +1,106 @@
+"""The same bits: for any number of threads, any instruction set with FMA, any position in a batch, any interruption."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import scipy.sparse
+
+from fastmlp import _core
+
+SHAPES = [((19, 33, 7), 24), ((6, 3), 5), ((70, 130, 65, 2), 64), ((12, 200, 10), 300)]
+WITHOUT_FMA = {"x86-64"}
+ISAS_WITH_FMA = [isa for isa in _core.available_isas() if isa not in WITHOUT_FMA]
+N_THREADS = [1, 2, 3, 5]
+
+
+def everything(
+    shape: tuple[tuple[int, ...], int], loss: str, activation: str, optimizer: str, dtype: str, train: Any, **run: Any
+) -> tuple[Any, ...]:
+    """Bits of two epochs of training, of a gradient and of predictions."""
+    n_units, batch_size = shape
+    X, Y, params = reference.problem(n_units, loss, 331)
+    weight = np.random.default_rng(0).uniform(0, 2, len(X))
+    network = _core.Network(n_units, activation, loss, dtype)
+    settings = {"optimizer": optimizer, "batch_size": batch_size, "alpha": 0.1, "learning_rate": 0.01}
+    trained = train(network, params, X, Y, weight, n_epochs=2, **settings, **run)
+    outputs, gradient = np.empty((len(X), n_units[-1]), dtype), np.empty(network.n_params, dtype)
+    n_threads = run.get("n_threads", 1)
+    network.predict(trained.params, X, outputs, n_threads)
+    value = network.loss_gradient(trained.params, X, Y, weight, 0.1, gradient, n_threads)
+    assert np.isfinite(trained.params).all()
+    return *trained.bits(), outputs.tobytes(), gradient.tobytes(), value
+
+
+def cases() -> list[Any]:
+    """Every shape, loss, activation and optimizer at least once, without all of their combinations."""
+    names = [_core.LOSSES, _core.ACTIVATIONS, tuple(_core.OPTIMIZERS)]
+    length = max(map(len, names))
+    return [(SHAPES[i % len(SHAPES)], *(list_[i % len(list_)] for list_ in names)) for i in range(length * 2)]
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_threads(isa: str, dtype: str, case: Any, train: Any) -> None:
+    answers = [everything(*case, dtype, train, n_threads=n) for n in N_THREADS]
+    assert answers[1:] == answers[:1] * (len(N_THREADS) - 1)
+
+
+@pytest.mark.skipif(len(ISAS_WITH_FMA) < 2, reason="this machine runs one instruction set with FMA only")
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_instruction_sets(monkeypatch: pytest.MonkeyPatch, dtype: str, case: Any, train: Any) -> None:
+    answers = []
+    for isa in ISAS_WITH_FMA:
+        monkeypatch.setenv("FASTMLP_ISA", isa)
+        assert _core.isa() == isa
+        answers.append(everything(*case, dtype, train))
+    assert answers[1:] == answers[:1] * (len(ISAS_WITH_FMA) - 1)
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_interruptions(isa: str, dtype: str, case: Any, train: Any) -> None:
+    (_, batch_size), *_ = case
+    straight = everything(*case, dtype, train)
+    assert everything(*case, dtype, train, seconds=0.0) == straight
+    n_units = case[0][0]
+    X, Y, params = reference.problem(n_units, case[1], 331)
+    network = _core.Network(n_units, case[2], case[1], dtype)
+    stopped = train(network, params, X, Y, seconds=0.0, batch_size=batch_size, learning_rate=0.01)
+    assert stopped.n_calls == -(-331 // batch_size), "seconds=0 returns after every batch"
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_runs(isa: str, dtype: str, case: Any, train: Any) -> None:
+    assert everything(*case, dtype, train) == everything(*case, dtype, train)
+
+
+@pytest.mark.parametrize("activation", _core.ACTIVATIONS)
+@pytest.mark.parametrize("loss", _core.LOSSES)
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+def test_positions_in_a_batch(isa: str, dtype: str, loss: str, activation: str, as_matrix: Any) -> None:
+    n_units = (19, 66, 35, 10)
+    X, _, params = reference.problem(n_units, loss, 270)
+    params = params.astype(dtype)
+    network = _core.Network(n_units, activation, loss, dtype)
+    batch = np.empty((len(X), n_units[-1]), dtype)
+    network.predict(params, as_matrix(X), batch)
+    row = np.empty((1, n_units[-1]), dtype)
+    for i in range(len(X)):
+        network.predict(params, as_matrix(X[i : i + 1]), row)
+        assert row.tobytes() == batch[i].tobytes(), f"row {i}"
+    part = np.empty((14, n_units[-1]), dtype)
+    for start in range(0, 257, 37):
+        network.predict(params, as_matrix(X[start : start + 14]), part)
+        assert part.tobytes() == batch[start : start + 14].tobytes()
+
+
+def test_predict_with_one_output(isa: str, dtype: str) -> None:
+    """Narrow outputs, where another way of computing a batch would be tempting."""
+    for n_units in [(300, 1), (31, 17, 1), (31, 17, 2)]:
+        X, _, params = reference.problem(n_units, "squared_error", 100)
+        network = _core.Network(n_units, "tanh", "squared_error", dtype)
+        batch, row = np.empty((100, n_units[-1]), dtype), np.empty((1, n_units[-1]), dtype)
+        network.predict(params.astype(dtype), X, batch)
+        for i in range(100):
+            network.predict(params.astype(dtype), X[i : i + 1], row)
+            assert row.tobytes() == batch[i].tobytes()

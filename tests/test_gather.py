@@ -1,0 +1,133 @@
+"""Rows of X: what they are stored as, and how, changes nothing in what is learned from them, bit for bit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import scipy.sparse
+from numpy.typing import NDArray
+
+from fastmlp import _core
+
+N_ROWS, N_COLUMNS = 41, 19
+N_UNITS = (N_COLUMNS, 23, 4)
+SETTINGS = {"batch_size": 8, "learning_rate": 0.05, "alpha": 0.1, "optimizer": "sgd_momentum"}
+DTYPES = ["float32", "float64", "uint8"]
+
+
+def pixels(seed: int = 0) -> NDArray[np.uint8]:
+    """Whole numbers from 0 to 255, most of them 0, which every dtype of X holds; one row and one column all zero."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 256, (N_ROWS, N_COLUMNS)) * (rng.random((N_ROWS, N_COLUMNS)) < 0.3)
+    X[5], X[:, 3] = 0, 0
+    return X.astype(np.uint8)
+
+
+def learned(network: _core.Network, X: Any, train: Any, order: NDArray[np.int64] | None = None) -> tuple[Any, ...]:
+    """Everything that the engine computes from X, as bytes."""
+    _, _, params = reference.problem(N_UNITS, "log_loss", 1)
+    params[: N_COLUMNS * N_UNITS[1]] /= 256  # inputs go up to 255
+    classes = np.arange(N_ROWS) % N_UNITS[-1]
+    outputs = np.empty((N_ROWS, N_UNITS[-1]), network.dtype)
+    gradient = np.empty(network.n_params, network.dtype)
+    params = params.astype(network.dtype)
+    network.predict(params, X, outputs)
+    loss = network.loss_gradient(params, X, classes, None, 0.1, gradient)
+    trained = train(network, params, X, classes, order=order, n_epochs=2, **SETTINGS)
+    assert np.isfinite(trained.params).all()
+    return outputs.tobytes(), gradient.tobytes(), loss, *trained.bits()
+
+
+@pytest.fixture
+def network(isa: str, dtype: str) -> _core.Network:
+    return _core.Network(N_UNITS, "logistic", "log_loss", dtype)
+
+
+def test_dtypes_of_x(network: _core.Network, train: Any) -> None:
+    answers = [learned(network, pixels().astype(dtype), train) for dtype in DTYPES]
+    assert answers[1:] == answers[:1] * 2
+
+
+def test_values_are_converted_to_the_dtype_of_the_network(network: _core.Network, train: Any) -> None:
+    X = np.random.default_rng(0).standard_normal((N_ROWS, N_COLUMNS))
+    assert learned(network, X, train) == learned(network, X.astype(network.dtype), train)
+    assert learned(network, X.astype(np.float32), train) == learned(network, X.astype(np.float32).astype(float), train)
+
+
+def layouts(X: NDArray[Any], folder: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The same rows in other places of memory."""
+    yield "wider rows", np.pad(X, ((0, 0), (2, 5)), constant_values=99)[:, 2:-5]
+    yield "every third row", X.repeat(3, axis=0)[::3]
+    yield "from the last row to the first", X[::-1].copy()[::-1]
+    yield "every second row, backwards, of wider ones", np.pad(X[::-1].repeat(2, axis=0), ((0, 0), (0, 3)))[::-2, :-3]
+    read_only = X.copy()
+    read_only.setflags(write=False)
+    yield "read-only", read_only
+    np.save(folder / "X.npy", X)
+    yield "memory-mapped", np.load(folder / "X.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("dtype_x", DTYPES)
+def test_layouts(network: _core.Network, dtype_x: str, train: Any, tmp_path: Path) -> None:
+    X = pixels().astype(dtype_x)
+    expected = learned(network, X, train)
+    for name, view in layouts(X, tmp_path):
+        assert np.array_equal(view, X), name
+        assert learned(network, view, train) == expected, name
+
+
+def test_one_row_for_all(network: _core.Network, train: Any) -> None:
+    X = np.broadcast_to(pixels()[0], (N_ROWS, N_COLUMNS))
+    assert learned(network, X, train) == learned(network, X.copy(), train)
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("dtype_x", DTYPES)
+def test_csr_is_dense(network: _core.Network, dtype_x: str, index: str, train: Any) -> None:
+    X = pixels().astype(dtype_x)
+    expected = learned(network, X, train)
+    for kind in (scipy.sparse.csr_array, scipy.sparse.csr_matrix):
+        sparse = kind(X)
+        sparse.indices, sparse.indptr = sparse.indices.astype(index), sparse.indptr.astype(index)
+        assert learned(network, sparse, train) == expected
+
+
+def test_csr_with_stored_zeros(network: _core.Network, train: Any) -> None:
+    X = pixels().astype(np.float32)
+    sparse = scipy.sparse.csr_array(X + 1.0)
+    sparse.data -= 1.0
+    assert sparse.nnz == X.size
+    assert learned(network, sparse, train) == learned(network, X, train)
+
+
+def test_csr_without_any_value(network: _core.Network, train: Any) -> None:
+    X = np.zeros((N_ROWS, N_COLUMNS), np.float32)
+    assert learned(network, scipy.sparse.csr_array(X), train) == learned(network, X, train)
+
+
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+def test_order_is_that_of_permuted_rows(network: _core.Network, as_matrix: Any, train: Any) -> None:
+    rng = np.random.default_rng(0)
+    order = rng.permutation(N_ROWS).astype(np.int64)
+    X = pixels().astype(np.float32)
+    _, _, params = reference.problem(N_UNITS, "log_loss", 1)
+    classes, weight = rng.integers(0, N_UNITS[-1], N_ROWS), rng.uniform(0.5, 2, N_ROWS)
+    Y = np.eye(N_UNITS[-1])
+    for y in (classes, Y[classes]):
+        ordered = train(network, params, as_matrix(X), y, weight, order=order, **SETTINGS)
+        moved = train(network, params, as_matrix(X[order]), y[order], weight[order], **SETTINGS)
+        assert ordered.bits() == moved.bits()
+        assert ordered.bits() != train(network, params, as_matrix(X), y, weight, **SETTINGS).bits()
+
+
+@pytest.mark.parametrize("dtype_y", DTYPES)
+def test_targets_in_wider_rows(isa: str, dtype: str, dtype_y: str, train: Any) -> None:
+    network = _core.Network(N_UNITS, "tanh", "squared_error", dtype)
+    X, Y, params = reference.problem(N_UNITS, "squared_error", N_ROWS)
+    Y = np.abs(10 * Y).astype(dtype_y)
+    view = np.pad(Y[::-1], ((0, 0), (1, 2)))[::-1, 1:-2]
+    settings = {"batch_size": 10, "learning_rate": 0.01}
+    assert train(network, params, X, view, **settings).bits() == train(network, params, X, Y, **settings).bits()

@@ -1,0 +1,171 @@
+"""The rules of the house that a search of the sources can check: what each room may use, and what it may not."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastmlp import _core
+
+ROOT = Path(__file__).resolve().parents[1]
+CSRC = ROOT / "csrc"
+ENGINE = sorted((CSRC / "engine").glob("*"))
+ISA_FILES = sorted(CSRC.glob("isa_*.c"))
+FACE = sorted((ROOT / "fastmlp").glob("*.py"))
+DOOR = ROOT / "fastmlp" / "_core.pyx"
+
+pytestmark = pytest.mark.skipif(not ENGINE, reason="needs the sources")
+
+
+def code(path: Path) -> str:
+    """The C source without comments and strings."""
+    text = re.sub(r"/\*.*?\*/", " ", path.read_text(), flags=re.DOTALL)
+    text = re.sub(r"//[^\n]*", " ", text)
+    return re.sub(r'(?<!#include )"(?:\\.|[^"\\\n])*"', '""', text)
+
+
+def includes(path: Path) -> list[str]:
+    return re.findall(r"^\s*#\s*include\s+(\S+)", path.read_text(), flags=re.MULTILINE)
+
+
+def found(pattern: str, paths: list[Path]) -> list[str]:
+    """Where code matches, as messages."""
+    return [
+        f"{path.relative_to(ROOT)}: {match.group().strip()}"
+        for path in paths
+        for match in re.finditer(pattern, code(path), flags=re.MULTILINE)
+    ]
+
+
+def others(*names: str) -> list[Path]:
+    """The engine's files but for those."""
+    assert set(names) <= {path.name for path in ENGINE}
+    return [path for path in ENGINE if path.name not in names]
+
+
+def test_contract_is_declarations_only() -> None:
+    contract = CSRC / "fastmlp.h"
+    assert includes(contract) == ["<stdint.h>"]
+    assert found(r"\bstatic\b|\binline\b|\bPy\w+", [contract]) == []
+
+
+def test_engine_includes_the_contract_its_rooms_and_libc() -> None:
+    rooms = [f'"{path.name}"' for path in others("engine.c")]
+    allowed = {'"../fastmlp.h"', "<math.h>", "<string.h>", "<stddef.h>", "<stdint.h>", *rooms}
+    assert set(includes(CSRC / "engine" / "engine.c")) <= allowed
+    assert sorted(name for name in includes(CSRC / "engine" / "engine.c") if name in rooms) == sorted(rooms)
+    assert [path.name for path in others("engine.c", "team.h") if includes(path)] == []
+
+
+def test_rooms_use_only_rooms_above() -> None:
+    """No forward declaration, which alone would let a room call one below it."""
+    assert found(r"^(?:static|INLINE|extern)\b[^={;]*\)\s*;", ENGINE) == []
+
+
+def test_engine_neither_allocates_nor_prints_nor_ends_the_process() -> None:
+    memory = r"\b(?:[mc]alloc|realloc|aligned_alloc|posix_memalign|free|alloca|mmap|VirtualAlloc)\s*\("
+    output = r"\b(?:v?f?printf|f?puts|putchar|perror|fopen|fwrite)\s*\("
+    ending = r"\b(?:abort|_?exit|assert|raise|longjmp)\s*\("
+    assert found(f"{memory}|{output}|{ending}|Py[A-Z_]\\w+", ENGINE) == []
+
+
+def test_instructions_stay_in_vec() -> None:
+    """But for the pause of a waiting thread, which has no portable name."""
+    intrinsics = (
+        r"\b_mm\d*_\w+|\bv\w+q?_[fsu]\d+\b|__builtin_ia32_(?!pause)\w+|\b__m\d+\w*|vector_size|immintrin|arm_neon"
+    )
+    assert found(intrinsics, others("vec.h")) == []
+    assert found(r"__(?:AVX|SSE|FMA|ARM|x86|aarch|i386)\w*|_M_X64|_M_ARM64", others("vec.h", "team.h")) == []
+
+
+def test_threads_stay_in_team() -> None:
+    threads = (
+        r"\bpthread_\w+|\bsched_\w+|__atomic_\w+|__sync_\w+|_Atomic\b|\bvolatile\b|CreateThread|WaitFor\w+|\bHANDLE\b"
+    )
+    assert found(threads + r"|_WIN32\b|\b_?Thread_local\b|\bomp_\w+|#\s*pragma omp", others("team.h")) == []
+
+
+def test_engine_has_no_mutable_statics() -> None:
+    """Every static is a function or constant, an array of pointers both in the pointers and in what they point to."""
+    assert found(r"\bstatic\s+(?!inline\b)(?!.*\bconst\b)[^()\n]*(?:=|;)", ENGINE) == []
+    assert found(r"\bstatic\s+const\s+\w+\s*\*\s*(?!const\b)\w+[^()\n]*=", ENGINE) == []
+
+
+def test_engine_exports_its_struct_alone() -> None:
+    """At the left margin stand types, statics, list macros, braces, and a single definition."""
+    own = r"static|INLINE|typedef|enum|struct|union|extern|_Static_assert|FM_[A-Z_]+\(|[A-Z_]+\(|[a-z_]+:"
+    definitions = found(rf"^(?!(?:{own}))[a-zA-Z_][^\n]*", ENGINE)
+    assert definitions == ["csrc/engine/engine.c: const fm_engine FM_ENGINE = {"]
+
+
+def test_isa_files_hold_directives_only() -> None:
+    assert len(ISA_FILES) >= 8, "four instruction sets in two precisions"
+    assert found(r"^\s*[^#\s][^\n]*", ISA_FILES) == []
+    assert all('"engine/engine.c"' in includes(path) for path in ISA_FILES)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or shutil.which("nm") is None, reason="needs nm")
+def test_extension_exports_its_initialisation_alone() -> None:
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", str(_core.__file__)], capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    assert {line.split()[-1] for line in symbols if line} - {"_init", "_fini"} == {"PyInit__core"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or shutil.which("nm") is None, reason="needs nm")
+def test_extension_needs_neither_openmp_nor_blas() -> None:
+    symbols = subprocess.run(
+        ["nm", "-D", "--undefined-only", str(_core.__file__)], capture_output=True, text=True, check=True
+    )
+    assert not re.search(r"GOMP|omp_|__kmpc|gemm", symbols.stdout)
+
+
+def test_door_does_no_arithmetic() -> None:
+    """Its loops walk over names and layers; an element of an array is neither read nor computed in it."""
+    text = DOOR.read_text()
+    without_gil = re.findall(r"^( *)with nogil:\n((?:\1 +[^\n]*\n)+)", text, flags=re.MULTILINE)
+    assert without_gil
+    assert not any(re.search(r"\b(?:for|while)\b", block) for _, block in without_gil), "a loop without the GIL"
+    assert not re.search(r"\bprange\b|\blibc\.math\b|\bnp\.(?:exp|dot|sum|mean|matmul|maximum|add|multiply)\b", text)
+
+
+def literals(tree: ast.AST) -> Iterator[set[object]]:
+    """Lists, tuples and sets of strings that a module writes out."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            yield {item.value for item in node.elts if isinstance(item, ast.Constant)}
+
+
+@pytest.mark.parametrize("path", FACE, ids=lambda path: path.name)
+def test_face_asks_the_engine_for_names(path: Path) -> None:
+    for names in (_core.ACTIVATIONS, _core.LOSSES, tuple(_core.OPTIMIZERS)):
+        repeated = [literal for literal in literals(ast.parse(path.read_text())) if len(literal & set(names)) >= 3]
+        assert repeated == []
+
+
+@pytest.mark.parametrize("path", FACE, ids=lambda path: path.name)
+def test_face_imports_neither_the_workshop_nor_pointers(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not {name.split(".")[0] for name in names} & {"bench", "tests", "ctypes", "cffi"}
+
+
+def test_documented_names_are_the_engines() -> None:
+    """Where a docstring writes a list of names out, it is the engine's list."""
+    text = (ROOT / "fastmlp" / "trainer.py").read_text()
+    for parameter, names in (("activation", _core.ACTIVATIONS), ("loss", _core.LOSSES)):
+        documented = re.findall(rf"^ +{parameter} : {{([^}}]*)}}", text, flags=re.MULTILINE)
+        assert documented
+        assert all(re.findall(r'"(\w+)"', line) == list(names) for line in documented)
+
+
+@pytest.mark.parametrize("path", [*ENGINE, *FACE, DOOR], ids=lambda path: path.name)
+def test_files_stay_readable(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 500
+    assert path.stem not in {"utils", "util", "common", "helpers", "misc"}

@@ -1,0 +1,137 @@
+"""Threads: the engine's own, Python's beside it, and a child process after it."""
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+
+from fastmlp import _core
+
+N_UNITS = (20, 96, 64, 5)
+SETTINGS = {"batch_size": 50, "learning_rate": 0.01, "n_threads": 2}
+
+
+def train_once(train: Any, seed: int = 0, n_epochs: int = 2, **settings: Any) -> tuple[bytes, bytes, float]:
+    X, Y, params = reference.problem(N_UNITS, "log_loss", 500, seed)
+    network = _core.Network(N_UNITS, "relu", "log_loss", "float32")
+    bits: tuple[bytes, bytes, float] = train(
+        network, params, X, Y, n_epochs=n_epochs, optimizer="adam", **{**SETTINGS, **settings}
+    ).bits()
+    return bits
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_child_of_a_fork_trains(isa: str, train: Any) -> None:
+    expected = train_once(train)
+    context = multiprocessing.get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+
+    def child() -> None:
+        writer.send(train_once(train) == expected)
+
+    process = context.Process(target=child)
+    process.start()
+    process.join(timeout=60)
+    hung = process.is_alive()
+    if hung:
+        process.kill()
+    assert not hung, "training in a child hangs"
+    assert process.exitcode == 0
+    assert reader.poll()
+    assert reader.recv() is True
+    assert train_once(train) == expected
+
+
+def test_four_python_threads_train_four_networks(isa: str, train: Any) -> None:
+    expected = [train_once(train, seed) for seed in range(4)]
+    answers: list[Any] = [None] * 4
+    start = threading.Barrier(4)
+
+    def work(seed: int) -> None:
+        start.wait()
+        answers[seed] = train_once(train, seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == expected
+
+
+def test_another_python_thread_runs_meanwhile() -> None:
+    """The interpreter never takes the GIL away here, so that the other thread runs only where training gives it up."""
+    X, Y, params = reference.problem(N_UNITS, "log_loss", 20000)
+    network = _core.Network(N_UNITS, "relu", "log_loss", "float32")
+    slots = np.zeros((0, network.n_params), "float32")
+    training = _core.Training(network, params.astype("float32"), slots, X, Y, batch_size=20, learning_rate=1e-4)
+    progress = [0]
+    stop = threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            progress[0] += 1
+            time.sleep(1e-4)  # gives the GIL up
+
+    other = threading.Thread(target=count)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        other.start()
+        before = progress[0]
+        training.run(seconds=0.3)
+        after = progress[0]
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        other.join()
+    assert after > before
+
+
+@pytest.mark.parametrize("n_units", [(8192, 2), (2, 8192), (3, 8192, 2)])
+def test_huge_widths(isa: str, n_units: tuple[int, ...], train: Any) -> None:
+    X, Y, params = reference.problem(n_units, "squared_error", 20)
+    settings = {"batch_size": 8, "learning_rate": 1e-3}
+    network = _core.Network(n_units, "tanh", "squared_error", "float64")
+    answers = [train(network, params, X, Y, n_threads=n, **settings) for n in (1, 2)]
+    assert answers[0].bits() == answers[1].bits()
+    expected, *_ = reference.train(reference.Network(n_units, "tanh", "squared_error"), params, X, Y, **settings)
+    # Three steps with sums of 8192 terms, whose roundings of half a unit add up like a random walk.
+    np.testing.assert_allclose(answers[0].params, expected, rtol=0, atol=8192 * np.finfo(np.float64).eps)
+
+
+@pytest.mark.parametrize("batch_size", [257, 513, 1000])
+def test_batches_of_several_chunks(isa: str, dtype: str, batch_size: int, train: Any) -> None:
+    n_units = (7, 30, 3)
+    X, Y, params = reference.problem(n_units, "log_loss", 1000)
+    settings = {"batch_size": batch_size, "learning_rate": 0.5, "n_epochs": 5}
+    network = _core.Network(n_units, "logistic", "log_loss", dtype)
+    answers = [train(network, params, X, Y, n_threads=n, **settings) for n in (1, 3)]
+    assert answers[0].bits() == answers[1].bits()
+    expected, _, loss = reference.train(reference.Network(n_units, "logistic", "log_loss"), params, X, Y, **settings)
+    # Sums over up to 1000 rows in chains, averaged.
+    tolerance = 1000 * np.finfo(dtype).eps
+    np.testing.assert_allclose(answers[0].params, expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(answers[0].loss, loss, rtol=tolerance)
+
+
+def test_more_threads_than_columns(isa: str, train: Any) -> None:
+    X, Y, params = reference.problem((2, 3, 1), "squared_error", 12)
+    network = _core.Network((2, 3, 1), "tanh", "squared_error", "float64")
+    settings = {"batch_size": 4, "learning_rate": 0.1}
+    one, many = (train(network, params, X, Y, n_threads=n, **settings) for n in (1, 16))
+    assert one.bits() == many.bits()
+
+
+def test_barrier_latency_is_a_time() -> None:
+    assert 0 <= _core.barrier_latency(2, 1000) < 1
+
+
+def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
+    assert 0.1 < _core.fma_peak(dtype, 0.01) < 1e5
