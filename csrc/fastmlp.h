@@ -32,7 +32,9 @@ typedef struct fm_matrix {
     const void *indices; /* CSR: column of each stored value, ascending within a row, each at most once; dense: NULL */
     const void *indptr;  /* CSR: (n_rows + 1) offsets of the rows in data; dense: NULL */
     int64_t row_stride;  /* dense: bytes from a row to the next, any sign; elements of a row are adjacent */
-    int64_t n_columns;   /* >= 1 */
+    int64_t n_columns;   /* >= 1; CSR: below 2^31 */
+    int64_t n_values;    /* CSR: stored values of all rows */
+    int64_t max_row_values; /* CSR: stored values of the fullest row */
     int32_t dtype;       /* FM_FLOAT32, FM_FLOAT64 or FM_UINT8 */
     int32_t index_bytes; /* CSR: 4 or 8, of both indices and indptr (signed) */
 } fm_matrix;

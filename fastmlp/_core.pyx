@@ -30,6 +30,8 @@ cdef extern from "fastmlp.h" nogil:
         const void *indptr
         int64_t row_stride
         int64_t n_columns
+        int64_t n_values
+        int64_t max_row_values
         int32_t dtype
         int32_t index_bytes
     ctypedef struct fm_optimizer:
@@ -177,6 +179,8 @@ cdef fm_matrix _matrix(object X) except *:
     if X.indices.dtype != X.indptr.dtype:
         raise TypeError("CSR indices and indptr must have one dtype")
     m.index_bytes = X.indices.dtype.itemsize
+    m.n_values = X.indptr[len(X.indptr) - 1]
+    m.max_row_values = np.diff(X.indptr).max(initial=0)
     m.data, m.indices, m.indptr = _data(X.data), _data(X.indices), _data(X.indptr)
     return m
 

@@ -14,6 +14,7 @@
 #include "losses.h"
 #include "optimizers.h"
 #include "gemm.h"
+#include "sparse.h"
 #include "scratch.h"
 #include "gather.h"
 #include "network.h"

@@ -82,3 +82,54 @@ INLINE real csr_value(const fm_matrix *m, int64_t i) {
     default: return (real)((const uint8_t *)m->data)[i];
     }
 }
+
+/* CSR rows [begin, end) of the chunk -> batch panels. */
+static void gather_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
+    const fm_matrix *m = &net->task->X;
+    int64_t panel_size = net->capacity * PANEL;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t row = source_row(net->task, first + i);
+        for (int64_t j = 0; j < n_panels(m->n_columns); j++)
+            memset(net->X + j * panel_size + i * PANEL, 0, (size_t)panel_width(m->n_columns, j) * sizeof(real));
+        int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
+        for (; k < last; k++) {
+            int64_t column = csr_index(m->indices, m->index_bytes, k);
+            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = csr_value(m, k);
+        }
+    }
+}
+
+/* By row -> by column: a counting sort, which keeps the rows of a column ascending. IN column_start[j + 2]: the number of
+ * values of column j. */
+static void sort_by_column(const sparse_rows *x, int64_t rows, int64_t n_columns) {
+    /* next[j] is where the next value of column j goes; when all are placed it is where column j ends and j + 1 begins. */
+    int64_t *next = x->column_start + 1, sum = 0;
+    for (int64_t j = 0; j < n_columns; j++) next[j] = sum += next[j];
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++) {
+            int64_t to = next[x->column[k]]++;
+            x->row[to] = (int32_t)i;
+            x->row_value[to] = x->value[k];
+        }
+}
+
+/* The rows of the chunk at `first`, converted; by column too where there is training. */
+static void gather_sparse(const network *net, int64_t first, int64_t rows) {
+    const fm_matrix *m = &net->task->X;
+    const sparse_rows *x = &net->sparse;
+    int64_t n = 0, *count = x->column_start ? x->column_start + 2 : NULL;
+    if (count) memset(x->column_start, 0, (size_t)(m->n_columns + 2) * sizeof(int64_t));
+    x->row_start[0] = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t row = source_row(net->task, first + i);
+        int64_t k = csr_index(m->indptr, m->index_bytes, row), end = csr_index(m->indptr, m->index_bytes, row + 1);
+        for (; k < end; k++, n++) {
+            int64_t column = csr_index(m->indices, m->index_bytes, k);
+            x->column[n] = (int32_t)column;
+            x->value[n] = csr_value(m, k);
+            if (count) count[column]++;
+        }
+        x->row_start[i + 1] = n;
+    }
+    if (count) sort_by_column(x, rows, m->n_columns);
+}

@@ -23,13 +23,13 @@ typedef struct network {
     layer *layers;
     int64_t n_layers;
     int64_t capacity;     /* rows of a chunk at the most */
-    real *X;              /* batch panels (capacity, n_units[0]); NULL when X is CSR */
+    real *X;              /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
     real *Y;              /* batch panels (capacity, n_outputs); NULL for predict */
     real *row_loss;       /* (capacity,) */
     real *zeros;          /* (PANEL,) */
     real *finite;         /* (n_threads,) OUT of training: 0 where all parameters of the thread's share are finite */
     real *blocks;         /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
-    int64_t *cursors;     /* (n_threads, capacity): where each CSR row stands */
+    sparse_rows sparse;   /* the chunk's rows of a CSR X, where X is NULL */
     int32_t stop;         /* set by thread 0 before a barrier: status to return, or 0 to go on */
     double start_seconds;
     double batch_loss;    /* weighted sum over the rows of the batch so far */
@@ -71,6 +71,31 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     if (net->layers) net->layers[l] = carved;
 }
 
+/* Whether the dense products on a CSR X are the faster ones, because rows are short or layer 0 is narrow: cycles of one
+ * row, from measurements; both ways have the same bits. */
+static int dense_is_faster(const network *net) {
+    const fm_task *task = net->task;
+    double columns = (double)task->X.n_columns, values = (double)task->X.n_values / (double)task->n_rows;
+    double vecs = (double)padded(task->n_units[1]) / VL, panels = (double)n_panels(task->n_units[1]);
+    double rows = (double)net->capacity;
+    double dense = columns * vecs + 1.5 * columns * vecs / rows + 8 * values + 20;
+    double sparse = 2 * panels * (4 * values + 20) + 9 * values + 8 * columns * panels / rows;
+    return dense < sparse;
+}
+
+static int64_t carve_sparse(network *net, char *base, int64_t used) {
+    const fm_matrix *X = &net->task->X;
+    int64_t non_zeros = net->capacity * X->max_row_values;
+    net->sparse = (sparse_rows){.row_start = carve(base, &used, net->capacity + 1, sizeof(int64_t)),
+                                .column = carve(base, &used, non_zeros, sizeof(int32_t)),
+                                .value = carve(base, &used, non_zeros, sizeof(real))};
+    if (net->task->job == FM_PREDICT) return used;
+    net->sparse.column_start = carve(base, &used, X->n_columns + 2, sizeof(int64_t));
+    net->sparse.row = carve(base, &used, non_zeros, sizeof(int32_t));
+    net->sparse.row_value = carve(base, &used, non_zeros, sizeof(real));
+    return used;
+}
+
 /* Lay the network out from `base` on; returns the bytes used. base == NULL: only count. */
 static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0;
@@ -80,14 +105,16 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     layer *layers = carve(base, &used, net->n_layers, sizeof(layer));
     net->layers = layers;
     net->zeros = carve(base, &used, PANEL, sizeof(real));
-    if (!task->X.indices) net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
+    if (!task->X.indices || dense_is_faster(net))
+        net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
+    else
+        used = carve_sparse(net, base, used);
     if (task->job != FM_PREDICT) {
         net->Y = carve(base, &used, batch_panels_size(net, task->n_units[net->n_layers]), sizeof(real));
         net->finite = carve(base, &used, task->n_threads, sizeof(real));
         net->row_loss = carve(base, &used, net->capacity, sizeof(real));
         net->blocks = carve(base, &used, task->n_threads * BLOCK_ROWS * PANEL, sizeof(real));
     }
-    if (task->X.indices) net->cursors = carve(base, &used, task->n_threads * net->capacity, sizeof(int64_t));
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
     return used;
 }

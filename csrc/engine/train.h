@@ -53,7 +53,12 @@ static real store_parameters(const network *net, const team *t, int32_t thread) 
 static void gather_chunk(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
     int64_t begin, end;
     team_share(t, thread, rows, &begin, &end);
-    if (net->X) gather(net, &net->task->X, net->X, first, begin, end);
+    if (net->X && net->task->X.indices)
+        gather_dense(net, first, begin, end);
+    else if (net->X)
+        gather(net, &net->task->X, net->X, first, begin, end);
+    else if (thread == 0)
+        gather_sparse(net, first, rows);
 }
 
 /* Refresh my panels of the transposes, which the input gradients of this batch read. */
@@ -69,7 +74,7 @@ static void transpose_weights(const network *net, const team *t, int32_t thread)
 /* Forward, delta and backward over a chunk whose rows are gathered. `first` is the chunk's place in order. */
 static void learn_chunk(network *net, int64_t first, int64_t rows, learning how, team *t, int32_t thread) {
     for (int64_t l = 0; l < net->n_layers; l++) {
-        forward(net, l, first, rows, t, thread);
+        forward(net, l, rows, t, thread);
         team_barrier(t);
     }
     if (!how.carry) transpose_weights(net, t, thread);
@@ -80,7 +85,7 @@ static void learn_chunk(network *net, int64_t first, int64_t rows, learning how,
             net->batch_loss += (double)row_weight(net->task, first + i) * (double)net->row_loss[i];
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
         if (l > 0) input_gradient(net, l, rows, t, thread);
-        weight_gradient(net, l, first, rows, how, t, thread);
+        weight_gradient(net, l, rows, how, t, thread);
         team_barrier(t);
     }
 }
@@ -144,7 +149,7 @@ static void predict_body(void *context, team *t, int32_t thread) {
         gather_chunk(net, first, rows, t, thread);
         team_barrier(t);
         for (int64_t l = 0; l < net->n_layers; l++) {
-            forward(net, l, first, rows, t, thread);
+            forward(net, l, rows, t, thread);
             team_barrier(t);
         }
         team_share(t, thread, rows, &begin, &end);
