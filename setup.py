@@ -51,7 +51,7 @@ def engine() -> Extension:
         link_args = []
     return Extension(
         "fastmlp._core",
-        sources=["fastmlp/_core.pyx", *sorted(glob("csrc/*.c"))],
+        sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
         depends=["csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
         include_dirs=["csrc"],
         extra_compile_args=compile_args,

@@ -16,14 +16,20 @@
 
 #include <stdint.h>
 
-enum { FM_FLOAT32, FM_FLOAT64, FM_UINT8 };          /* dtypes of a matrix that the engine reads */
-enum { FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT };    /* jobs */
-enum {                                              /* status of a job */
-    FM_DONE,       /* loss_gradient and predict: the result is complete */
-    FM_EPOCH,      /* train: every row has been used once; position == n_rows */
-    FM_YIELD,      /* train: the time is up; call again to go on from position */
-    FM_NOT_FINITE  /* train: the loss or a parameter became infinite or NaN; training ended there */
+/* Dtypes of a matrix that the engine reads. */
+enum { FM_FLOAT32, FM_FLOAT64, FM_UINT8 };
+
+/* Jobs. */
+enum { FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT };
+
+/* Status of a job. */
+enum {
+    FM_DONE,      /* loss_gradient and predict: the result is complete */
+    FM_EPOCH,     /* train: every row has been used once; position == n_rows */
+    FM_YIELD,     /* train: the time is up; call again to go on from position */
+    FM_NOT_FINITE /* train: the loss or a parameter became infinite or NaN; training ended there */
 };
+
 enum { FM_MAX_THREADS = 256, FM_ALIGNMENT = 64 };
 
 /* Rows of real numbers: dense with any row stride, or CSR. */
@@ -35,8 +41,8 @@ typedef struct fm_matrix {
     int64_t n_columns;   /* >= 1; CSR: below 2^31 */
     int64_t n_values;    /* CSR: stored values of all rows */
     int64_t max_row_values; /* CSR: stored values of the fullest row */
-    int32_t dtype;       /* FM_FLOAT32, FM_FLOAT64 or FM_UINT8 */
-    int32_t index_bytes; /* CSR: 4 or 8, of both indices and indptr (signed) */
+    int32_t dtype;          /* FM_FLOAT32, FM_FLOAT64 or FM_UINT8 */
+    int32_t index_bytes;    /* CSR: 4 or 8, of both indices and indptr (signed) */
 } fm_matrix;
 
 /* The hyper-parameters of the update. All of them finite. */
@@ -52,46 +58,46 @@ typedef struct fm_optimizer {
 
 /* One call of the engine. IN unless said otherwise. */
 typedef struct fm_task {
-    int32_t job;        /* FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT */
-    int32_t n_threads;  /* 1 to FM_MAX_THREADS; the result does not depend on it */
-    int64_t n_layers;   /* number of weight matrices, >= 1 */
+    int32_t job;            /* FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT */
+    int32_t n_threads;      /* 1 to FM_MAX_THREADS; the result does not depend on it */
+    int64_t n_layers;       /* number of weight matrices, >= 1 */
     const int64_t *n_units; /* (n_layers + 1,), each >= 1 */
-    int32_t activation; /* of the hidden layers: index in fm_engine.activations */
-    int32_t loss;       /* also decides the outputs of predict: index in fm_engine.losses */
-    double alpha;       /* L2 penalty, >= 0: 0.5 alpha sum(W^2) / (weight sum of the batch); biases are exempt */
+    int32_t activation;     /* of the hidden layers: index in fm_engine.activations */
+    int32_t loss;           /* also decides the outputs of predict: index in fm_engine.losses */
+    double alpha;           /* L2 penalty, >= 0: 0.5 alpha sum(W^2) / (weight sum of the batch); biases are exempt */
 
-    fm_matrix X;        /* (any, n_units[0]) */
-    fm_matrix Y;        /* (any, n_outputs) target values, dense; data == NULL when classes is given */
-    const int64_t *classes;      /* (any,) class of each row: 0 to n_outputs - 1 (0 or 1 where n_outputs is 1); or NULL */
+    fm_matrix X;            /* (any, n_units[0]) */
+    fm_matrix Y;            /* (any, n_outputs) target values, dense; data == NULL when classes is given */
+    const int64_t *classes; /* (any,) class of each row: 0 to n_outputs - 1 (0 or 1 where n_outputs is 1); or NULL */
     const double *sample_weight; /* (any,) >= 0, or NULL for ones */
     const int64_t *order;        /* train: (n_rows,) rows of X in the order of use, or NULL for 0, 1, 2, ... */
-    int64_t n_rows;     /* rows to use, >= 1 */
-    int64_t batch_size; /* train: 1 to n_rows; the last batch of the epoch may be shorter */
+    int64_t n_rows;              /* rows to use, >= 1 */
+    int64_t batch_size;          /* train: 1 to n_rows; the last batch of the epoch may be shorter */
 
-    void *params;       /* real (n_params,): train: IN/OUT; else IN */
-    void *slots;        /* train: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
-    void *gradient;     /* loss_gradient: OUT real (n_params,) */
-    void *outputs;      /* predict: OUT real (n_rows, n_outputs) in C order */
-    void *scratch;      /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents need not survive the call */
+    void *params;   /* real (n_params,): train: IN/OUT; else IN */
+    void *slots;    /* train: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
+    void *gradient; /* loss_gradient: OUT real (n_params,) */
+    void *outputs;  /* predict: OUT real (n_rows, n_outputs) in C order */
+    void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents need not survive the call */
 
     fm_optimizer optimizer; /* train */
-    double seconds;     /* train: return FM_YIELD at the first batch's end after this many; <= 0: after every batch */
-    int64_t position;   /* train: IN/OUT rows of order used in this epoch so far, a multiple of batch_size or n_rows */
-    double loss_sum;    /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
+    double seconds;   /* train: return FM_YIELD at the first batch's end after this many; <= 0: after every batch */
+    int64_t position; /* train: IN/OUT rows of order used in this epoch so far, a multiple of batch_size or n_rows */
+    double loss_sum;  /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
                            loss_gradient: OUT loss, penalty included, of which gradient is the gradient */
 } fm_task;
 
 /* An engine: the algorithm compiled for one instruction set and one real type. */
 typedef struct fm_engine {
-    const char *isa;                 /* "x86-64", "x86-64-v3", "x86-64-v4", "aarch64" */
-    const char *const *activations;  /* names, NULL-terminated; the position is the code, here and below */
+    const char *isa;                /* "x86-64", "x86-64-v3", "x86-64-v4", "aarch64" */
+    const char *const *activations; /* names, NULL-terminated; the position is the code, here and below */
     const char *const *losses;
     const char *const *optimizers;
-    const int32_t *optimizer_slots;  /* slots of each optimizer, each as large as the parameters */
+    const int32_t *optimizer_slots;                /* slots of each optimizer, each as large as the parameters */
     int64_t (*scratch_bytes)(const fm_task *task); /* pointers in task are not followed, but for n_units */
-    int32_t (*run)(fm_task *task);   /* does task->job, returns the status */
-    double (*fma_loop)(int64_t n);   /* n rounds of multiply-adds in registers; returns a number to ignore */
-    int64_t fma_loop_flops;          /* floating-point operations in one round of fma_loop */
+    int32_t (*run)(fm_task *task);                 /* does task->job, returns the status */
+    double (*fma_loop)(int64_t n); /* n rounds of multiply-adds in registers; returns a number to ignore */
+    int64_t fma_loop_flops;        /* floating-point operations in one round of fma_loop */
     void (*barrier_loop)(int32_t n_threads, int64_t n); /* n barriers of a team, to measure their latency */
 } fm_engine;
 

@@ -120,7 +120,9 @@ class Training:
     def loss(self) -> float:
         """Mean loss, penalty included, over the rows used in this epoch so far (scikit-learn's ``loss_``)."""
 
-    def run(self, order: NDArray[np.int64] | None = None, seconds: float = 0.1) -> Literal["epoch", "yield", "not_finite"]:
+    def run(
+        self, order: NDArray[np.int64] | None = None, seconds: float = 0.1
+    ) -> Literal["epoch", "yield", "not_finite"]:
         """Train without the GIL from position on until the epoch ends or the seconds have passed.
 
         After "epoch" the next call begins a new epoch. params and slots are up to date after every call.

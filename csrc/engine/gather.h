@@ -20,7 +20,8 @@ GATHER_ROW(uint8_t)
 static const struct {
     void (*gather_row)(const void *row, int64_t n, real *to, int64_t panel_size);
     int64_t bytes;
-} dtypes[] = {[FM_FLOAT32] = {gather_row_float, 4}, [FM_FLOAT64] = {gather_row_double, 8}, [FM_UINT8] = {gather_row_uint8_t, 1}};
+} dtypes[] = {
+    [FM_FLOAT32] = {gather_row_float, 4}, [FM_FLOAT64] = {gather_row_double, 8}, [FM_UINT8] = {gather_row_uint8_t, 1}};
 
 /* Rows [begin, end) of the chunk that starts at `first` -> batch panels. */
 static void gather(const network *net, const fm_matrix *m, real *panels, int64_t first, int64_t begin, int64_t end) {
@@ -37,6 +38,11 @@ static void gather(const network *net, const fm_matrix *m, real *panels, int64_t
     }
 }
 
+/* Place of a column in row 0 of batch panels. */
+INLINE int64_t column_place(const network *net, int64_t column) {
+    return column / PANEL * net->capacity * PANEL + column % PANEL;
+}
+
 /* Targets of the rows [begin, end) of the chunk: values, or class numbers as one-hot rows; padding is 0. */
 static void gather_targets(const network *net, int64_t first, int64_t begin, int64_t end) {
     const fm_task *task = net->task;
@@ -50,10 +56,8 @@ static void gather_targets(const network *net, int64_t first, int64_t begin, int
     }
     for (int64_t i = begin; i < end; i++) {
         int64_t class = task->classes[source_row(task, first + i)];
-        if (n_outputs == 1)
-            net->Y[i * PANEL] = (real)class;
-        else
-            net->Y[class / PANEL * panel_size + i * PANEL + class % PANEL] = 1;
+        if (n_outputs == 1) net->Y[i * PANEL] = (real) class;
+        else net->Y[column_place(net, class) + i * PANEL] = 1;
     }
 }
 
@@ -94,7 +98,7 @@ static void gather_dense(const network *net, int64_t first, int64_t begin, int64
         int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < last; k++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
-            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = csr_value(m, k);
+            net->X[column_place(net, column) + i * PANEL] = csr_value(m, k);
         }
     }
 }

@@ -10,16 +10,16 @@
  */
 
 typedef struct tile {
-    const real *a;        /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
-    int64_t a_panel_size; /* elements of a batch panel of A (weight gradient: not used) */
-    const real *b;        /* (depth, width of B) */
-    int64_t depth;        /* terms of the sum */
-    const real *initial;  /* C before the sum ... */
+    const real *a;          /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
+    int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
+    const real *b;          /* (depth, width of B) */
+    int64_t depth;          /* terms of the sum */
+    const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
-    real *c;              /* OUT */
+    real *c;                /* OUT */
     /* Weight gradient with plain SGD as the epilogue: c is W, updated in registers, and dW is never stored. */
-    const step *update;   /* NULL: store the sum in c */
-    real *squares;        /* IN/OUT (width) running sums of the old w^2 down the columns; NULL: there is no penalty */
+    const step *update; /* NULL: store the sum in c */
+    real *squares;      /* IN/OUT (width) running sums of the old w^2 down the columns; NULL: there is no penalty */
 } tile;
 
 typedef void microkernel(const tile *t);
@@ -129,10 +129,8 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 
 #define OUTER_PRODUCT(width)                                                                                           \
     static void outer_product_##width(const tile *t, int64_t rows) {                                                   \
-        if (t->squares)                                                                                                \
-            outer_product(t, rows, width, 1);                                                                          \
-        else                                                                                                           \
-            outer_product(t, rows, width, 0);                                                                          \
+        if (t->squares) outer_product(t, rows, width, 1);                                                              \
+        else outer_product(t, rows, width, 0);                                                                         \
     }
 FM_WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,

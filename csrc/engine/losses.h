@@ -7,13 +7,13 @@
  */
 #define FAR_BELOW -1e30f
 
-/* X(name, padding of the logits, reported as a mean over the outputs) */
+/* X(name, loss of a class or NULL: by its one-hot row, padding of the logits, reported as a mean over the outputs) */
 #define FM_LOSSES(X)                                                                                                   \
-    X(log_loss, FAR_BELOW, 0)                                                                                          \
-    X(binary_log_loss, FAR_BELOW, 0)                                                                                   \
-    X(squared_error, 0, 1)                                                                                             \
-    X(poisson, FAR_BELOW, 0)                                                                                           \
-    X(hinge, FAR_BELOW, 0)
+    X(log_loss, log_loss_class_row, FAR_BELOW, 0)                                                                      \
+    X(binary_log_loss, NULL, FAR_BELOW, 0)                                                                             \
+    X(squared_error, NULL, 0, 1)                                                                                       \
+    X(poisson, NULL, FAR_BELOW, 0)                                                                                     \
+    X(hinge, NULL, FAR_BELOW, 0)
 
 /* A row of outputs: n_blocks blocks of LANES; column q * LANES lies at row_block(q) elements from the first. */
 typedef struct row_shape {
@@ -27,6 +27,8 @@ INLINE int64_t row_block(const row_shape *r, int64_t q) {
 
 /* Loss by loss over one row: z IN logits, OUT delta * weight; y IN targets; returns the loss of the row, unweighted. */
 typedef real loss_row(real *z, const real *y, real weight, const row_shape *r);
+/* The same where the target is a class: `at` is its place in the row. */
+typedef real loss_class_row(real *z, int64_t at, real weight, const row_shape *r);
 /* z IN logits, OUT outputs. */
 typedef void link_row(real *z, const row_shape *r);
 
@@ -77,6 +79,21 @@ static real log_loss_row(real *z, const real *y, real weight, const row_shape *r
         }
     vec loss = vec_fma(lanes_sum(ys), vec_log(sum) + maximum, -lanes_sum(yz));
     return loss[0];
+}
+
+/* The same for a class number, without the one-hot row: `at` is the place of the class in the row. */
+static real log_loss_class_row(real *z, int64_t at, real weight, const row_shape *r) {
+    real logit = z[at];
+    vec maximum, sum, w = vec_broadcast(weight);
+    softmax_parts(z, r, &maximum, &sum);
+    real p = z[at] / sum[0];
+    for (int64_t q = 0; q < r->n_blocks; q++)
+        for (int v = 0; v < LANE_VECS; v++) {
+            real *block = z + row_block(r, q) + v * VL;
+            vec_store(block, vec_load(block) / sum * w);
+        }
+    z[at] = (p - 1) * weight;
+    return (vec_log(sum) + maximum)[0] - logit;
 }
 
 /* -- losses that are sums over the outputs: NAME_output(z) -> p, NAME_loss(z, y, &delta) -> loss of each element -- */
@@ -141,12 +158,13 @@ ELEMENTWISE_LOSS(hinge)
 
 typedef struct loss {
     loss_row *row;
+    loss_class_row *class_row;
     link_row *link;
     real padding;
     int32_t mean_over_outputs; /* scikit-learn's squared_error reports the mean, while its delta is that of the sum */
 } loss;
 
-#define LOSS_ENTRY(name, padding, mean) {name##_row, name##_link, padding, mean},
+#define LOSS_ENTRY(name, class_row, padding, mean) {name##_row, class_row, name##_link, padding, mean},
 static const loss losses[] = {FM_LOSSES(LOSS_ENTRY)};
-#define LOSS_NAME(name, padding, mean) #name,
+#define LOSS_NAME(name, class_row, padding, mean) #name,
 static const char *const loss_names[] = {FM_LOSSES(LOSS_NAME) NULL};

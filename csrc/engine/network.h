@@ -5,8 +5,8 @@
  */
 
 typedef struct blocks {
-    int64_t next, end;    /* numbers of the blocks of this thread */
-    int64_t rows, height; /* rows in all, rows of a block */
+    int64_t next, end;           /* numbers of the blocks of this thread */
+    int64_t rows, height;        /* rows in all, rows of a block */
     int64_t panel, row, row_end; /* OUT of next_block */
 } blocks;
 
@@ -78,14 +78,22 @@ static void input_gradient(const network *net, int64_t l, int64_t rows, const te
 
 /* The logits of the chunk's rows -> delta; row_loss of each row. */
 static void output_delta(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+    const fm_task *task = net->task;
     const layer *y = &net->layers[net->n_layers - 1];
-    const loss *loss = &losses[net->task->loss];
+    const loss *loss = &losses[task->loss];
     row_shape shape = {padded(y->fan_out) / LANES, net->capacity * PANEL};
     int64_t begin, end;
     team_share(t, thread, rows, &begin, &end);
+    if (task->classes && loss->class_row && y->fan_out > 1) {
+        for (int64_t i = begin; i < end; i++) {
+            int64_t at = column_place(net, task->classes[source_row(task, first + i)]);
+            net->row_loss[i] = loss->class_row(y->A + i * PANEL, at, row_weight(task, first + i), &shape);
+        }
+        return;
+    }
     gather_targets(net, first, begin, end);
     for (int64_t i = begin; i < end; i++)
-        net->row_loss[i] = loss->row(y->A + i * PANEL, net->Y + i * PANEL, row_weight(net->task, first + i), &shape);
+        net->row_loss[i] = loss->row(y->A + i * PANEL, net->Y + i * PANEL, row_weight(task, first + i), &shape);
 }
 
 /* How the gradients of a chunk are used: added up in dW and db, or the update at once. */
@@ -103,8 +111,8 @@ static void update_block(const network *net, const step *p, const weights_block 
 
 /* Block of dW for rows [row, row_end), into c: `initial` are the sums so far, or NULL; with `update` c is W, and the
  * kernels update it themselves. */
-static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial, real *c,
-                              const step *update, real *squares) {
+static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
+                              real *c, const step *update, real *squares) {
     const layer *y = &net->layers[l];
     int64_t width = panel_width(y->fan_out, b->panel), most = tile_rows[width / VL], panel_size = net->capacity * PANEL;
     const real *A = l ? net->layers[l - 1].A : net->X;

@@ -10,7 +10,7 @@ typedef struct step {
     real inverse_weight; /* 1 / n */
     real descent;        /* -learning_rate / n */
     real alpha;
-    real learning_rate;  /* adam: with the bias correction */
+    real learning_rate; /* adam: with the bias correction */
     real momentum;
     real beta_1, beta_2, epsilon;
     real rest_1, rest_2; /* 1 - beta, rounded once */
@@ -55,10 +55,10 @@ INLINE vec gradient_update(const step *p, vec w, vec g, vec *s, vec *t) {
 /* A block of weights: (rows, width) contiguous, in weight panels. */
 typedef struct weights_block {
     int64_t rows, width;
-    const real *gradient;  /* IN sums over the batch */
-    real *w, *slots[2];    /* IN/OUT */
-    real *squares;         /* OUT (width,) sums of the old w^2 down each column; NULL: not wanted */
-    real alpha;            /* penalty: of the step, 0 for biases */
+    const real *gradient; /* IN sums over the batch */
+    real *w, *slots[2];   /* IN/OUT */
+    real *squares;        /* OUT (width,) sums of the old w^2 down each column; NULL: not wanted */
+    real alpha;           /* penalty: of the step, 0 for biases */
 } weights_block;
 
 /* Columns outside, rows inside, so that each column's sum of squares is one chain. */

@@ -15,24 +15,24 @@ typedef struct layer {
     real *dW, *db;           /* like W and b: sums over a batch of several chunks; NULL where there are none */
     real *A;                 /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
     real *delta;             /* batch panels (capacity, fan_out): dL/dZ; of the last layer: A; NULL for predict */
-    real *squares;           /* (blocks of fan_in, padded fan_out): sums of w^2; NULL where alpha is 0 or nothing is trained */
+    real *squares; /* (blocks of fan_in, padded fan_out): sums of w^2; NULL where alpha is 0 or nothing is trained */
 } layer;
 
 typedef struct network {
     fm_task *task;
     layer *layers;
     int64_t n_layers;
-    int64_t capacity;     /* rows of a chunk at the most */
-    real *X;              /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
-    real *Y;              /* batch panels (capacity, n_outputs); NULL for predict */
-    real *row_loss;       /* (capacity,) */
-    real *zeros;          /* (PANEL,) */
-    real *finite;         /* (n_threads,) OUT of training: 0 where all parameters of the thread's share are finite */
-    real *blocks;         /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
-    sparse_rows sparse;   /* the chunk's rows of a CSR X, where X is NULL */
-    int32_t stop;         /* set by thread 0 before a barrier: status to return, or 0 to go on */
+    int64_t capacity;   /* rows of a chunk at the most */
+    real *X;            /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
+    real *Y;            /* batch panels (capacity, n_outputs); NULL for predict */
+    real *row_loss;     /* (capacity,) */
+    real *zeros;        /* (PANEL,) */
+    real *finite;       /* (n_threads,) OUT of training: 0 where all parameters of the thread's share are finite */
+    real *blocks;       /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
+    sparse_rows sparse; /* the chunk's rows of a CSR X, where X is NULL */
+    int32_t stop;       /* set by thread 0 before a barrier: status to return, or 0 to go on */
     double start_seconds;
-    double batch_loss;    /* weighted sum over the rows of the batch so far */
+    double batch_loss; /* weighted sum over the rows of the batch so far */
 } network;
 
 /* Take n elements of the given size, aligned; base == NULL: only count. */
@@ -107,8 +107,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     net->zeros = carve(base, &used, PANEL, sizeof(real));
     if (!task->X.indices || dense_is_faster(net))
         net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
-    else
-        used = carve_sparse(net, base, used);
+    else used = carve_sparse(net, base, used);
     if (task->job != FM_PREDICT) {
         net->Y = carve(base, &used, batch_panels_size(net, task->n_units[net->n_layers]), sizeof(real));
         net->finite = carve(base, &used, task->n_threads, sizeof(real));

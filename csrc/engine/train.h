@@ -53,12 +53,9 @@ static real store_parameters(const network *net, const team *t, int32_t thread) 
 static void gather_chunk(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
     int64_t begin, end;
     team_share(t, thread, rows, &begin, &end);
-    if (net->X && net->task->X.indices)
-        gather_dense(net, first, begin, end);
-    else if (net->X)
-        gather(net, &net->task->X, net->X, first, begin, end);
-    else if (thread == 0)
-        gather_sparse(net, first, rows);
+    if (net->X && net->task->X.indices) gather_dense(net, first, begin, end);
+    else if (net->X) gather(net, &net->task->X, net->X, first, begin, end);
+    else if (thread == 0) gather_sparse(net, first, rows);
 }
 
 /* Refresh my panels of the transposes, which the input gradients of this batch read. */
@@ -100,10 +97,8 @@ static void finish_batch(network *net, int64_t rows, double weight) {
     loss = loss / weight * (double)rows;
     net->batch_loss = 0;
     task->loss_sum += loss;
-    if (!isfinite(loss))
-        net->stop = FM_NOT_FINITE;
-    else if (clock_seconds() - net->start_seconds >= task->seconds)
-        net->stop = FM_YIELD;
+    if (!isfinite(loss)) net->stop = FM_NOT_FINITE;
+    else if (clock_seconds() - net->start_seconds >= task->seconds) net->stop = FM_YIELD;
 }
 
 static void train_body(void *context, team *t, int32_t thread) {

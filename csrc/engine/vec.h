@@ -197,8 +197,8 @@ INLINE vec vec_expm1_reduced(vec r) {
 }
 
 #if FM_REAL_BITS == 32
-#define EXP_MIN (-86.29f)   /* below: 0; the exponents of all factors stay normal */
-#define EXP_MAX 88.72283f  /* above: infinity */
+#define EXP_MIN (-86.29f) /* below: 0; the exponents of all factors stay normal */
+#define EXP_MAX 88.72283f /* above: infinity */
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW -2.12194440e-4f
 #else

@@ -1,0 +1,46 @@
+# Development of a checkout; `pip install -e ".[dev]"` in the environment first.
+PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,clang-format)
+CC ?= cc
+C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
+
+.PHONY: build test bench readme asm format lint sanitize clean
+
+build: # in place, next to its sources
+	$(PYTHON) setup.py build_ext --inplace
+
+test: build
+	$(PYTHON) -m pytest
+
+bench: build # all rows; python -m bench --help for fewer
+	$(PYTHON) -m bench
+
+readme: # the README's table, from the newest result of the benchmark
+	$(PYTHON) -m bench --readme
+
+asm: # what the compiler made of the engine: one file for each instruction set and dtype in build/asm
+	$(PYTHON) setup.py build_ext --inplace --force --build-temp build/asm
+	for object in build/asm/csrc/isa_*.o; do \
+	    objdump --disassemble --no-show-raw-insn $$object > build/asm/$$(basename $$object .o).s; \
+	done
+
+format:
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+	$(CLANG_FORMAT) -i $(C_FILES)
+
+lint: # what .ci/run checks after the tests
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	$(CLANG_FORMAT) --dry-run --Werror $(C_FILES)
+
+# test_allocations.py preloads a library of its own.
+sanitize: # the tests on an engine with address and undefined-behaviour sanitizers; then the usual engine again
+	FASTMLP_SANITIZE=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/sanitize
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest --ignore tests/test_allocations.py; \
+	status=$$?; $(PYTHON) setup.py build_ext --inplace --force && exit $$status
+
+clean:
+	rm -rf build dist *.egg-info fastmlp/*.so

@@ -1,0 +1,124 @@
+"""Results as words: the table in the terminal, and the one in the README."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.engines import ENGINES
+from bench.workloads import RIVALS
+
+RESULTS = Path(__file__).parent / "results"
+START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+
+WIDTH = 42
+HEADER = f"{'':{WIDTH}}{'µs/step':>10}{'median':>10}{'samples/s':>12}{'GFLOP/s':>9}{'% peak':>8}  times as fast as"
+
+
+def line(result: dict[str, Any], show_goals: bool) -> str:
+    """One row for the terminal."""
+    if "runs" not in result:
+        return f"{result['name']:{WIDTH}}ERROR {result['error'].strip().splitlines()[-1]}"
+    first, *_ = result["runs"].values()
+    text = (
+        f"{result['name']:{WIDTH}}{first['microseconds']:10.2f}{first['median_microseconds']:10.2f}"
+        f"{first['samples_per_second']:12,.0f}{first['gflops']:9.1f}{first['percent']:8.1f}  "
+    )
+    text += ", ".join(f"{label} {ratio:.2f}" for label, ratio in result["ratios"].items())
+    if "barrier_latency" in result:
+        text += f" (barrier {1e9 * result['barrier_latency']:.0f} ns)"
+    if show_goals and result["goals"]:
+        text += "  | target: " + ", ".join(_goals(result))
+    return text + (f"  ERROR {result['error']}" if result["error"] else "")
+
+
+def _goals(result: dict[str, Any]) -> Iterator[str]:
+    first, *_ = result["runs"].values()
+    for name, goal in result["goals"].items():
+        if name == "microseconds":
+            yield f"≤ {goal:g} µs {'met' if first[name] <= goal else 'MISSED'}"
+        elif name == "percent":
+            yield f"≥ {goal:g} % {'met' if first[name] >= goal else 'MISSED'}"
+        elif name in result["ratios"]:
+            yield f"{name} ≥ {goal:.2g} {'met' if result['ratios'][name] >= goal else 'MISSED'}"
+
+
+def newest_results() -> dict[str, Any]:
+    """The newest results in bench/results; FileNotFoundError when there are none."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")]
+    if not results:
+        raise FileNotFoundError(f"no results in {RESULTS}: run the benchmark first (python -m bench)")
+    return max(results, key=lambda result: str(result["started"]))
+
+
+def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:
+    """Write the tables of these results between the markers of the README; ValueError when it has none."""
+    text = readme.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"{readme} has no line {START} followed by {END}")
+    readme.write_text(f"{before}{START}\n{markdown(results)}{END}{after}", encoding="utf-8")
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The tables of these results, the rows that are lost and the rows that failed included."""
+    rows = results["rows"]
+    against = [row for row in rows if "ratios" not in row or set(RIVALS) & set(row["ratios"])]
+    one_thread = [row for row in against if not row["name"].startswith("all threads")]
+    all_threads = [row for row in against if row["name"].startswith("all threads")]
+    others = [row for row in rows if row not in against]
+    machine, versions = results["machine"], results["versions"]
+    peak = max((row["fma_peak"] for row in one_thread if "fma_peak" in row), default=0.0)
+    blas = "; ".join(f"{ENGINES[name].title}: {text}" for name, text in results["blas"].items())
+    text = (
+        "Whole epochs of `fit` (gather and shuffle included), float32, plain SGD, the fastest of many turns, "
+        f"on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}, {peak:.0f} GFLOP/s of FMA on one core), "
+        f"{results['started'][:10]}. "
+        f"Python {versions['python']}, NumPy {versions['numpy']}; {blas}. "
+        "Each NumPy column: its time, and how many times as fast fastmlp is; below 1 fastmlp loses.\n\n"
+    )
+    for title, group in (("One thread", one_thread), ("All threads", all_threads)):
+        if group:
+            text += _rival_table(title, group)
+    return text + (_other_table(others) if others else "")
+
+
+def _rival_table(title: str, rows: list[dict[str, Any]]) -> str:
+    labels = list(dict.fromkeys(label for row in rows for label in row.get("ratios", {})))
+    titles = [ENGINES[label].title if label in ENGINES else f"fastmlp, {label}" for label in labels]
+    cells = [[f"{title}: network, batch", "µs a step", "samples/s", "GFLOP/s", "% of FMA peak", *titles]]
+    for row in rows:
+        name = row["name"].removeprefix("all threads, ")
+        if row["error"]:
+            cells.append([name, "error", *[""] * (len(cells[0]) - 2)])
+            continue
+        first, *_ = row["runs"].values()
+        ratios = [
+            f"{row['runs'][label]['microseconds']:,.1f} µs, **{row['ratios'][label]:.2f} ×**"
+            if label in row["runs"]
+            else ""
+            for label in labels
+        ]
+        cells.append([name, *_figures(first), *ratios])
+    return _table(cells)
+
+
+def _other_table(rows: list[dict[str, Any]]) -> str:
+    cells = [["fastmlp, one thread", "µs a step", "samples/s", "GFLOP/s", "% of FMA peak", "speed of …"]]
+    for row in rows:
+        first, *_ = row["runs"].values()
+        ratios = ", ".join(f"{ratio:.2f} × {label}" for label, ratio in row["ratios"].items())
+        cells.append([row["name"], *(["error", "", "", "", ""] if row["error"] else [*_figures(first), ratios])])
+    return _table(cells)
+
+
+def _figures(run: dict[str, Any]) -> list[str]:
+    samples = float(f"{run['samples_per_second']:.3g}")
+    return [f"{run['microseconds']:,.1f}", f"{samples:,.0f}", f"{run['gflops']:.0f}", f"{run['percent']:.0f}"]
+
+
+def _table(cells: list[list[str]]) -> str:
+    head, *body = cells
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *body)) + "\n"

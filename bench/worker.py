@@ -1,0 +1,96 @@
+"""One worker process: an engine in the environment that it needs. Requests and answers are pickled over two pipes."""
+
+import os
+import pickle
+import platform
+import signal
+import sys
+import time
+import traceback
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from bench.engines import ENGINES, Session
+from bench.workloads import Workload
+
+
+class Desk:
+    """Answers the requests: every public method is one."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+
+    def prepare(self, label: str, engine: str, workload: Workload, n_threads: int) -> None:
+        """Make the session of this label, and warm it up."""
+        self._sessions[label] = ENGINES[engine].session(workload, n_threads)
+        self.turn(label)
+
+    def turn(self, label: str) -> tuple[float, float]:
+        """Seconds of one turn, and the loss at its end."""
+        session = self._sessions[label]
+        session.reset()
+        start = time.perf_counter()
+        loss = session.turn()
+        return time.perf_counter() - start, loss
+
+    def finish(self, label: str) -> list[Any]:
+        """End the session and return its weights and biases."""
+        return self._sessions.pop(label).parameters()
+
+    def fma_peak(self, dtype: str) -> float:
+        """GFLOP/s of multiply-adds in the registers of one core, on the instruction set of this worker."""
+        from fastmlp import _core
+
+        return _core.fma_peak(dtype)
+
+    def barrier_latency(self) -> float:
+        """Seconds of a barrier between two threads."""
+        from fastmlp import _core
+
+        return _core.barrier_latency(2)
+
+    def describe(self) -> dict[str, Any]:
+        """The instruction sets of the engine, and the versions."""
+        from fastmlp import __version__, _core
+
+        versions = {"python": platform.python_version(), "fastmlp": __version__, "numpy": np.__version__}
+        return {"isa": _core.isa(), "isas": _core.available_isas(), "versions": versions}
+
+    def blas(self) -> str:
+        """The library behind NumPy's matrix products, and the kernels it chose."""
+        try:
+            version("threadpoolctl")
+        except PackageNotFoundError:
+            return "unknown (threadpoolctl is not installed)"
+        from threadpoolctl import threadpool_info
+
+        libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+        return ", ".join(f"{b['internal_api']} {b['version']} ({b.get('architecture', '?')})" for b in libraries)
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests ``(name, arguments)`` with ``(value, "")`` or ``(None, traceback)`` until the pipe is closed."""
+    desk = Desk()
+    while True:
+        try:
+            name, arguments = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            answer = (getattr(desk, name)(*arguments), "")
+        except Exception:
+            answer = (None, traceback.format_exc())
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # every run ends at max_iter, as it is meant to
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who then closes the pipe
+    # Whatever a library prints goes to the terminal, not between the answers.
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)
+        serve(sys.stdin.buffer, answers)

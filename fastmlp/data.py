@@ -1,0 +1,226 @@
+"""Rows and targets as the engine reads them: checked, and converted only where it cannot read them as they are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
+
+READABLE = (np.float32, np.float64, np.uint8)
+"""Dtypes of a matrix that the engine reads."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a loss is for: its outputs, and the targets it takes.
+
+    Attributes
+    ----------
+    out_activation : str
+        Function of the outputs.
+    threshold : float or None
+        A single output above it stands for class 1. None where the targets are values rather than classes.
+    exclusive : bool
+        Each row belongs to exactly one class.
+    lowest, highest : float
+        Range of a target value.
+    mean_over_outputs : bool
+        It is reported as a mean over the outputs, while the sum is minimised.
+    """
+
+    out_activation: str
+    threshold: float | None = None
+    exclusive: bool = False
+    lowest: float = -np.inf
+    highest: float = np.inf
+    mean_over_outputs: bool = False
+
+    @property
+    def classifies(self) -> bool:
+        """Whether one-dimensional targets are class numbers."""
+        return self.threshold is not None
+
+
+TASKS = {
+    "log_loss": Task("softmax", threshold=0.5, exclusive=True, lowest=0.0, highest=1.0),
+    "binary_log_loss": Task("logistic", threshold=0.5, lowest=0.0, highest=1.0),
+    "squared_error": Task("identity", mean_over_outputs=True),
+    "poisson": Task("exp", lowest=0.0),
+    "hinge": Task("identity", threshold=0.0),
+}
+"""The task of each loss of the engine."""
+
+
+def check_rows(X: Any, dtype: str | type | None, estimator: Any) -> Any:
+    """Return X as the engine reads it: X itself, or a view, where its dtype and layout allow.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_rows, n_features)
+    dtype : {"float32", "float64"}, type or None
+        To which numbers of another kind than `READABLE` are converted; None for float64.
+    estimator : object
+        Named in error messages.
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n_rows, n_features) and a dtype of `READABLE`
+
+    Raises
+    ------
+    ValueError
+        If X is empty, not two-dimensional, not numeric, holds NaN or infinity, or is an inconsistent CSR matrix.
+    """
+    dtypes = (np.dtype(dtype or "float64"), *READABLE)
+    X = check_array(X, accept_sparse="csr", dtype=dtypes, estimator=estimator, input_name="X")
+    if not scipy.sparse.issparse(X):
+        return _contiguous_rows(X)
+    X.check_format(full_check=True)  # the engine follows the indices without looking
+    if not X.has_canonical_format:
+        X = X.astype(compute_dtype(X, dtype), copy=True)
+        X.sum_duplicates()
+    return X
+
+
+def is_readable(X: Any) -> bool:
+    """Whether the engine reads X as it is, seen without the cost of `check_rows`; where False, that decides."""
+    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in READABLE or not len(X):
+        return False
+    if (X.shape[1] != 1 and X.strides[1] != X.itemsize) or not X.flags.aligned:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.add.reduce(X, axis=None)))
+
+
+def compute_dtype(X: Any, dtype: str | type | None) -> str:
+    """The dtype to compute in: the one asked for, or that of X as scikit-learn chooses it."""
+    if dtype is not None:
+        return np.dtype(dtype).name
+    return "float32" if X.dtype in (np.float32, np.uint8) else "float64"
+
+
+def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> tuple[NDArray[Any], int]:
+    """Return y as the engine reads it and the number of outputs it needs.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+        Class numbers or values, as the loss takes them.
+    loss : str
+        Name in `TASKS`.
+    n_outputs : int or None
+        Number of outputs that the network has; None to let y decide.
+    estimator : object
+        Named in error messages.
+
+    Returns
+    -------
+    y : ndarray
+        int64 class numbers of shape (n_rows,), or values of shape (n_rows, n_outputs) and a dtype of `READABLE`.
+    n_outputs : int
+
+    Raises
+    ------
+    ValueError
+        If y does not have the shape, the classes or the range of values that the loss and the network need.
+    """
+    task = TASKS[loss]
+    if y is None:
+        name = type(estimator).__name__
+        raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+    y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
+    if task.exclusive and y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    if task.classifies and y.ndim == 1:
+        return _check_classes(y, task, n_outputs)
+    return _check_values(y.reshape(len(y), -1), loss, n_outputs)
+
+
+def check_weights(sample_weight: Any, rows: Any) -> NDArray[np.float64] | None:
+    """Return the weights of checked rows as the engine reads them; raise ValueError unless finite and not negative."""
+    if sample_weight is None:
+        return None
+    weights: NDArray[np.float64] = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+    check_non_negative(weights, "`sample_weight`")
+    return weights
+
+
+def score(targets: NDArray[Any], outputs: NDArray[Any], loss: str, sample_weight: Any) -> float:
+    """Accuracy of the classes that outputs of shape (n_rows, n_outputs) stand for, or R² where they are values.
+
+    Computed here because scikit-learn's metrics look at their arguments for longer than a small epoch takes.
+    """
+    task = TASKS[loss]
+    if not task.classifies:
+        return _r2(targets, outputs, sample_weight)
+    if task.exclusive and targets.ndim == 2:
+        targets = targets.argmax(axis=1)
+    if targets.ndim == 1:
+        predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > task.threshold
+        right = predicted == targets
+    else:
+        right = ((targets > task.threshold) == (outputs > task.threshold)).all(axis=1)
+    return float(np.average(right, weights=sample_weight))
+
+
+def _r2(targets: NDArray[Any], outputs: NDArray[Any], sample_weight: Any) -> float:
+    """Mean over the outputs of R², as scikit-learn defines it: of a constant target 1 where it is met, else 0."""
+    if len(targets) < 2:
+        return float("nan")
+    mean = np.average(targets, axis=0, weights=sample_weight)
+    residual = np.average(np.square(targets - outputs, dtype=np.float64), axis=0, weights=sample_weight)
+    total = np.average(np.square(targets - mean, dtype=np.float64), axis=0, weights=sample_weight)
+    ratio = np.divide(residual, total, out=(residual > 0).astype(np.float64), where=total > 0)
+    return float(np.mean(1 - ratio))
+
+
+def _check_classes(y: NDArray[Any], task: Task, n_outputs: int | None) -> tuple[NDArray[np.int64], int]:
+    classes = np.ascontiguousarray(y, dtype=np.int64)
+    if y.dtype.kind == "f" and not np.array_equal(classes, y):
+        raise ValueError(
+            "Unknown label type: continuous. One-dimensional targets of this loss are class numbers 0, 1, 2, …"
+        )
+    if task.threshold == 0 and set(np.unique(classes)) <= {-1, 1}:
+        classes = (classes > 0).astype(np.int64)  # the margin's own labels
+    if classes.min() < 0:
+        raise ValueError(f"Class numbers must be 0, 1, 2, …: got {classes.min()}.")
+    highest = int(classes.max())
+    if n_outputs is None:
+        return classes, 1 if highest < 2 and not task.exclusive else max(highest + 1, 2)
+    if highest >= max(n_outputs, 2):
+        raise ValueError(
+            f"`y` has classes not in those of the first call: the network has {n_outputs} outputs, and `y` has class "
+            f"{highest}. Let the first call see every class, or pass one-hot rows."
+        )
+    return classes, n_outputs
+
+
+def _check_values(Y: NDArray[Any], loss: str, n_outputs: int | None) -> tuple[NDArray[Any], int]:
+    task = TASKS[loss]
+    if n_outputs is not None and Y.shape[1] != n_outputs:
+        raise ValueError(f"`y` has {Y.shape[1]} columns, but the network has {n_outputs} outputs.")
+    if Y.dtype == np.bool_:
+        Y = Y.view(np.uint8)
+    if Y.dtype not in READABLE:
+        Y = Y.astype(np.float64)
+    if Y.min() < task.lowest or Y.max() > task.highest:
+        raise ValueError(
+            f"Some value(s) of y are out of the valid range of the loss {loss!r}: "
+            f"they must be from {task.lowest:g} to {task.highest:g}."
+        )
+    if task.exclusive:
+        sums = Y.sum(axis=1)
+        # As far from 1 as the sum of a row of rounded float32 probabilities may be.
+        if max(1 - float(sums.min()), float(sums.max()) - 1) > 1e-4:
+            raise ValueError(
+                f"Each row of y must sum to 1 with the loss {loss!r}: the rows are one-hot or probabilities."
+            )
+    return _contiguous_rows(Y), Y.shape[1]
+
+
+def _contiguous_rows(A: NDArray[Any]) -> NDArray[Any]:
+    """A itself if the elements of a row are adjacent in memory and aligned, else a copy in C order."""
+    adjacent = A.shape[1] == 1 or A.strides[1] == A.itemsize
+    return A if adjacent and A.flags.aligned else np.array(A, order="C")

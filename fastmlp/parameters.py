@@ -1,0 +1,59 @@
+"""The parameters of a network in Python's hands: how many, their first values, views to read and assign."""
+
+import os
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from math import sqrt
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core import Network
+
+
+class ParameterViews(list[NDArray[Any]]):
+    """Arrays that are views into one vector: assigning an item, or a slice, writes the values there."""
+
+    def __setitem__(self, item: Any, value: Any) -> None:
+        views, values = (self[item], list(value)) if isinstance(item, slice) else ([self[item]], [value])
+        shapes = [view.shape for view in views]
+        if [np.shape(new) for new in values] != shapes:
+            raise ValueError(f"expected arrays of shapes {shapes}, got {[np.shape(new) for new in values]}")
+        for view, new in zip(views, values, strict=True):
+            view[...] = new
+
+
+def hidden_units(hidden_layer_sizes: int | Iterable[int]) -> tuple[int, ...]:
+    """Number of units of each hidden layer, as scikit-learn's users write it."""
+    sizes = hidden_layer_sizes if isinstance(hidden_layer_sizes, Iterable) else (hidden_layer_sizes,)
+    units = tuple(map(index, sizes))
+    if any(n <= 0 for n in units):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {list(units)}.")
+    return units
+
+
+def initial_parameters(network: Network, random_state: np.random.RandomState) -> NDArray[Any]:
+    """Draw parameters after Glorot and Bengio, in scikit-learn's order: weights, then biases, layer by layer."""
+    params = np.empty(network.n_params, network.dtype)
+    factor = 2.0 if network.activation == "logistic" else 6.0
+    for W, b in zip(network.coefs(params), network.intercepts(params), strict=True):
+        bound = sqrt(factor / sum(W.shape))
+        W[...] = random_state.uniform(-bound, bound, W.shape)
+        b[...] = random_state.uniform(-bound, bound, b.shape)
+    return params
+
+
+def require_memory(n_units: tuple[int, ...], n_slots: int, dtype: str) -> None:
+    """Raise MemoryError if parameters and slots are larger than the machine, which would promise the memory even so."""
+    n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(n_units))
+    n_bytes = n_params * np.dtype(dtype).itemsize * (1 + n_slots)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
+    if n_bytes > machine:
+        raise MemoryError(
+            f"Unable to allocate {n_bytes / 2**30:.3g} GiB for the {n_params} parameters of layers of {n_units} units "
+            f"in {dtype} and the state of the optimizer: this machine has {machine / 2**30:.3g} GiB. "
+            "Use smaller hidden_layer_sizes."
+        )

@@ -1,0 +1,94 @@
+"""How many threads to use: what this process may have, and what the work is worth."""
+
+import math
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fastmlp._core import MAX_THREADS, Network
+
+SERIAL_FLOPS = 10e6
+"""A step below this is faster on one thread: starting and synchronising a second costs more than it does."""
+FLOPS_PER_THREAD = 5e6
+"""Work of a step, beyond `SERIAL_FLOPS`, that is worth one thread more."""
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def default_threads(flops: float) -> int:
+    """Number of threads for work of so many floating-point operations between two joins of the team."""
+    if flops < SERIAL_FLOPS:
+        return 1
+    worthwhile = 2 + int((flops - SERIAL_FLOPS) // FLOPS_PER_THREAD)
+    return min(worthwhile, usable_cpus()[0])
+
+
+def step_flops(network: Network, rows: Any, batch_size: int) -> float:
+    """Floating-point operations of a training step: of the first layer's two products, sparse rows do their share."""
+    flops = float(network.step_flops(batch_size))
+    if hasattr(rows, "nnz"):
+        fan_in, fan_out = network.n_units[:2]
+        flops -= 4.0 * batch_size * fan_in * fan_out * (1 - rows.nnz / (rows.shape[0] * fan_in))
+    return flops
+
+
+def usable_cpus() -> tuple[int, str]:
+    """Number of threads that this process may run at once, at most `MAX_THREADS`, and what sets this limit."""
+    limits = [(MAX_THREADS, "the most that are supported"), (os.cpu_count() or 1, "CPUs of this machine")]
+    if hasattr(os, "sched_getaffinity"):
+        limits.append((len(os.sched_getaffinity(0)), "CPU affinity of this process"))
+    limits += [(max(1, math.ceil(quota)), "CPU quota of the control group") for quota in _cgroup_quotas()]
+    for variable in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
+        value = os.environ.get(variable, "").split(",")[0].strip()
+        if value.isdecimal() and int(value) > 0:
+            limits.append((int(value), variable))
+    if _in_joblib_thread():
+        limits.append((1, "one of several joblib threads"))
+    return min(limits, key=lambda limit: limit[0])
+
+
+def _cgroup_quotas() -> Iterator[float]:
+    """CPUs that each control group around this process may use on average, where it is limited (Linux)."""
+    try:
+        own = [line.split(":", 2) for line in OWN_CGROUPS.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in own:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Inside a container the path may be that of the host: then only the root of the hierarchy is there.
+        top = CGROUPS / "cpu" if controllers else CGROUPS
+        group = top / path.lstrip("/")
+        for folder in [group, *group.parents]:
+            quota = _quota(folder)
+            if quota is not None:
+                yield quota
+            if folder == top:
+                break
+
+
+def _quota(folder: Path) -> float | None:
+    """CPU quota written in a control group's folder, in CPUs: version 2 (cpu.max) or 1 (cpu.cfs_*)."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+    except (OSError, ValueError):
+        return None
+    return None if quota in ("max", "-1") else int(quota) / int(period)
+
+
+def _in_joblib_thread() -> bool:
+    """Whether this is a worker of joblib's threading backend, whose siblings want the other CPUs.
+
+    Worker processes are told their share through ``OMP_NUM_THREADS``.
+    """
+    if "joblib" not in sys.modules or threading.current_thread() is threading.main_thread():
+        return False
+    backend, _ = sys.modules["joblib"].parallel.get_active_backend()
+    return bool(backend.nesting_level)

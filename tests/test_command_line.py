@@ -1,0 +1,259 @@
+"""The command line, as a user calls it."""
+
+import csv
+import gzip
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+
+from fastmlp.__main__ import main
+from fastmlp.persistence import ModelFile, write
+
+
+def write_csv(path: Path, header: list[str], *columns: object, delimiter: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(header)
+        writer.writerows(zip(*columns, strict=True))
+    return path
+
+
+@pytest.fixture
+def iris(tmp_path: Path) -> Path:
+    """150 rows, four features, three classes with names."""
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    return write_csv(tmp_path / "iris.csv", ["sl", "sw", "pl", "pw", "species"], *X.T, names)
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line of the error of a command that fails."""
+    assert run(*arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fastmlp: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_train_on_the_digits() -> None:
+    """The first thing a new user runs, as a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "fastmlp", "train"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    epochs = [
+        line
+        for line in lines
+        if re.match(r"epoch +\d+/30  loss \d\.\d+  test accuracy \d+\.\d+ %  [\d,]+ samples/s$", line)
+    ]
+    assert len(epochs) == 30
+    accuracy = re.match(r"test accuracy (\S+) % after 30 epochs in \S+ s on \S+, \d+ threads?$", lines[-2])
+    # scikit-learn's MLPClassifier reaches 97 to 98 % on such a split.
+    assert accuracy is not None
+    assert float(accuracy[1]) > 96
+    assert re.search(
+        r"plain NumPy .* same weights, same batches: loss \S+ in \S+ s; fastmlp was \S+ times faster$", lines[-1]
+    )
+    assert "\x1b" not in done.stdout, "colour without a terminal"
+
+
+def test_csv_with_names_of_classes(iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model.npz"
+    assert run("train", iris, "--target", "species", "--epochs", 60, "--save", model) == 0
+    assert "classification into 3 classes" in capsys.readouterr().out
+    # The columns are found by their names: in another order, among others, and with a text column that is not needed.
+    X, y = load_iris(return_X_y=True)
+    columns = [X[:, 3], ["no number"] * 150, X[:, 1], X[:, 0], X[:, 2]]
+    new = write_csv(tmp_path / "new.csv", ["pw", "note", "sw", "sl", "pl"], *columns)
+    assert run("predict", model, new) == 0
+    header, *predicted = capsys.readouterr().out.splitlines()
+    assert header == "species"
+    right = np.array(["setosa", "versicolor", "virginica"])[y] == predicted
+    assert right.mean() > 0.93  # one of three classes is separable, the others overlap in a few rows
+
+
+def test_regression(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    names = [f"x{i}" for i in range(10)]
+    data, model = write_csv(tmp_path / "d.csv", [*names, "y"], *X.T, y + 0.5), tmp_path / "model.npz"
+    assert run("train", data, "--target", "y", "--hidden", "16", "--lr", 0.01, "--save", model) == 0
+    output = capsys.readouterr().out
+    assert "regression of y" in output
+    assert re.search(r"test R2 0\.[3-6]\d+ after", output)  # linear regression reaches 0.3 to 0.5 on this set
+    assert run("predict", model, data) == 0
+    predicted = np.array(capsys.readouterr().out.split()[1:], dtype=float)
+    assert np.corrcoef(predicted, y)[0, 1] > 0.6
+    assert abs(predicted.mean() - y.mean()) < 10  # in the target's own unit: its mean is 152, its deviation 77
+
+
+def test_integers_are_classes_unless_told_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_csv(tmp_path / "n.csv", ["a", "n"], range(40), [i % 4 for i in range(40)])
+    assert run("train", data, "--target", "n", "--epochs", 1) == 0
+    assert "classification into 4 classes" in capsys.readouterr().out
+    assert run("train", data, "--target", "n", "--epochs", 1, "--task", "regression") == 0
+    assert "regression of n" in capsys.readouterr().out
+
+
+def test_npz_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digits = load_digits()
+    X, y = digits.images.astype(np.uint8), digits.target
+    data, model = tmp_path / "digits.npz", tmp_path / "model.npz"
+    np.savez(data, X=X[:1500], y=y[:1500], X_test=X[1500:], y_test=y[1500:])
+    assert run("train", data, "--hidden", "none", "--solver", "adam", "--lr", 0.01, "--save", model) == 0
+    output = capsys.readouterr().out
+    assert "1500 rows to train on, 297 to test on" in output
+    assert "64-10, " in output
+    told = float(re.search(r"test accuracy (\S+) % after", output)[1])
+    np.savez(data, X=X[1500:])
+    assert run("predict", model, data) == 0
+    predicted = np.array(capsys.readouterr().out.split()[1:], dtype=int)
+    assert told == pytest.approx(100 * np.mean(predicted == y[1500:]), abs=0.005)  # printed with two digits
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_dialects(iris: Path, delimiter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\ufeff" + iris.read_text().replace(",", delimiter).replace("\n", "\n\n")
+    packed = iris.with_suffix(".csv.gz")
+    packed.write_bytes(gzip.compress(text.encode()))
+    assert run("train", packed, "--target", "species", "--epochs", 1) == 0
+    assert "120 rows to train on, 30 to test on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,y\n1,2,0\n3,red,1\n", "row 3, column 'b': 'red' is not a finite number"),
+        ("a,b,y\n1,,0\n", "row 2, column 'b': the cell is missing"),
+        ("a,b,y\n1,nan,0\n", "row 2, column 'b': 'nan' is not a finite number"),
+        ("a,b,y\n1,1_000,0\n", "row 2, column 'b': '1_000' is not a finite number"),
+        ("a,b,y\n1,2,0\n\n1,2,\n", "row 4, column 'y': the cell is missing"),
+        ("a,b,y\n1,2,0\n1,2\n", "row 3: ends before column 'y' (2 cells, the header has 3)"),
+        ("a,b,y\n1,2,0,7\n", "row 2: goes on after the last column 'y' (4 cells, the header has 3)"),
+        ("a,b,z\n1,2,0\n", "no column 'y' in row 1, which must name the columns: a, b, z"),
+        ("a,a,y\n1,2,0\n", "column 'a' is there twice"),
+        ("a,y\n1,1.5\n2,n/a\n", "row 3, column 'y': 'n/a' is not a number, as others of the column are"),
+        ("y\n1\n", "no column but the target"),
+        ("a,y\n", "no rows below the header"),
+        ("", "empty"),
+        ("a,y\n1,1\n2,1\n3,1\n", "all rows to train on are of the class 1"),
+        ('a,y\n"1,1\n', "not a CSV file"),
+    ],
+)
+def test_csv_errors_name_the_place(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text(text)
+    error = failure(capsys, "train", data, "--target", "y")
+    assert str(data) in error
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": np.ones((4, 2))}, "no array y; it holds X"),
+        ({"X": np.ones((4, 2)), "y": np.arange(3)}, "y must hold a number or a text for each of 4 rows"),
+        ({"X": np.ones(4), "y": np.arange(4)}, "X must be a matrix of numbers; it is float64 of shape (4,)"),
+        ({"X": np.full((4, 2), "a"), "y": np.arange(4)}, "X must be a matrix of numbers"),
+        ({"X": np.array([[1.0], [np.nan]]), "y": np.arange(2)}, "X[1, 0] is nan; all must be finite"),
+        ({"X": np.ones((2, 1)), "y": np.array([1.0, -np.inf])}, "y[1] is -inf; all must be finite"),
+        ({"X": np.ones((2, 1)), "y": np.arange(2), "X_test": np.ones((2, 1))}, "no array y_test"),
+        ({"X": np.ones((2, 1)), "y": np.arange(2), "X_test": np.ones((1, 2)), "y_test": np.arange(1)}, "X_test has 2"),
+        ({"X": np.array([[None]]), "y": np.arange(1)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_npz_errors(
+    arrays: dict[str, np.ndarray], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "data.npz", **arrays)
+    assert message in failure(capsys, "train", tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["train", "data.csv"],
+        ["train", "--hidden", "8,x"],
+        ["train", "--hidden", "0"],
+        ["train", "--lr", "0"],
+        ["train", "--lr", "inf"],
+        ["train", "--epochs", "1.5"],
+        ["train", "--threads", "0"],
+        ["train", "--seed", "-1"],
+        ["train", "--activation", "step"],
+        ["train", "--test-fraction", "1"],
+        ["train", "--solver", "adam", "--compare"],
+        ["predict", "model.npz"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert exit_info.value.code == 2
+    assert "usage: fastmlp" in capsys.readouterr().err
+
+
+def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such file" in failure(capsys, "train", tmp_path / "data.npz")
+    assert "No such file" in failure(capsys, "predict", tmp_path / "model.npz", tmp_path / "data.csv")
+    assert "--save: there is no folder" in failure(capsys, "train", "--save", tmp_path / "folder" / "model.npz")
+
+
+def test_predict_refuses_what_does_not_fit(iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model.npz"
+    assert run("train", iris, "--target", "species", "--epochs", 1, "--save", model) == 0
+    capsys.readouterr()
+    new = write_csv(tmp_path / "new.csv", ["sl", "pl", "pw"], [1], [2], [3])
+    assert "no column 'sw' in row 1" in failure(capsys, "predict", model, new)
+    np.savez(tmp_path / "new.npz", X=np.ones((2, 5)))
+    assert "trained on 4 columns" in failure(capsys, "predict", model, tmp_path / "new.npz")
+    assert "not a fastmlp model file" in failure(capsys, "predict", tmp_path / "new.npz", iris)
+    model.write_bytes(model.read_bytes()[:-100])
+    assert "damaged" in failure(capsys, "predict", model, iris)
+    write(model, ModelFile("MLPClassifier", {}, {}))
+    assert "holds 'MLPClassifier'" in failure(capsys, "predict", model, iris)
+
+
+def test_the_same_seed_gives_the_same_file(iris: Path, tmp_path: Path) -> None:
+    for name, threads, seed in (("a", 1, 3), ("b", 1, 3), ("c", 2, 3), ("d", 1, 4)):
+        options = ["--target", "species", "--epochs", 3, "--threads", threads, "--seed", seed]
+        assert run("train", iris, *options, "--save", tmp_path / name) == 0
+    a, b, c, d = ((tmp_path / name).read_bytes() for name in "abcd")
+    assert a == b == c != d
+
+
+def test_an_interrupted_training_is_saved(
+    iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastmlp.narration import NarratedTrainer
+
+    ended = NarratedTrainer._epoch_ended
+
+    def interrupt(self: NarratedTrainer, training: object) -> bool:
+        if self.n_iter_ == 4:
+            raise KeyboardInterrupt
+        return bool(ended(self, training))
+
+    monkeypatch.setattr(NarratedTrainer, "_epoch_ended", interrupt)
+    model = tmp_path / "model.npz"
+    assert run("train", iris, "--target", "species", "--save", model) == 1
+    captured = capsys.readouterr()
+    assert "interrupted" in captured.err
+    assert "after 4 epochs" in captured.out
+    assert run("predict", model, iris) == 0
+
+
+def test_a_diverging_training_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    np.savez(tmp_path / "d.npz", X=X, y=y)
+    error = failure(capsys, "train", tmp_path / "d.npz", "--lr", 1e6, "--activation", "identity")
+    assert "non-finite" in error

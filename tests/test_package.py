@@ -1,0 +1,95 @@
+"""The package as installed, and the documents that describe it."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+import fastmlp
+from fastmlp import _core
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def installed() -> Distribution:
+    """The metadata of the package, which a build in place without an installation does not have."""
+    try:
+        return distribution("fastmlp")
+    except PackageNotFoundError:
+        pytest.skip('needs an installation: pip install -e ".[test]"')
+
+
+def run_python(code: str) -> str:
+    """Output of the code in a process of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_one_version(installed: Distribution) -> None:
+    assert installed.version == fastmlp.__version__
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == fastmlp.__version__
+
+
+def test_the_script_is_the_module(installed: Distribution) -> None:
+    (script,) = installed.entry_points.select(group="console_scripts", name="fastmlp")
+    from fastmlp.__main__ import main
+
+    assert script.load() is main
+
+
+def test_import_brings_numpy_and_one_extension() -> None:
+    loaded = run_python("import sys, fastmlp; print(*sys.modules)").split()
+    ours = {name for name in loaded if name.split(".")[0] in {"fastmlp", "sklearn", "scipy", "joblib"}}
+    assert "fastmlp" in ours
+    assert ours <= {"fastmlp", "fastmlp._core"}
+
+
+def test_help_does_not_wait_for_scikit_learn() -> None:
+    code = "import sys, fastmlp.__main__; print('sklearn' in sys.modules)"
+    assert run_python(code).strip() == "False"
+
+
+def test_public_names_exist() -> None:
+    for name in fastmlp.__all__:
+        assert getattr(fastmlp, name) is not None
+    assert set(fastmlp.__all__) <= set(dir(fastmlp))
+
+
+def test_the_extension_needs_no_runtime_of_others() -> None:
+    content = Path(_core.__file__).read_bytes()
+    assert b"PyInit__core" in content  # such names are found
+    for library in (b"libgomp", b"libomp", b"libiomp", b"openblas", b"mkl_"):
+        assert library not in content
+
+
+def test_readme_example_runs() -> None:
+    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    assert float(run_python(example[1])) > 0.97  # accuracy on the rows it was trained on
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_readme_command_stands_below_its_marker(name: str) -> None:
+    """Where the continuous integration finds it: one line, ready to be copied."""
+    block = re.search(rf"^<!-- {name} -->\n```sh\n(.+)\n```$", README, re.MULTILINE)
+    assert block is not None
+    assert block[1].startswith("python3 -m venv .venv && ")
+
+
+def test_readme_links_and_benchmark_markers() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+    assert README.count("<!-- benchmark -->") == README.count("<!-- /benchmark -->") == 1
+
+
+def test_command_line_options_of_the_readme_exist() -> None:
+    helped = subprocess.run([sys.executable, "-m", "fastmlp", "train", "--help"], capture_output=True, text=True)
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", README)) - {"--readme"}
+    assert len(options) > 8
+    assert options <= set(re.findall(r"--[a-z-]+", helped.stdout))
