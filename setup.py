@@ -11,9 +11,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# Two switches for development: sanitizers, and a build for the debugger.
+# Three switches for development: sanitizers, a build for the debugger, and timers of the phases of a step.
 SANITIZE = os.environ.get("FASTMLP_SANITIZE") == "1"
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
+TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
@@ -54,6 +55,7 @@ def engine() -> Extension:
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
         depends=["csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
         include_dirs=["csrc"],
+        define_macros=[("FM_TIMERS", "1")] if TIMERS else [],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )

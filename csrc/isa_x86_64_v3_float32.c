@@ -6,9 +6,9 @@
 #define FM_VECTOR_BYTES 32
 #define FM_REAL_BITS 32
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma,bmi,bmi2,f16c,lzcnt,movbe"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,bmi2"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma,bmi,bmi2,f16c,lzcnt,movbe")
+#pragma GCC target("avx2,fma,bmi2")
 #endif
 #include "engine/engine.c"
 #ifdef __clang__

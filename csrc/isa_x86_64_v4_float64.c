@@ -6,11 +6,9 @@
 #define FM_VECTOR_BYTES 64
 #define FM_REAL_BITS 64
 #ifdef __clang__
-#pragma clang attribute push(                                                                                          \
-    __attribute__((target("avx2,fma,bmi,bmi2,f16c,lzcnt,movbe,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"))),         \
-    apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma,bmi,bmi2,f16c,lzcnt,movbe,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")
+#pragma GCC target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl")
 #endif
 #include "engine/engine.c"
 #ifdef __clang__

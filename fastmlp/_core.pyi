@@ -111,6 +111,9 @@ class Training:
         n_threads: int = 1,
     ) -> None: ...
     @property
+    def timers(self) -> dict[str, float] | None:
+        """Seconds that thread 0 spent in each phase of all runs so far; None unless built with FASTMLP_TIMERS=1."""
+    @property
     def step(self) -> int:
         """Updates made so far."""
     @property

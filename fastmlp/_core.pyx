@@ -66,12 +66,15 @@ cdef extern from "fastmlp.h" nogil:
         double seconds
         int64_t position
         double loss_sum
+        double *phase_seconds
     ctypedef struct fm_engine:
         const char *isa
         const char **activations
         const char **losses
         const char **optimizers
         const int32_t *optimizer_slots
+        const char **phases
+        const char **layer_phases
         int64_t (*scratch_bytes)(const fm_task *task) noexcept nogil
         int32_t (*run)(fm_task *task) noexcept nogil
         double (*fma_loop)(int64_t n) noexcept nogil
@@ -285,6 +288,7 @@ cdef class Training:
     cdef Network network
     cdef _Scratch scratch
     cdef tuple _kept  # arrays whose memory the task points to
+    cdef object _phase_seconds
     cdef fm_task task
 
     def __init__(
@@ -301,6 +305,9 @@ cdef class Training:
         task.n_rows = task.position = X.shape[0]
         task.params = _data(params, NULL, True)
         task.slots = _data(slots, NULL, True)
+        if network.engine.phases != NULL:
+            self._phase_seconds = np.zeros(32 + 8 * task.n_layers)
+            task.phase_seconds = <double *>_data(self._phase_seconds, NULL, True)
         task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
         task.optimizer.learning_rate = learning_rate
         task.optimizer.momentum = momentum
@@ -330,6 +337,16 @@ cdef class Training:
     @n_threads.setter
     def n_threads(self, int32_t value):
         self.task.n_threads = value
+
+    @property
+    def timers(self):
+        cdef const fm_engine *engine = self.network.engine
+        if engine.phases == NULL:
+            return None
+        names = list(_names(<const char **>engine.phases))
+        for layer in range(self.task.n_layers):
+            names += [f"{phase} {layer}" for phase in _names(<const char **>engine.layer_phases)]
+        return dict(zip(names, self._phase_seconds.tolist()))
 
     @property
     def step(self):

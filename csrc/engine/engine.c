@@ -16,6 +16,7 @@
 #include "gemm.h"
 #include "sparse.h"
 #include "scratch.h"
+#include "timers.h"
 #include "gather.h"
 #include "network.h"
 #include "train.h"
@@ -27,6 +28,8 @@ const fm_engine FM_ENGINE = {
     .losses = loss_names,
     .optimizers = optimizer_names,
     .optimizer_slots = optimizer_slots,
+    .phases = phases,
+    .layer_phases = layer_phases,
     .scratch_bytes = scratch_bytes,
     .run = run,
     .fma_loop = fma_loop,

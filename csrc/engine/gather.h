@@ -23,41 +23,43 @@ static const struct {
 } dtypes[] = {
     [FM_FLOAT32] = {gather_row_float, 4}, [FM_FLOAT64] = {gather_row_double, 8}, [FM_UINT8] = {gather_row_uint8_t, 1}};
 
+/* The row at `place` in the order of use -> row of batch panels. */
+INLINE void gather_row(const fm_task *task, const fm_matrix *m, int64_t place, real *to, int64_t panel_size) {
+    const char *row = (const char *)m->data + source_row(task, place) * m->row_stride;
+    dtypes[m->dtype].gather_row(row, m->n_columns, to, panel_size);
+}
+
 /* Rows [begin, end) of the chunk that starts at `first` -> batch panels. */
-static void gather(const network *net, const fm_matrix *m, real *panels, int64_t first, int64_t begin, int64_t end) {
+static void gather(const network *net, int64_t first, int64_t begin, int64_t end) {
     enum { AHEAD = 2 }; /* rows prefetched ahead: the next ones lie anywhere in memory */
     const fm_task *task = net->task;
-    int64_t panel_size = net->capacity * PANEL, bytes = m->n_columns * dtypes[m->dtype].bytes;
+    const fm_matrix *m = &task->X;
+    int64_t bytes = m->n_columns * dtypes[m->dtype].bytes;
     for (int64_t i = begin; i < end; i++) {
-        const char *row = (const char *)m->data + source_row(task, first + i) * m->row_stride;
         if (task->order && i + AHEAD < end) {
             const char *next = (const char *)m->data + source_row(task, first + i + AHEAD) * m->row_stride;
             for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte);
         }
-        dtypes[m->dtype].gather_row(row, m->n_columns, panels + i * PANEL, panel_size);
+        gather_row(task, m, first + i, net->X + i * PANEL, net->capacity * PANEL);
     }
 }
 
-/* Place of a column in row 0 of batch panels. */
-INLINE int64_t column_place(const network *net, int64_t column) {
-    return column / PANEL * net->capacity * PANEL + column % PANEL;
-}
-
-/* Targets of the rows [begin, end) of the chunk: values, or class numbers as one-hot rows; padding is 0. */
-static void gather_targets(const network *net, int64_t first, int64_t begin, int64_t end) {
+/* Targets of `valid` rows of the chunk from row i on -> columns (n_outputs, VL): values, or class numbers as one-hot. */
+static void gather_targets(const network *net, int64_t first, int64_t i, int64_t valid, real *rows, real *columns) {
     const fm_task *task = net->task;
-    int64_t n_outputs = task->n_units[net->n_layers], panel_size = net->capacity * PANEL;
-    for (int64_t j = 0; j < n_panels(n_outputs); j++)
-        for (int64_t i = begin; i < end; i++)
-            memset(net->Y + j * panel_size + i * PANEL, 0, (size_t)panel_width(n_outputs, j) * sizeof(real));
+    int64_t n_outputs = task->n_units[net->n_layers];
     if (!task->classes) {
-        gather(net, &task->Y, net->Y, first, begin, end);
+        for (int64_t r = 0; r < valid; r++) gather_row(task, &task->Y, first + i + r, rows + r * PANEL, VL * PANEL);
+        rows_to_columns(rows, VL * PANEL, valid, n_outputs, columns);
         return;
     }
-    for (int64_t i = begin; i < end; i++) {
-        int64_t class = task->classes[source_row(task, first + i)];
-        if (n_outputs == 1) net->Y[i * PANEL] = (real) class;
-        else net->Y[column_place(net, class) + i * PANEL] = 1;
+    _Alignas(FM_ALIGNMENT) integer classes[VL] = {0};
+    for (int64_t r = 0; r < valid; r++) classes[r] = (integer)task->classes[source_row(task, first + i + r)];
+    ivec class = *(const ivec *)classes;
+    if (n_outputs == 1) class = class ^ 1; /* the one output is the number itself: 1 for class 1 */
+    for (int64_t k = 0; k < n_outputs; k++) {
+        ivec is_k = class == ivec_broadcast((integer)k);
+        vec_store(columns + k * VL, vec_select(is_k, vec_broadcast((real)1), (vec){0}));
     }
 }
 
@@ -98,7 +100,7 @@ static void gather_dense(const network *net, int64_t first, int64_t begin, int64
         int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < last; k++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
-            net->X[column_place(net, column) + i * PANEL] = csr_value(m, k);
+            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = csr_value(m, k);
         }
     }
 }

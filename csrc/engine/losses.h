@@ -1,99 +1,49 @@
 /* losses.h: the list of losses, and output link, loss and delta of each.
  *
- * From the logits z and targets y of one row: the output p = link(z), the row's loss, and delta = dL/dz. Link and loss are
- * grouped (lectures: delta = p - y), and losses are computed from logits, so nothing is clipped.
- * A row lies in batch panels, in blocks of LANES. The logits' padding is set through the biases to a value at which loss
- * and delta are 0 when y is 0: FAR_BELOW where p falls to 0, else 0.
+ * From the logits z and targets y: the output p = link(z), the loss, and delta = dL/dz. Link and loss are grouped
+ * (lectures: delta = p - y), and losses are computed from logits, so nothing is clipped.
+ * VL rows are treated at a time, as columns: element k of row i lies at [k * VL + i], a register holds output k of VL
+ * rows, and sums over the outputs run in order, with the same bits on every ISA and in every place of a batch.
  */
-#define FAR_BELOW -1e30f
 
-/* X(name, loss of a class or NULL: by its one-hot row, padding of the logits, reported as a mean over the outputs) */
-#define FM_LOSSES(X)                                                                                                   \
-    X(log_loss, log_loss_class_row, FAR_BELOW, 0)                                                                      \
-    X(binary_log_loss, NULL, FAR_BELOW, 0)                                                                             \
-    X(squared_error, NULL, 0, 1)                                                                                       \
-    X(poisson, NULL, FAR_BELOW, 0)                                                                                     \
-    X(hinge, NULL, FAR_BELOW, 0)
+/* X(name, reported as a mean over the outputs: scikit-learn's squared_error, while its delta is that of the sum) */
+#define FM_LOSSES(X) X(log_loss, 0) X(binary_log_loss, 0) X(squared_error, 1) X(poisson, 0) X(hinge, 0)
 
-/* A row of outputs: n_blocks blocks of LANES; column q * LANES lies at row_block(q) elements from the first. */
-typedef struct row_shape {
-    int64_t n_blocks;
-    int64_t panel_size; /* elements of one batch panel */
-} row_shape;
-
-INLINE int64_t row_block(const row_shape *r, int64_t q) {
-    return q * LANES / PANEL * r->panel_size + q * LANES % PANEL;
-}
-
-/* Loss by loss over one row: z IN logits, OUT delta * weight; y IN targets; returns the loss of the row, unweighted. */
-typedef real loss_row(real *z, const real *y, real weight, const row_shape *r);
-/* The same where the target is a class: `at` is its place in the row. */
-typedef real loss_class_row(real *z, int64_t at, real weight, const row_shape *r);
-/* z IN logits, OUT outputs. */
-typedef void link_row(real *z, const row_shape *r);
+/* z: IN logits (n, VL), OUT delta * weight; y: IN targets (n, VL). Returns the loss of each row, unweighted. */
+typedef vec loss_columns(real *z, const real *y, int64_t n, vec weight);
+/* z: IN logits (n, VL), OUT outputs. */
+typedef void link_columns(real *z, int64_t n);
 
 /* -- log_loss: softmax and cross-entropy, sum_k y_k (log sum exp(z) - z_k) -- */
 
-/* z becomes exp(z - max); returns the maximum and the sum, in every lane. */
-INLINE void softmax_parts(real *z, const row_shape *r, vec *maximum, vec *sum) {
-    vec m[LANE_VECS], s[LANE_VECS];
-    for (int v = 0; v < LANE_VECS; v++) m[v] = vec_load(z + v * VL), s[v] = (vec){0};
-    for (int64_t q = 1; q < r->n_blocks; q++)
-        for (int v = 0; v < LANE_VECS; v++) m[v] = vec_max(vec_load(z + row_block(r, q) + v * VL), m[v]);
-    *maximum = lanes_max(m);
-    for (int64_t q = 0; q < r->n_blocks; q++)
-        for (int v = 0; v < LANE_VECS; v++) {
-            real *at = z + row_block(r, q) + v * VL;
-            vec e = vec_exp_negative(vec_load(at) - *maximum);
-            s[v] = s[v] + e;
-            vec_store(at, e);
-        }
-    *sum = lanes_sum(s);
+/* z becomes exp(z - max). */
+INLINE void softmax_parts(real *z, int64_t n, vec *maximum, vec *sum) {
+    vec m = vec_load(z), s = {0};
+    for (int64_t k = 1; k < n; k++) m = vec_max(vec_load(z + k * VL), m);
+    for (int64_t k = 0; k < n; k++) {
+        vec e = vec_exp_negative(vec_load(z + k * VL) - m);
+        s = s + e;
+        vec_store(z + k * VL, e);
+    }
+    *maximum = m, *sum = s;
 }
 
-static void log_loss_link(real *z, const row_shape *r) {
+static void log_loss_link(real *z, int64_t n) {
     vec maximum, sum;
-    softmax_parts(z, r, &maximum, &sum);
-    for (int64_t q = 0; q < r->n_blocks; q++)
-        for (int v = 0; v < LANE_VECS; v++) {
-            real *at = z + row_block(r, q) + v * VL;
-            vec_store(at, vec_load(at) / sum);
-        }
+    softmax_parts(z, n, &maximum, &sum);
+    for (int64_t k = 0; k < n; k++) vec_store(z + k * VL, vec_load(z + k * VL) / sum);
 }
 
-static real log_loss_row(real *z, const real *y, real weight, const row_shape *r) {
-    /* sum_k y_k z_k first: softmax_parts overwrites z. The padding's y is 0. */
-    vec yz[LANE_VECS], ys[LANE_VECS], maximum, sum, w = vec_broadcast(weight);
-    for (int v = 0; v < LANE_VECS; v++) yz[v] = ys[v] = (vec){0};
-    for (int64_t q = 0; q < r->n_blocks; q++)
-        for (int v = 0; v < LANE_VECS; v++) {
-            vec target = vec_load(y + row_block(r, q) + v * VL);
-            yz[v] = vec_fma(target, vec_load(z + row_block(r, q) + v * VL), yz[v]);
-            ys[v] = ys[v] + target;
-        }
-    softmax_parts(z, r, &maximum, &sum);
-    for (int64_t q = 0; q < r->n_blocks; q++)
-        for (int v = 0; v < LANE_VECS; v++) {
-            real *at = z + row_block(r, q) + v * VL;
-            vec_store(at, (vec_load(at) / sum - vec_load(y + row_block(r, q) + v * VL)) * w);
-        }
-    vec loss = vec_fma(lanes_sum(ys), vec_log(sum) + maximum, -lanes_sum(yz));
-    return loss[0];
-}
-
-/* The same for a class number, without the one-hot row: `at` is the place of the class in the row. */
-static real log_loss_class_row(real *z, int64_t at, real weight, const row_shape *r) {
-    real logit = z[at];
-    vec maximum, sum, w = vec_broadcast(weight);
-    softmax_parts(z, r, &maximum, &sum);
-    real p = z[at] / sum[0];
-    for (int64_t q = 0; q < r->n_blocks; q++)
-        for (int v = 0; v < LANE_VECS; v++) {
-            real *block = z + row_block(r, q) + v * VL;
-            vec_store(block, vec_load(block) / sum * w);
-        }
-    z[at] = (p - 1) * weight;
-    return (vec_log(sum) + maximum)[0] - logit;
+static vec log_loss_columns(real *z, const real *y, int64_t n, vec weight) {
+    vec yz = {0}, ys = {0}, maximum, sum; /* sum of y_k z_k first: softmax_parts overwrites z */
+    for (int64_t k = 0; k < n; k++) {
+        vec target = vec_load(y + k * VL);
+        yz = vec_fma(target, vec_load(z + k * VL), yz);
+        ys = ys + target;
+    }
+    softmax_parts(z, n, &maximum, &sum);
+    for (int64_t k = 0; k < n; k++) vec_store(z + k * VL, (vec_load(z + k * VL) / sum - vec_load(y + k * VL)) * weight);
+    return vec_fma(ys, vec_log(sum) + maximum, -yz);
 }
 
 /* -- losses that are sums over the outputs: NAME_output(z) -> p, NAME_loss(z, y, &delta) -> loss of each element -- */
@@ -133,23 +83,16 @@ INLINE vec hinge_loss(vec z, vec y, vec *delta) {
 }
 
 #define ELEMENTWISE_LOSS(name)                                                                                         \
-    static void name##_link(real *z, const row_shape *r) {                                                             \
-        for (int64_t q = 0; q < r->n_blocks; q++)                                                                      \
-            for (int v = 0; v < LANE_VECS; v++) {                                                                      \
-                real *at = z + row_block(r, q) + v * VL;                                                               \
-                vec_store(at, name##_output(vec_load(at)));                                                            \
-            }                                                                                                          \
+    static void name##_link(real *z, int64_t n) {                                                                      \
+        for (int64_t k = 0; k < n; k++) vec_store(z + k * VL, name##_output(vec_load(z + k * VL)));                    \
     }                                                                                                                  \
-    static real name##_row(real *z, const real *y, real weight, const row_shape *r) {                                  \
-        vec sum[LANE_VECS], delta;                                                                                     \
-        for (int v = 0; v < LANE_VECS; v++) sum[v] = (vec){0};                                                         \
-        for (int64_t q = 0; q < r->n_blocks; q++)                                                                      \
-            for (int v = 0; v < LANE_VECS; v++) {                                                                      \
-                real *at = z + row_block(r, q) + v * VL;                                                               \
-                sum[v] = sum[v] + name##_loss(vec_load(at), vec_load(y + row_block(r, q) + v * VL), &delta);           \
-                vec_store(at, delta * vec_broadcast(weight));                                                          \
-            }                                                                                                          \
-        return lanes_sum(sum)[0];                                                                                      \
+    static vec name##_columns(real *z, const real *y, int64_t n, vec weight) {                                         \
+        vec sum = {0}, delta;                                                                                          \
+        for (int64_t k = 0; k < n; k++) {                                                                              \
+            sum = sum + name##_loss(vec_load(z + k * VL), vec_load(y + k * VL), &delta);                               \
+            vec_store(z + k * VL, delta * weight);                                                                     \
+        }                                                                                                              \
+        return sum;                                                                                                    \
     }
 ELEMENTWISE_LOSS(binary_log_loss)
 ELEMENTWISE_LOSS(squared_error)
@@ -157,14 +100,12 @@ ELEMENTWISE_LOSS(poisson)
 ELEMENTWISE_LOSS(hinge)
 
 typedef struct loss {
-    loss_row *row;
-    loss_class_row *class_row;
-    link_row *link;
-    real padding;
-    int32_t mean_over_outputs; /* scikit-learn's squared_error reports the mean, while its delta is that of the sum */
+    loss_columns *columns;
+    link_columns *link;
+    int32_t mean_over_outputs;
 } loss;
 
-#define LOSS_ENTRY(name, class_row, padding, mean) {name##_row, class_row, name##_link, padding, mean},
+#define LOSS_ENTRY(name, mean) {name##_columns, name##_link, mean},
 static const loss losses[] = {FM_LOSSES(LOSS_ENTRY)};
-#define LOSS_NAME(name, class_row, padding, mean) #name,
+#define LOSS_NAME(name, mean) #name,
 static const char *const loss_names[] = {FM_LOSSES(LOSS_NAME) NULL};

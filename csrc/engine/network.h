@@ -76,24 +76,50 @@ static void input_gradient(const network *net, int64_t l, int64_t rows, const te
     }
 }
 
+/* My groups of VL rows: [begin, end). */
+static void my_groups(int64_t rows, const team *t, int32_t thread, int64_t *begin, int64_t *end) {
+    team_share(t, thread, (rows + VL - 1) / VL, begin, end);
+    *begin *= VL;
+    *end = least(*end * VL, rows);
+}
+
 /* The logits of the chunk's rows -> delta; row_loss of each row. */
 static void output_delta(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
     const fm_task *task = net->task;
     const layer *y = &net->layers[net->n_layers - 1];
-    const loss *loss = &losses[task->loss];
-    row_shape shape = {padded(y->fan_out) / LANES, net->capacity * PANEL};
-    int64_t begin, end;
-    team_share(t, thread, rows, &begin, &end);
-    if (task->classes && loss->class_row && y->fan_out > 1) {
-        for (int64_t i = begin; i < end; i++) {
-            int64_t at = column_place(net, task->classes[source_row(task, first + i)]);
-            net->row_loss[i] = loss->class_row(y->A + i * PANEL, at, row_weight(task, first + i), &shape);
-        }
-        return;
+    int64_t begin, end, panel_size = net->capacity * PANEL;
+    real *z = net->columns + thread * net->columns_size, *targets = z + padded(y->fan_out) * VL;
+    real *target_rows = targets + padded(y->fan_out) * VL;
+    my_groups(rows, t, thread, &begin, &end);
+    for (int64_t i = begin; i < end; i += VL) {
+        int64_t valid = least(VL, end - i);
+        _Alignas(FM_ALIGNMENT) real weight[VL];
+        for (int64_t r = 0; r < VL; r++) weight[r] = r < valid ? row_weight(task, first + i + r) : 0;
+        gather_targets(net, first, i, valid, target_rows, targets);
+        rows_to_columns(y->A + i * PANEL, panel_size, valid, y->fan_out, z);
+        vec loss = losses[task->loss].columns(z, targets, y->fan_out, vec_load(weight));
+        vec_store(net->row_loss + i, loss);
+        columns_to_rows(z, y->fan_out, y->A + i * PANEL, panel_size, valid);
     }
-    gather_targets(net, first, begin, end);
-    for (int64_t i = begin; i < end; i++)
-        net->row_loss[i] = loss->row(y->A + i * PANEL, net->Y + i * PANEL, row_weight(task, first + i), &shape);
+}
+
+/* The logits of the chunk's rows -> outputs, of which the first row is row `first` of the task. */
+static void output_values(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+    const fm_task *task = net->task;
+    const layer *y = &net->layers[net->n_layers - 1];
+    int64_t begin, end, panel_size = net->capacity * PANEL;
+    real *z = net->columns + thread * net->columns_size;
+    my_groups(rows, t, thread, &begin, &end);
+    for (int64_t i = begin; i < end; i += VL) {
+        int64_t valid = least(VL, end - i);
+        rows_to_columns(y->A + i * PANEL, panel_size, valid, y->fan_out, z);
+        losses[task->loss].link(z, y->fan_out);
+        columns_to_rows(z, y->fan_out, y->A + i * PANEL, panel_size, valid);
+        for (int64_t r = i; r < i + valid; r++)
+            for (int64_t j = 0; j < n_panels(y->fan_out); j++)
+                memcpy((real *)task->outputs + (first + r) * y->fan_out + j * PANEL, y->A + j * panel_size + r * PANEL,
+                       (size_t)least(PANEL, y->fan_out - j * PANEL) * sizeof(real));
+    }
 }
 
 /* How the gradients of a chunk are used: added up in dW and db, or the update at once. */
@@ -205,7 +231,7 @@ static double sum_of_squares(const network *net) {
         for (int v = 0; v < LANE_VECS; v++) lanes[v] = (vec){0};
         for (int64_t i = 0; i < n; i += LANES)
             for (int v = 0; v < LANE_VECS; v++) lanes[v] = lanes[v] + vec_load(y->squares + i + v * VL);
-        sum += (double)lanes_sum(lanes)[0];
+        sum += (double)lanes_sum(lanes);
     }
     return sum;
 }

@@ -60,6 +60,33 @@ INLINE void transpose_registers(vec *rows) {
     }
 }
 
+/* VL rows of batch panels, of which `valid` exist -> columns (padded columns, VL); rows that do not exist are 0. */
+static void rows_to_columns(const real *rows, int64_t panel_size, int64_t valid, int64_t columns, real *to) {
+    for (int64_t c = 0; c < columns; c += VL) {
+        const real *from = rows + c / PANEL * panel_size + c % PANEL;
+        vec block[VL];
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(from + i * PANEL) : (vec){0};
+        transpose_registers(block);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) vec_store(to + (c + i) * VL, block[i]);
+    }
+}
+
+/* And back; the padding becomes 0. */
+static void columns_to_rows(const real *from, int64_t columns, real *rows, int64_t panel_size, int64_t valid) {
+    for (int64_t c = 0; c < padded(columns); c += VL) {
+        real *to = rows + c / PANEL * panel_size + c % PANEL;
+        vec block[VL];
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) block[i] = c + i < columns ? vec_load(from + (c + i) * VL) : (vec){0};
+        transpose_registers(block);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+            if (i < valid) vec_store(to + i * PANEL, block[i]);
+    }
+}
+
 /* IN weight panels of (rows, columns) -> OUT panels [begin, end) of weight panels of its transpose (columns, rows). */
 static void transpose(const real *panels, int64_t rows, int64_t columns, real *transposed, int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; p++) {

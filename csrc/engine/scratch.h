@@ -22,17 +22,19 @@ typedef struct network {
     fm_task *task;
     layer *layers;
     int64_t n_layers;
-    int64_t capacity;   /* rows of a chunk at the most */
-    real *X;            /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
-    real *Y;            /* batch panels (capacity, n_outputs); NULL for predict */
-    real *row_loss;     /* (capacity,) */
+    int64_t capacity; /* rows of a chunk at the most */
+    real *X;          /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
+    real *row_loss;   /* (capacity rounded up to VL,) */
+    real *columns;    /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
+    int64_t columns_size;
     real *zeros;        /* (PANEL,) */
     real *finite;       /* (n_threads,) OUT of training: 0 where all parameters of the thread's share are finite */
     real *blocks;       /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
     sparse_rows sparse; /* the chunk's rows of a CSR X, where X is NULL */
     int32_t stop;       /* set by thread 0 before a barrier: status to return, or 0 to go on */
     double start_seconds;
-    double batch_loss; /* weighted sum over the rows of the batch so far */
+    double lap_seconds; /* with FM_TIMERS: the end of the last phase */
+    double batch_loss;  /* weighted sum over the rows of the batch so far */
 } network;
 
 /* Take n elements of the given size, aligned; base == NULL: only count. */
@@ -108,10 +110,12 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     if (!task->X.indices || dense_is_faster(net))
         net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
     else used = carve_sparse(net, base, used);
+    int64_t n_outputs = task->n_units[net->n_layers];
+    net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
+    net->columns = carve(base, &used, task->n_threads * net->columns_size, sizeof(real));
     if (task->job != FM_PREDICT) {
-        net->Y = carve(base, &used, batch_panels_size(net, task->n_units[net->n_layers]), sizeof(real));
         net->finite = carve(base, &used, task->n_threads, sizeof(real));
-        net->row_loss = carve(base, &used, net->capacity, sizeof(real));
+        net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
         net->blocks = carve(base, &used, task->n_threads * BLOCK_ROWS * PANEL, sizeof(real));
     }
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);

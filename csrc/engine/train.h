@@ -26,8 +26,6 @@ static void load_parameters(const network *net, const team *t, int32_t thread) {
             pack(flat + flat_W(task, l), y->fan_in, y->fan_out, W, begin, end);
             pack(flat + flat_b(task, l), 1, y->fan_out, b, begin, end);
         }
-        if (l == net->n_layers - 1 && end == n_panels(y->fan_out))
-            for (int64_t c = y->fan_out; c < padded(y->fan_out); c++) y->b[c] = losses[task->loss].padding;
     }
 }
 
@@ -54,7 +52,7 @@ static void gather_chunk(const network *net, int64_t first, int64_t rows, const 
     int64_t begin, end;
     team_share(t, thread, rows, &begin, &end);
     if (net->X && net->task->X.indices) gather_dense(net, first, begin, end);
-    else if (net->X) gather(net, &net->task->X, net->X, first, begin, end);
+    else if (net->X) gather(net, first, begin, end);
     else if (thread == 0) gather_sparse(net, first, rows);
 }
 
@@ -72,18 +70,26 @@ static void transpose_weights(const network *net, const team *t, int32_t thread)
 static void learn_chunk(network *net, int64_t first, int64_t rows, learning how, team *t, int32_t thread) {
     for (int64_t l = 0; l < net->n_layers; l++) {
         forward(net, l, rows, t, thread);
+        layer_lap(net, thread, l, PHASE_FORWARD);
         team_barrier(t);
+        lap(net, thread, PHASE_BARRIER);
     }
     if (!how.carry) transpose_weights(net, t, thread);
+    lap(net, thread, PHASE_TRANSPOSE);
     output_delta(net, first, rows, t, thread);
+    lap(net, thread, PHASE_LOSS);
     team_barrier(t);
+    lap(net, thread, PHASE_BARRIER);
     if (thread == 0)
         for (int64_t i = 0; i < rows; i++)
             net->batch_loss += (double)row_weight(net->task, first + i) * (double)net->row_loss[i];
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
         if (l > 0) input_gradient(net, l, rows, t, thread);
+        layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
         weight_gradient(net, l, rows, how, t, thread);
+        layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
         team_barrier(t);
+        lap(net, thread, PHASE_BARRIER);
     }
 }
 
@@ -107,6 +113,7 @@ static void train_body(void *context, team *t, int32_t thread) {
     fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
     int64_t position = task->position;
     load_parameters(net, t, thread);
+    lap(net, thread, PHASE_PARAMETERS);
     while (position < task->n_rows) {
         int64_t batch = least(task->batch_size, task->n_rows - position), end = position + batch;
         int64_t chunk = (batch + net->capacity - 1) / net->capacity; /* chunks, then rows of each */
@@ -116,7 +123,9 @@ static void train_body(void *context, team *t, int32_t thread) {
         for (int64_t first = position; first < end; first += chunk) {
             int64_t rows = least(chunk, end - first);
             gather_chunk(net, first, rows, t, thread);
+            lap(net, thread, PHASE_GATHER);
             team_barrier(t);
+            lap(net, thread, PHASE_BARRIER);
             if (net->stop) goto stopped; /* decided after the batch before, which was complete */
             learning how = {.step = first + rows == end ? &next : NULL, .carry = first > position};
             if (weight > 0) learn_chunk(net, first, rows, how, t, thread);
@@ -128,33 +137,26 @@ static void train_body(void *context, team *t, int32_t thread) {
             task->optimizer.step = optimizer.step;
             if (weight > 0) finish_batch(net, batch, weight);
         }
+        lap(net, thread, PHASE_BATCH);
     }
 stopped:
     net->finite[thread] = store_parameters(net, t, thread);
+    lap(net, thread, PHASE_PARAMETERS);
 }
 
 static void predict_body(void *context, team *t, int32_t thread) {
     network *net = context;
     const fm_task *task = net->task;
-    const layer *last = &net->layers[net->n_layers - 1];
-    row_shape shape = {padded(last->fan_out) / LANES, net->capacity * PANEL};
     load_parameters(net, t, thread);
     for (int64_t first = 0; first < task->n_rows; first += net->capacity) {
-        int64_t rows = least(net->capacity, task->n_rows - first), begin, end;
+        int64_t rows = least(net->capacity, task->n_rows - first);
         gather_chunk(net, first, rows, t, thread);
         team_barrier(t);
         for (int64_t l = 0; l < net->n_layers; l++) {
             forward(net, l, rows, t, thread);
             team_barrier(t);
         }
-        team_share(t, thread, rows, &begin, &end);
-        for (int64_t i = begin; i < end; i++) {
-            losses[task->loss].link(last->A + i * PANEL, &shape);
-            real *to = (real *)task->outputs + (first + i) * last->fan_out;
-            for (int64_t j = 0; j < n_panels(last->fan_out); j++)
-                memcpy(to + j * PANEL, last->A + j * shape.panel_size + i * PANEL,
-                       (size_t)least(PANEL, last->fan_out - j * PANEL) * sizeof(real));
-        }
+        output_values(net, first, rows, t, thread);
     }
 }
 
@@ -164,7 +166,7 @@ static int32_t run(fm_task *task) {
     fm_task *used = task->job == FM_LOSS_GRADIENT ? &training : task;
     carve_network(&net, used, task->scratch);
     memset(net.zeros, 0, PANEL * sizeof(real));
-    net.start_seconds = clock_seconds();
+    net.start_seconds = net.lap_seconds = clock_seconds();
     if (task->job == FM_PREDICT) {
         team_run(task->n_threads, predict_body, &net);
         return FM_DONE;

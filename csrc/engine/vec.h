@@ -148,29 +148,18 @@ INLINE vec vec_copysign(vec a, vec b) {
 #define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s)
 #endif
 
-/* Fold lane i with lane i ^ (LANES / 2), then ^ (LANES / 4), ... : the fixed tree, the result in every lane. */
-#define FOLD(v, combine)                                                                                               \
-    do {                                                                                                               \
-        if (LANE_VECS >= 4) {                                                                                          \
-            (v)[0] = combine((v)[0], (v)[LANE_VECS / 2]);                                                              \
-            (v)[LANE_VECS / 4] = combine((v)[LANE_VECS / 4], (v)[LANE_VECS - 1]);                                      \
-        }                                                                                                              \
-        if (LANE_VECS >= 2) (v)[0] = combine((v)[0], (v)[LANE_VECS >= 4 ? 1 : LANE_VECS - 1]);                         \
-        if (VL >= 16) (v)[0] = combine((v)[0], SWAP((v)[0], (VL >= 16 ? 8 : 0)));                                      \
-        if (VL >= 8) (v)[0] = combine((v)[0], SWAP((v)[0], (VL >= 8 ? 4 : 0)));                                        \
-        if (VL >= 4) (v)[0] = combine((v)[0], SWAP((v)[0], (VL >= 4 ? 2 : 0)));                                        \
-        (v)[0] = combine((v)[0], SWAP((v)[0], 1));                                                                     \
-    } while (0)
-
-INLINE vec vec_add(vec a, vec b) { return a + b; }
-/* Sum, or maximum, of the LANES elements of v[LANE_VECS], in every lane; v is overwritten. */
-INLINE vec lanes_sum(vec *v) {
-    FOLD(v, vec_add);
-    return v[0];
-}
-INLINE vec lanes_max(vec *v) {
-    FOLD(v, vec_max);
-    return v[0];
+/* Sum of the LANES elements of v[LANE_VECS], which is overwritten: lane i with lane i ^ (LANES / 2), then
+ * i ^ (LANES / 4), ... ; a fixed tree. */
+INLINE real lanes_sum(vec *v) {
+#pragma GCC unroll 4
+    for (int half = LANE_VECS / 2; half >= 1; half /= 2)
+        for (int i = 0; i < half; i++) v[i] = v[i] + v[i + half];
+    vec sum = v[0];
+    if (VL >= 16) sum = sum + SWAP(sum, (VL >= 16 ? 8 : 0));
+    if (VL >= 8) sum = sum + SWAP(sum, (VL >= 8 ? 4 : 0));
+    if (VL >= 4) sum = sum + SWAP(sum, (VL >= 4 ? 2 : 0));
+    sum = sum + SWAP(sum, 1);
+    return sum[0];
 }
 
 /* Round to an integer n, returned as a number; *bits holds n in its low bits (for an exponent). |x| < 2^21. */
