@@ -31,14 +31,17 @@ INLINE void gather_row(const fm_task *task, const fm_matrix *m, int64_t place, r
 
 /* Rows [begin, end) of the chunk that starts at `first` -> batch panels. */
 static void gather(const network *net, int64_t first, int64_t begin, int64_t end) {
-    enum { AHEAD = 2 }; /* rows prefetched ahead: the next ones lie anywhere in memory */
     const fm_task *task = net->task;
     const fm_matrix *m = &task->X;
     int64_t bytes = m->n_columns * dtypes[m->dtype].bytes;
+    /* The next rows lie anywhere in memory: prefetch, a page of them ahead, into the next batch too. */
+    int64_t ahead = 2 + 4096 / bytes;
     for (int64_t i = begin; i < end; i++) {
-        if (task->order && i + AHEAD < end) {
-            const char *next = (const char *)m->data + source_row(task, first + i + AHEAD) * m->row_stride;
-            for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte);
+        if (task->order && first + i + ahead < task->n_rows) {
+            int64_t next = task->order[first + i + ahead];
+            const char *row = (const char *)m->data + next * m->row_stride;
+            for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte);
+            if (task->classes) __builtin_prefetch(task->classes + next);
         }
         gather_row(task, m, first + i, net->X + i * PANEL, net->capacity * PANEL);
     }
