@@ -4,12 +4,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastmlp.estimator_file import load
+    from fastmlp.estimators import MLPClassifier, MLPRegressor
+    from fastmlp.persistence import ModelFileError
+    from fastmlp.plotting import LossCurveDisplay
     from fastmlp.trainer import Trainer
 
 __version__ = "0.1.0"
-__all__ = ["Trainer", "__version__", "show_config"]
+__all__ = [
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
+    "ModelFileError",
+    "Trainer",
+    "__version__",
+    "load",
+    "show_config",
+]
 
-_HOMES = {"Trainer": "fastmlp.trainer"}
+_HOMES = {
+    "LossCurveDisplay": "fastmlp.plotting",
+    "MLPClassifier": "fastmlp.estimators",
+    "MLPRegressor": "fastmlp.estimators",
+    "ModelFileError": "fastmlp.persistence",
+    "Trainer": "fastmlp.trainer",
+    "load": "fastmlp.estimator_file",
+}
 """Module of each public name, imported when the name is first used: scikit-learn takes longer to import than NumPy."""
 
 

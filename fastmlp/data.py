@@ -53,28 +53,26 @@ TASKS = {
 """The task of each loss of the engine."""
 
 
-def check_rows(X: Any, dtype: str | type | None, estimator: Any) -> Any:
-    """Return X as the engine reads it: X itself, or a view, where its dtype and layout allow.
+def row_checks(dtype: str | type | None) -> dict[str, Any]:
+    """The arguments of scikit-learn's checks of X: numbers of other dtypes than `READABLE` are converted to dtype."""
+    return {"accept_sparse": "csr", "dtype": (np.dtype(dtype or "float64"), *READABLE)}
+
+
+def readable(X: Any, dtype: str | type | None) -> Any:
+    """Return X as the engine reads it: X itself, or a view, where its layout allows.
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (n_rows, n_features)
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
+        As scikit-learn's checks with the arguments of `row_checks` return it.
     dtype : {"float32", "float64"}, type or None
-        To which numbers of another kind than `READABLE` are converted; None for float64.
-    estimator : object
-        Named in error messages.
-
-    Returns
-    -------
-    ndarray or CSR matrix of shape (n_rows, n_features) and a dtype of `READABLE`
+        In which repeated entries of a sparse matrix are summed; None for the dtype to compute in.
 
     Raises
     ------
     ValueError
-        If X is empty, not two-dimensional, not numeric, holds NaN or infinity, or is an inconsistent CSR matrix.
+        If X is an inconsistent CSR matrix.
     """
-    dtypes = (np.dtype(dtype or "float64"), *READABLE)
-    X = check_array(X, accept_sparse="csr", dtype=dtypes, estimator=estimator, input_name="X")
     if not scipy.sparse.issparse(X):
         return _contiguous_rows(X)
     X.check_format(full_check=True)  # the engine follows the indices without looking
@@ -85,7 +83,7 @@ def check_rows(X: Any, dtype: str | type | None, estimator: Any) -> Any:
 
 
 def is_readable(X: Any) -> bool:
-    """Whether the engine reads X as it is, seen without the cost of `check_rows`; where False, that decides."""
+    """Whether the engine reads X as it is, seen without the cost of scikit-learn's checks; they decide where not."""
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in READABLE or not len(X):
         return False
     if (X.shape[1] != 1 and X.strides[1] != X.itemsize) or not X.flags.aligned:
@@ -170,7 +168,8 @@ def _r2(targets: NDArray[Any], outputs: NDArray[Any], sample_weight: Any) -> flo
     if len(targets) < 2:
         return float("nan")
     mean = np.average(targets, axis=0, weights=sample_weight)
-    residual = np.average(np.square(targets - outputs, dtype=np.float64), axis=0, weights=sample_weight)
+    with np.errstate(over="ignore"):  # of a diverging network
+        residual = np.average(np.square(targets - outputs, dtype=np.float64), axis=0, weights=sample_weight)
     total = np.average(np.square(targets - mean, dtype=np.float64), axis=0, weights=sample_weight)
     ratio = np.divide(residual, total, out=(residual > 0).astype(np.float64), where=total > 0)
     return float(np.mean(1 - ratio))

@@ -6,14 +6,25 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 
-from fastmlp._core import MAX_THREADS, Network
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core import MAX_THREADS, Network, Training
 
 SERIAL_FLOPS = 10e6
 """A step below this is faster on one thread: starting and synchronising a second costs more than it does."""
 FLOPS_PER_THREAD = 5e6
 """Work of a step, beyond `SERIAL_FLOPS`, that is worth one thread more."""
+
+TRIAL_SECONDS = 0.005
+"""How long a number of threads is tried."""
+TERM_SECONDS = 1.0
+"""How long the faster one is kept before both are tried again."""
+
+Status = Literal["epoch", "yield", "not_finite"]
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -25,6 +36,45 @@ def default_threads(flops: float) -> int:
         return 1
     worthwhile = 2 + int((flops - SERIAL_FLOPS) // FLOPS_PER_THREAD)
     return min(worthwhile, usable_cpus()[0])
+
+
+class PacedTraining(Training):
+    """A training on ``n_threads`` threads or on one, whichever turns out faster.
+
+    Other processes may keep the second CPU busy, and then a team waits for its last thread at every barrier. The bits
+    of the result do not depend on the number of threads, so it may change between two calls: each is tried twice, the
+    faster one is kept for a second, and so on. The parameters are those of `Training`.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._numbers = (1, self.n_threads)
+        self._trials = [*self._numbers, *self._numbers]
+        self._paces: dict[int, float] = {}
+        self._steps, self._seconds = 0, 0.0
+
+    def run(self, order: NDArray[np.int64] | None = None, seconds: float = 0.1) -> Status:
+        """Train as `Training.run` does, and take note of the pace."""
+        if self._trials:
+            self.n_threads, seconds = self._trials[0], min(seconds, TRIAL_SECONDS)
+        step, start = self.step, perf_counter()
+        status = super().run(order, seconds)
+        self._seconds += perf_counter() - start
+        self._steps += self.step - step
+        if self._seconds >= (TRIAL_SECONDS if self._trials else TERM_SECONDS):
+            self._next()
+        return status
+
+    def _next(self) -> None:
+        """End the trial, or the term of the faster one."""
+        if not self._trials:
+            self._trials, self._paces = [*self._numbers, *self._numbers], {}
+        else:
+            tried = self._trials.pop(0)
+            self._paces[tried] = max(self._paces.get(tried, 0.0), self._steps / self._seconds)
+            if not self._trials:
+                self.n_threads = max(self._paces, key=lambda n: self._paces[n])
+        self._steps, self._seconds = 0, 0.0
 
 
 def step_flops(network: Network, rows: Any, batch_size: int) -> float:

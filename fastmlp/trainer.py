@@ -163,6 +163,7 @@ class Trainer(Perceptron):
         UserWarning
             If training was interrupted from the keyboard: the steps so far are kept.
         """
+        self._validate_params()
         return self._fit(X, y, sample_weight, n_epochs=None)
 
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -170,6 +171,7 @@ class Trainer(Perceptron):
 
         Parameters, errors and warnings are those of `fit`; the first call decides the shape of the network.
         """
+        self._validate_params()
         return self._fit(X, y, sample_weight, n_epochs=1)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -208,5 +210,5 @@ class Trainer(Perceptron):
         tags.target_tags.multi_output = True
         return tags
 
-    def _check_targets(self, y: Any, first: bool) -> tuple[NDArray[Any], int]:
+    def _check_targets(self, y: Any, first: bool, resume: bool, classes: Any) -> tuple[NDArray[Any], int]:
         return check_targets(y, self.loss, None if first else self.n_outputs_, self)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 
-from fastmlp import _core
+from fastmlp import _core, threads
 
 N_UNITS = (20, 96, 64, 5)
 SETTINGS = {"batch_size": 50, "learning_rate": 0.01, "n_threads": 2}
@@ -135,3 +135,34 @@ def test_barrier_latency_is_a_time() -> None:
 
 def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
     assert 0.1 < _core.fma_peak(dtype, 0.01) < 1e5
+
+
+@pytest.mark.parametrize("pace", ["one thread is faster", "two threads are faster"])
+def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
+    """With a clock that runs faster for one of the two numbers of threads; the bits are those of one thread."""
+    faster = 1 if pace.startswith("one") else 2
+    rng = np.random.RandomState(0)
+    X, y = rng.rand(400, 30), rng.randint(3, size=400)
+    network = _core.Network((30, 20, 3), "relu", "log_loss", "float64")
+    initial = rng.uniform(-0.1, 0.1, network.n_params)
+    params, expected, slots = initial.copy(), initial.copy(), np.zeros((0, network.n_params))
+    plain = _core.Training(network, expected, slots, X, y, batch_size=50, learning_rate=0.1)
+    paced = threads.PacedTraining(network, params, slots, X, y, batch_size=50, learning_rate=0.1, n_threads=2)
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 0.02 if paced.n_threads == faster else 0.05
+        return now
+
+    monkeypatch.setattr(threads, "perf_counter", clock)
+    used = []
+    for _ in range(12):
+        while paced.run() != "epoch":
+            pass
+        while plain.run() != "epoch":
+            pass
+        used.append(paced.n_threads)
+    assert set(used[:4]) == {1, 2}, "both are tried"
+    assert set(used[4:]) == {faster}
+    np.testing.assert_array_equal(params, expected)

@@ -1,0 +1,128 @@
+"""Plots, after scikit-learn's conventions of a Display; matplotlib is imported when something is drawn."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+
+class LossCurveDisplay:
+    """The loss of each epoch, in training and on validation rows, with the best epoch marked.
+
+    `from_estimator` makes one; the parameters become attributes.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_epochs,)
+        Training loss.
+    validation_loss_curve : array-like of shape (n_epochs,), default=None
+        Validation loss, where there is one.
+    best_epoch : int, default=None
+        Number of the best epoch, from 1.
+    estimator_name : str, default=None
+        Title of the plot.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+        Of the training loss, and of the validation loss where there is one.
+    best_line_ : matplotlib Line2D or None
+        The vertical line at the best epoch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastmlp import LossCurveDisplay, MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = MLPClassifier(early_stopping=True, random_state=0).fit(X, y)
+    >>> LossCurveDisplay.from_estimator(classifier)  # doctest: +SKIP
+    <...>
+    """
+
+    def __init__(
+        self,
+        *,
+        loss_curve: ArrayLike,
+        validation_loss_curve: ArrayLike | None = None,
+        best_epoch: int | None = None,
+        estimator_name: str | None = None,
+    ) -> None:
+        self.loss_curve = loss_curve
+        self.validation_loss_curve = validation_loss_curve
+        self.best_epoch = best_epoch
+        self.estimator_name = estimator_name
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **line_kwargs: Any) -> Self:
+        """Draw the curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier, MLPRegressor or Trainer
+            Fitted. scikit-learn's MLPs have a training loss to draw, too.
+        name : str, default=None
+            Title; the name of the class by default.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **line_kwargs
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+        """
+        check_is_fitted(estimator)
+        loss_curve = getattr(estimator, "loss_curve_", [])
+        if len(loss_curve) == 0:
+            raise ValueError(f"This {type(estimator).__name__} has no loss curve: its solver does not keep one.")
+        validation_loss_curve = getattr(estimator, "validation_loss_curve_", None)
+        # The epoch whose parameters early stopping has restored, or else the one with the lowest training loss.
+        scores = getattr(estimator, "validation_scores_", None)
+        best = np.nanargmax(scores) if scores else np.nanargmin(loss_curve)
+        display = cls(
+            loss_curve=loss_curve,
+            validation_loss_curve=validation_loss_curve,
+            best_epoch=int(best) + 1,
+            estimator_name=type(estimator).__name__ if name is None else name,
+        )
+        return display.plot(ax=ax, **line_kwargs)
+
+    def plot(self, ax: Any = None, *, name: str | None = None, **line_kwargs: Any) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        name : str, default=None
+            Title; `estimator_name` by default.
+        **line_kwargs
+            Passed to matplotlib's ``plot``.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+        """
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError("LossCurveDisplay needs matplotlib: pip install matplotlib") from error
+            _, ax = plt.subplots()
+        curves = {"Training": self.loss_curve, "Validation": self.validation_loss_curve}
+        self.lines_ = []
+        for label, curve in curves.items():
+            if curve is not None:
+                epochs = np.arange(1, len(np.asarray(curve)) + 1)
+                self.lines_ += ax.plot(epochs, curve, **{"label": label, **line_kwargs})
+        self.best_line_ = None
+        if self.best_epoch is not None:
+            style = {"color": "gray", "linestyle": "--", "linewidth": 1}
+            self.best_line_ = ax.axvline(self.best_epoch, label=f"Best epoch ({self.best_epoch})", **style)
+        ax.set(xlabel="Epoch", ylabel="Loss", title=self.estimator_name if name is None else name)
+        ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

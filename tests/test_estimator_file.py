@@ -1,0 +1,164 @@
+"""Estimators in files: the same bits after loading, and one clear error from whatever is not such a file."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+
+import fastmlp
+from fastmlp import MLPClassifier, MLPRegressor, ModelFileError, Trainer, load
+from fastmlp.persistence import ModelFile, read, write
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 4, "random_state": 0}
+TEXT = np.array(["setosa", "versicolor", "virginica"])[Y]
+
+ESTIMATORS: dict[str, tuple[Callable[[], Any], NDArray[Any]]] = {
+    "numbers": (lambda: MLPClassifier(**SMALL), Y),
+    "text": (lambda: MLPClassifier(**SMALL, early_stopping=True, scoring="f1_macro"), TEXT),
+    "objects": (
+        lambda: MLPClassifier(**SMALL, class_weight={"setosa": 2, "versicolor": 1, "virginica": np.float64(3)}),
+        TEXT.astype(object),
+    ),
+    "binary": (lambda: MLPClassifier(**SMALL, n_iter_no_change=np.inf, dtype=np.float32), Y == 1),
+    "labels": (lambda: MLPClassifier(**SMALL, solver="sgd", verbose=0), np.c_[Y == 0, Y > 0, Y > 1].astype(int)),
+    "values": (lambda: MLPRegressor(**SMALL, solver="lbfgs", alpha=np.float64(0.1)), X[:, 0] / 3),
+    "outputs": (lambda: MLPRegressor("poisson", np.array([4, 4]), max_iter=4), X[:, :2]),
+    "trainer": (lambda: Trainer(**SMALL, loss="hinge"), Y),
+    "random state": (lambda: MLPClassifier((8, 3), max_iter=4, random_state=np.random.RandomState(5)), Y),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_same_bits_after_loading(name: str, tmp_path: Path) -> None:
+    make, y = ESTIMATORS[name]
+    estimator = make().fit(X, y)
+    estimator.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert type(loaded) is type(estimator)
+    for method in ("predict", "predict_proba"):
+        if hasattr(estimator, method):
+            mine, other = getattr(estimator, method)(X), getattr(loaded, method)(X)
+            assert (other.dtype, other.tobytes()) == (mine.dtype, mine.tobytes())
+    for parameter in estimator.get_params().keys() - {"random_state", "dtype"}:
+        assert np.array_equal(getattr(loaded, parameter), getattr(estimator, parameter))
+    if estimator.dtype is not None:
+        assert np.dtype(loaded.dtype) == np.dtype(estimator.dtype)
+    kept = set(vars(loaded)) - set(loaded.get_params())
+    assert set(vars(estimator)) - set(estimator.get_params()) - kept <= {"_random_state", "_warned", "_valid"}
+    for attribute in ("loss_curve_", "validation_scores_", "validation_loss_curve_", "best_loss_", "n_iter_", "t_"):
+        assert getattr(loaded, attribute, None) == getattr(estimator, attribute, None)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in ("values", "text", "outputs")])
+def test_training_goes_on_after_loading(name: str, tmp_path: Path) -> None:
+    """The state of the optimizer and of the random numbers is kept, too."""
+    make, y = ESTIMATORS[name]
+    estimator = make().fit(X, y)
+    estimator.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    for other in (loaded, estimator):
+        other.partial_fit(X, y)
+    assert np.array_equal(loaded.coefs_[0], estimator.coefs_[0])
+
+
+def test_names_of_features(tmp_path: Path) -> None:
+    frames = pytest.importorskip("pandas")
+    frame = frames.DataFrame(X, columns=["a", "b", "c", "é"])
+    MLPClassifier(**SMALL).fit(frame, Y).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="feature names should match"):
+        load(tmp_path / "model").predict(frame[frame.columns[::-1]])
+
+
+def test_what_cannot_be_saved(tmp_path: Path) -> None:
+    class Mine(MLPClassifier):
+        pass
+
+    for estimator, error, message in (
+        (MLPClassifier(), NotFittedError, "not fitted"),
+        (MLPClassifier(**SMALL, scoring=len).fit(X, Y), TypeError, "scoring=.* cannot be saved"),
+        (Mine(**SMALL).fit(X, Y), TypeError, "Mine is not a class of fastmlp's"),
+    ):
+        with pytest.raises(error, match=message):
+            estimator.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write(path, ModelFile("command-line model", {}, {}))
+    np.savez(tmp_path / "arrays.npz", X=X)
+    (tmp_path / "pickle").write_bytes(pickle.dumps(LogisticRegression().fit(X, Y)))
+    (tmp_path / "text").write_text("a,b\n1,2\n")
+    (tmp_path / "empty").touch()
+    for other in tmp_path.iterdir():
+        with pytest.raises(ModelFileError, match=other.name):
+            load(other)
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "nothing")
+
+
+def test_truncated_and_newer_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model"
+    estimator = MLPClassifier(**SMALL).fit(X, Y)
+    estimator.save(path)
+    content = path.read_bytes()
+    for length in range(0, len(content), len(content) // 20):
+        path.write_bytes(content[:length])
+        with pytest.raises(ModelFileError):
+            load(path)
+    monkeypatch.setattr(fastmlp.persistence, "FORMAT", 2)
+    estimator.save(path)
+    monkeypatch.undo()
+    with pytest.raises(ModelFileError, match="newer version"):
+        load(path)
+
+
+def damaged(part: str, name: str, value: Any) -> Callable[[ModelFile], None]:
+    def damage(file: ModelFile) -> None:
+        target = file.arrays if part == "arrays" else file.parameters[part]
+        target[name] = value
+
+    return damage
+
+
+WRONG = {
+    "fewer parameters": damaged("arrays", "_params", np.zeros(3)),
+    "parameters of another dtype": damaged("arrays", "_params", np.zeros(8 * 4 + 8 + 8 * 3 + 3, np.int64)),
+    "no slots": damaged("arrays", "_slots", np.zeros((0, 67))),
+    "layers of no units": damaged("attributes", "_n_units", {"tuple": [4, 0, 3]}),
+    "layers that are no tuple": damaged("attributes", "_n_units", {"float": "nan"}),
+    "other layers": damaged("attributes", "_n_units", {"tuple": [4, 9, 3]}),
+    "other outputs": damaged("attributes", "n_outputs_", 2),
+    "other features": damaged("attributes", "n_features_in_", 5),
+    "other classes": damaged("arrays", "classes_", np.arange(7)),
+    "an unknown optimizer": damaged("attributes", "_optimizer", "magic"),
+    "an unknown attribute": damaged("attributes", "predict", 1),
+    "an unknown word of JSON": damaged("attributes", "loss_", {"pickle": "x"}),
+    "an unknown activation": damaged("parameters", "activation", "magic"),
+    "an unknown parameter": damaged("parameters", "magic", 1),
+    "no parameters": lambda file: file.parameters.clear(),
+    "no arrays": lambda file: file.arrays.clear(),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_contents_that_do_not_fit_are_refused(case: str, tmp_path: Path) -> None:
+    """The checksum is right: someone has made the file, and the engine would trust it."""
+    path = tmp_path / "model"
+    MLPClassifier(**SMALL).fit(X, Y).save(path)
+    assert load(path).n_outputs_ == 3
+    file = read(path)
+    WRONG[case](file)
+    write(path, file)
+    with pytest.raises(ModelFileError, match="not a MLPClassifier of this version"):
+        load(path)

@@ -1,0 +1,79 @@
+"""LossCurveDisplay: what it draws, from which estimators, and scikit-learn's conventions of a Display."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.neural_network import MLPClassifier as ScikitLearnsClassifier
+
+from fastmlp import LossCurveDisplay, MLPClassifier, Trainer
+
+pyplot = pytest.importorskip("matplotlib.pyplot")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Any:
+    """No window, and no figure that stays open."""
+    pyplot.switch_backend("agg")
+    yield
+    pyplot.close("all")
+
+
+def small(**settings: Any) -> MLPClassifier:
+    return MLPClassifier(**{"hidden_layer_sizes": (8,), "max_iter": 8, "random_state": 0, **settings})
+
+
+def test_training_and_validation_loss_with_the_best_epoch() -> None:
+    classifier = small(early_stopping=True, learning_rate_init=0.5).fit(X, Y)
+    display = LossCurveDisplay.from_estimator(classifier, linewidth=3)
+    drawn = [line.get_ydata() for line in display.lines_]
+    assert np.array_equal(drawn, [classifier.loss_curve_, classifier.validation_loss_curve_])
+    assert all(np.array_equal(line.get_xdata(), np.arange(1, 9)) for line in display.lines_)
+    assert {line.get_linewidth() for line in display.lines_} == {3}
+    best = int(np.argmax(classifier.validation_scores_)) + 1
+    assert list(display.best_line_.get_xdata()) == [best, best]
+    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert labels == ["Training", "Validation", f"Best epoch ({best})"]
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Epoch", "Loss")
+    assert display.figure_ is display.ax_.figure
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam"])
+def test_training_loss_alone(solver: str) -> None:
+    classifier = small(solver=solver).fit(X, Y)
+    _, ax = pyplot.subplots()
+    display = LossCurveDisplay.from_estimator(classifier, name="mine", ax=ax)
+    assert display.ax_ is ax
+    assert ax.get_title() == display.estimator_name == "mine"
+    assert len(display.lines_) == 1
+    assert display.best_epoch == int(np.argmin(classifier.loss_curve_)) + 1
+
+
+def test_a_display_from_numbers() -> None:
+    display = LossCurveDisplay(loss_curve=[3, 2, 1])
+    assert display.plot(name="three") is display
+    assert display.best_line_ is None
+    assert display.ax_.get_title() == "three"
+
+
+def test_other_estimators() -> None:
+    trainer = Trainer((8,), max_iter=3).fit(X, Y)
+    theirs = ScikitLearnsClassifier((8,), max_iter=3).fit(X, Y)
+    for estimator in (trainer, theirs):
+        assert np.array_equal(LossCurveDisplay.from_estimator(estimator).lines_[0].get_ydata(), estimator.loss_curve_)
+    with pytest.raises(NotFittedError):
+        LossCurveDisplay.from_estimator(small())
+    with pytest.raises(ValueError, match="has no loss curve"):
+        LossCurveDisplay.from_estimator(ScikitLearnsClassifier((8,), solver="lbfgs", max_iter=3).fit(X, Y))
+
+
+def test_matplotlib_is_imported_when_something_is_drawn() -> None:
+    code = "import sys, fastmlp; fastmlp.LossCurveDisplay; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
