@@ -1,6 +1,5 @@
 """What MLPClassifier and MLPRegressor share: early stopping, validation curves, L-BFGS, callbacks."""
 
-import warnings
 from functools import partial
 from math import inf, nan
 from numbers import Integral, Real
@@ -20,7 +19,7 @@ from fastmlp._core import Network, Training
 from fastmlp.callbacks import CallbackSupportMixin, Listener, listeners_of, with_callbacks
 from fastmlp.data import TASKS
 from fastmlp.parameters import require_memory
-from fastmlp.perceptron import NON_FINITE, NonFiniteError, Perceptron, Samples
+from fastmlp.perceptron import NON_FINITE, NonFiniteError, Perceptron, Samples, warn
 from fastmlp.validation import Validation
 
 
@@ -223,7 +222,7 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
         for curve in (self.loss_curve_, self.validation_scores_, self.validation_loss_curve_):
             curve.append(nan)
         self._slots[:], self._step = 0, 0
-        warnings.warn(f"Training stops at its best parameters so far. {NON_FINITE}", ConvergenceWarning, stacklevel=7)
+        warn(f"Training stops at its best parameters so far. {NON_FINITE}", ConvergenceWarning)
 
     def _run_epoch(self, training: Training, order: NDArray[np.int64] | None) -> None:
         for listener in self._listeners:
@@ -288,7 +287,7 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
                 gtol=self.tol,
             )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warn("Training interrupted by user.")
             return
         self._params[:] = result.x
         self.loss_ = self._reported_loss(samples, result.x, result.fun)

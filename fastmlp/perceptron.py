@@ -1,6 +1,7 @@
 """What every trainer of perceptrons shares: its parameters, one call of fit from the checks to the last epoch."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,14 @@ NON_FINITE = (
 
 class NonFiniteError(ValueError):
     """Parameters have become infinite or NaN."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the user's line: how many calls lie between, differs."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(("fastmlp.", "sklearn.callback.")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class Samples(NamedTuple):
@@ -274,9 +283,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         n_rows = samples.rows.shape[0]
         batch_size = min(200, n_rows) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n_rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
-            )
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
             batch_size = n_rows
         network = self._network()
         n_threads = self._threads(network, samples.rows, batch_size)
@@ -313,14 +320,13 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
                 if self._epoch_ended(training):
                     return
             if n_epochs is None:
-                warnings.warn(
+                warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
                     "hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=5,
                 )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warn("Training interrupted by user.")
         finally:
             self._step = training.step
 
@@ -368,10 +374,9 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         usual = self.n_outputs_ if TASKS[self._loss()].classifies else self.loss_curve_[0]
         if self.loss_ > DIVERGED * usual and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 f"Training diverges: the loss of epoch {self.n_iter_} is {self.loss_:.6g}. {REMEDY}",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
     def _network(self) -> Network:

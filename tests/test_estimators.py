@@ -2,7 +2,6 @@
 
 import inspect
 import pickle
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,7 @@ import pytest
 import scipy.sparse
 import sklearn.neural_network as theirs
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_multilabel_classification
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
-from sklearn.metrics import accuracy_score, log_loss, make_scorer
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -251,102 +248,6 @@ def test_class_weights_in_partial_fit() -> None:
     assert np.array_equal(weighted.coefs_[0], small().partial_fit(X, y, 1.0 + y, classes=range(10)).coefs_[0])
 
 
-def test_rows_to_validate_on_are_given() -> None:
-    """They take the place of the rows that early stopping draws, and those to train on are all of X."""
-    X, y = digits()
-    X_train, X_val, y_train, y_val = X[:1500], X[1500:], y[:1500], y[1500:]
-    weights = np.linspace(1, 2, len(y_val))
-    settings = {"max_iter": 50, "learning_rate_init": 0.05, "n_iter_no_change": 3, "early_stopping": True}
-    stopped = small(**settings).fit(X_train, y_train, X_val=X_val, y_val=y_val, sample_weight_val=weights)
-    assert stopped.t_ == stopped.n_iter_ * 1500
-    assert len(stopped.validation_scores_) == len(stopped.validation_loss_curve_) == stopped.n_iter_ < 50
-    assert stopped.best_loss_ is None
-    # The best parameters are back.
-    best = int(np.argmax(stopped.validation_scores_))
-    assert stopped.best_validation_score_ == pytest.approx(stopped.score(X_val, y_val, weights))
-    expected_loss = log_loss(y_val, stopped.predict_proba(X_val), sample_weight=weights)
-    assert stopped.validation_loss_curve_[best] == pytest.approx(expected_loss)
-    # Nothing but the stopping depends on them.
-    unstopped = small(max_iter=best + 1, learning_rate_init=0.05).fit(X_train, y_train)
-    assert np.array_equal(unstopped.coefs_[0], stopped.coefs_[0])
-
-
-@pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam"])
-def test_rows_to_validate_on_are_watched_without_early_stopping(solver: str) -> None:
-    X, y = two_outputs()
-    settings = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0, "solver": solver}
-    watched = fastmlp.MLPRegressor(**settings).fit(X[50:], y[50:], X_val=X[:50], y_val=y[:50])
-    alone = fastmlp.MLPRegressor(**settings).fit(X[50:], y[50:])
-    assert np.array_equal(watched.coefs_[0], alone.coefs_[0])
-    assert watched.loss_curve_ == alone.loss_curve_
-    assert len(watched.validation_scores_) == len(watched.validation_loss_curve_) == len(watched.loss_curve_)
-    assert watched.validation_scores_[-1] == pytest.approx(watched.score(X[:50], y[:50]))
-    assert watched.validation_loss_curve_[-1] == pytest.approx(np.mean((watched.predict(X[:50]) - y[:50]) ** 2) / 2)
-
-
-def test_what_is_wrong_with_rows_to_validate_on() -> None:
-    X, y = digits()
-    classifier = small()
-    for given, message in (
-        ({"X_val": X}, "X_val is provided, but y_val was not provided"),
-        ({"y_val": y}, "y_val is provided, but X_val was not provided"),
-        ({"sample_weight_val": y}, "sample_weight_val is provided, but X_val was not"),
-        ({"X_val": X[:, 1:], "y_val": y}, "expecting 64 features"),
-        ({"X_val": X, "y_val": y[1:]}, "inconsistent numbers of samples"),
-        ({"X_val": X, "y_val": y + 1}, "has classes not in"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            classifier.fit(X, y, **given)
-        assert vars(classifier) == classifier.get_params()
-
-
-@pytest.mark.parametrize("scoring", ["loss", "neg_log_loss", "balanced_accuracy", make_scorer(accuracy_score), None])
-def test_scores_to_stop_by(scoring: Any) -> None:
-    X, y = high_or_low()
-    classifier = small(scoring=scoring, early_stopping=True, max_iter=20, class_weight={"high": 2, "low": 1}).fit(X, y)
-    scores, losses = classifier.validation_scores_, classifier.validation_loss_curve_
-    assert len(scores) == len(losses) == classifier.n_iter_
-    assert classifier.best_validation_score_ == max(scores)
-    if scoring in ("loss", "neg_log_loss"):
-        np.testing.assert_allclose(scores, -np.array(losses))  # the same formula, from probabilities
-    else:
-        assert 0 <= min(scores) < max(scores) <= 1
-
-
-def test_a_scorer_of_data_frames_is_not_warned() -> None:
-    frames = pytest.importorskip("pandas")
-    X, y = digits()
-    frame = frames.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        small(scoring="accuracy", early_stopping=True).fit(frame, y)
-
-
-def test_a_score_of_nan_is_no_improvement() -> None:
-    """In scikit-learn it counts as one, so that training never stops."""
-    X, y = digits()
-    settings = {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 50}
-    classifier = small(scoring=lambda *_: float("nan"), **settings).fit(X, y)
-    assert classifier.n_iter_ == 3
-    assert np.isnan(classifier.validation_scores_).all()
-
-
-def test_the_best_parameters_survive_a_breakdown() -> None:
-    X, y = diabetes()
-    regressor = fastmlp.MLPRegressor(
-        hidden_layer_sizes=(8,), activation="identity", solver="sgd", learning_rate_init=1, early_stopping=True
-    )
-    with pytest.warns(ConvergenceWarning, match=r"best parameters so far.* smaller learning_rate_init"):
-        regressor.set_params(random_state=0).fit(X, y)
-    assert len(regressor.loss_curve_) == len(regressor.validation_scores_) == regressor.n_iter_ < 200
-    assert np.isnan(regressor.loss_curve_[-1])
-    assert np.isnan(regressor.validation_scores_[-1])
-    assert np.isfinite(regressor.predict(X)).all()
-    regressor.set_params(early_stopping=False, learning_rate_init=1e-4).partial_fit(X, y)
-    assert np.isfinite(regressor.loss_)
-
-
 @pytest.mark.parametrize("estimator", [fastmlp.MLPClassifier, fastmlp.MLPRegressor])
 def test_partial_fit_is_not_for_lbfgs(estimator: type) -> None:
     with pytest.raises(AttributeError, match="partial_fit"):
@@ -473,27 +374,6 @@ def test_parameters_that_were_changed_are_looked_at_again() -> None:
         classifier.set_params(**{name: before}).partial_fit(X, y)
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam"])
-def test_an_interruption_keeps_what_has_been_reached(solver: str, early_stopping: bool) -> None:
-    X, y = digits()
-    scores = []
-
-    def interrupt(estimator: Any, *_: Any) -> float:
-        scores.append(estimator.loss_)
-        if len(scores) == 3:
-            raise KeyboardInterrupt
-        return float(len(scores))
-
-    classifier = small(solver=solver, scoring=interrupt, early_stopping=early_stopping)
-    with pytest.warns(UserWarning, match="interrupted by user"):
-        classifier.fit(X, y, X_val=X, y_val=y)
-    restored = early_stopping and solver != "lbfgs"
-    expected = small(solver=solver, max_iter=2 if restored else 3).fit(X, y)
-    assert np.array_equal(classifier.coefs_[0], expected.coefs_[0])
-    assert not vars(classifier).keys() & {"_validation", "_listeners", "_best_params"}
-
-
 def test_parameters_that_explode_are_an_error_that_travels() -> None:
     """joblib pickles the errors of its workers."""
     X, y = diabetes()
@@ -510,3 +390,12 @@ def test_networks_larger_than_the_machine(solver: str) -> None:
     with pytest.raises(MemoryError, match="Use smaller hidden_layer_sizes"):
         classifier.fit(*digits())
     assert vars(classifier) == classifier.get_params()
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_warnings_name_the_users_line(solver: str) -> None:
+    X, y = digits()
+    for estimator in (small(solver=solver, batch_size=10**6), fastmlp.Trainer((8,), solver=solver, batch_size=10**6)):
+        with pytest.warns(UserWarning, match="Maximum iterations|going to be clipped") as caught:
+            estimator.set_params(max_iter=2).fit(X, y)
+        assert [warning.filename for warning in caught] == [__file__] * 2
