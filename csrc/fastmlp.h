@@ -27,7 +27,8 @@ enum {
     FM_DONE,      /* loss_gradient and predict: the result is complete */
     FM_EPOCH,     /* train: every row has been used once; position == n_rows */
     FM_YIELD,     /* train: the time is up; call again to go on from position */
-    FM_NOT_FINITE /* train: the loss or a parameter became infinite or NaN; training ended there */
+    FM_NOT_FINITE /* train: the loss or a parameter became infinite or NaN; training ended there.
+                     predict: X has such a value (or one too large for real); the outputs are not to be used */
 };
 
 enum { FM_MAX_THREADS = 256, FM_ALIGNMENT = 64 };
@@ -85,7 +86,8 @@ typedef struct fm_task {
     int64_t position; /* train: IN/OUT rows of order used in this epoch so far, a multiple of batch_size or n_rows */
     double loss_sum;  /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
                            loss_gradient: OUT loss, penalty included, of which gradient is the gradient */
-    double *phase_seconds; /* train: IN/OUT (phases + n_layers x layer phases) seconds that thread 0 spent in each phase,
+    double
+        *phase_seconds; /* train: IN/OUT (phases + n_layers x layer phases) seconds that thread 0 spent in each phase,
                               added to; used only where the engine was built with FM_TIMERS */
 } fm_task;
 
@@ -96,8 +98,8 @@ typedef struct fm_engine {
     const char *const *losses;
     const char *const *optimizers;
     const int32_t *optimizer_slots;                /* slots of each optimizer, each as large as the parameters */
-    const char *const *phases;       /* names, NULL-terminated; NULL without FM_TIMERS */
-    const char *const *layer_phases; /* names of the phases that each layer has, NULL-terminated */
+    const char *const *phases;                     /* names, NULL-terminated; NULL without FM_TIMERS */
+    const char *const *layer_phases;               /* names of the phases that each layer has, NULL-terminated */
     int64_t (*scratch_bytes)(const fm_task *task); /* pointers in task are not followed, but for n_units */
     int32_t (*run)(fm_task *task);                 /* does task->job, returns the status */
     double (*fma_loop)(int64_t n); /* n rounds of multiply-adds in registers; returns a number to ignore */

@@ -56,8 +56,11 @@ class Network:
     def intercepts(self, params: NDArray[Any]) -> list[NDArray[Any]]:
         """Views into the flat vector: bias vectors of shape (fan_out,)."""
 
-    def predict(self, params: NDArray[Any], X: Any, out: NDArray[Any], n_threads: int = 1) -> None:
-        """Write the outputs for the rows of X into out, of shape (n_rows, n_outputs) and the network's dtype."""
+    def predict(self, params: NDArray[Any], X: Any, out: NDArray[Any], n_threads: int = 1) -> bool:
+        """Write the outputs for the rows of X into out, of shape (n_rows, n_outputs) and the network's dtype.
+
+        Returns False when X has a value that is NaN, infinite or too large for the dtype: out is not to be used then.
+        """
 
     def loss_gradient(
         self,

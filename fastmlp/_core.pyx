@@ -261,8 +261,10 @@ cdef class Network:
         task.outputs = _data(out, NULL, True)
         scratch = _Scratch()
         task.scratch = (<_Scratch>scratch).fit(self.engine, &task)
+        cdef int32_t status
         with nogil:
-            self.engine.run(&task)
+            status = self.engine.run(&task)
+        return status != FM_NOT_FINITE
 
     def loss_gradient(self, params, X, y, sample_weight, double alpha, gradient, int32_t n_threads=1):
         cdef fm_task task = self.task

@@ -82,12 +82,17 @@ def readable(X: Any, dtype: str | type | None) -> Any:
     return X
 
 
-def is_readable(X: Any) -> bool:
-    """Whether the engine reads X as it is, seen without the cost of scikit-learn's checks; they decide where not."""
+def is_readable(X: Any, finite: bool) -> bool:
+    """Whether the engine reads X as it is, seen without the cost of scikit-learn's checks; they decide where not.
+
+    With ``finite`` its values are looked at, too.
+    """
     if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in READABLE or not len(X):
         return False
     if (X.shape[1] != 1 and X.strides[1] != X.itemsize) or not X.flags.aligned:
         return False
+    if not finite:
+        return True
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.add.reduce(X, axis=None)))
 

@@ -211,7 +211,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         -------
         ndarray of shape (n_rows,), or of shape (n_rows, n_labels) and sparse where the y of the fit was
         """
-        outputs = self._outputs(self._check_rows(X))
+        outputs = self._predict(X)
         if self._label_binarizer.y_type_ == "multiclass":
             return self.classes_.take(outputs.argmax(axis=1))
         if self._label_binarizer.y_type_ == "binary":
@@ -229,7 +229,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         -------
         ndarray of shape (n_rows, n_classes), in the dtype of the parameters
         """
-        outputs = self._outputs(self._check_rows(X))
+        outputs = self._predict(X)
         return outputs if self.n_outputs_ > 1 else np.hstack([1 - outputs, outputs])
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
@@ -464,7 +464,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
         """
-        return self._decode(self._outputs(self._check_rows(X)))
+        return self._decode(self._predict(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -241,10 +241,10 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         X = check_array(X, estimator=self, input_name="X", **row_checks(self.dtype))
         return readable(X, self.dtype)
 
-    def _check_rows(self, X: Any) -> Any:
-        """X as the engine reads it, with the columns of the fit."""
+    def _check_rows(self, X: Any, finite: bool = True) -> Any:
+        """X as the engine reads it, with the columns of the fit; values that are not finite pass without ``finite``."""
         check_is_fitted(self)
-        if is_readable(X) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_"):
+        if is_readable(X, finite) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_"):
             return X
         return readable(validate_data(self, X, reset=False, **row_checks(self.dtype)), self.dtype)
 
@@ -384,13 +384,24 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
         return Network(self._n_units, self.activation, self._loss(), self._params.dtype.name)
 
-    def _threads(self, network: Network, rows: Any, batch_size: int, products: int = 3) -> int:
-        """Number of threads for so many of the three products of a step."""
-        return self.n_threads or default_threads(step_flops(network, rows, batch_size) * products / 3)
+    def _threads(self, network: Network, rows: Any, batch_size: int) -> int:
+        return self.n_threads or default_threads(step_flops(network, rows, batch_size))
+
+    def _predict(self, X: Any) -> NDArray[Any]:
+        """Outputs of the network for the user's X, of shape (n_rows, n_outputs)."""
+        try:
+            return self._outputs(self._check_rows(X, finite=False))
+        except NonFiniteError:
+            self._check_rows(X)
+            # Its own values are finite: they are too large for the parameters' dtype.
+            raise ValueError(f"Input X contains infinity or a value too large for {self._params.dtype!r}.") from None
 
     def _outputs(self, rows: Any) -> NDArray[Any]:
         """Outputs of the network for checked rows, of shape (n_rows, n_outputs)."""
         network = self._network()
         outputs = np.empty((rows.shape[0], self.n_outputs_), network.dtype)
-        network.predict(self._params, rows, outputs, self._threads(network, rows, rows.shape[0], products=1))
+        # One product of three, and a team of its own for each call.
+        n_threads = self.n_threads or default_threads(step_flops(network, rows, rows.shape[0]) / 30)
+        if not network.predict(self._params, rows, outputs, n_threads):
+            raise NonFiniteError
         return outputs

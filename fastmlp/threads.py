@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -91,7 +92,9 @@ def usable_cpus() -> tuple[int, str]:
     limits = [(MAX_THREADS, "the most that are supported"), (os.cpu_count() or 1, "CPUs of this machine")]
     if hasattr(os, "sched_getaffinity"):
         limits.append((len(os.sched_getaffinity(0)), "CPU affinity of this process"))
-    limits += [(max(1, math.ceil(quota)), "CPU quota of the control group") for quota in _cgroup_quotas()]
+    limits += [
+        (max(1, math.ceil(quota)), "CPU quota of the control group") for quota in _cgroup_quotas(CGROUPS, OWN_CGROUPS)
+    ]
     for variable in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
         value = os.environ.get(variable, "").split(",")[0].strip()
         if value.isdecimal() and int(value) > 0:
@@ -101,17 +104,25 @@ def usable_cpus() -> tuple[int, str]:
     return min(limits, key=lambda limit: limit[0])
 
 
-def _cgroup_quotas() -> Iterator[float]:
-    """CPUs that each control group around this process may use on average, where it is limited (Linux)."""
+@cache
+def _cgroup_quotas(mount: Path, own_groups: Path) -> tuple[float, ...]:
+    """CPUs that each control group around this process may use on average, where it is limited (Linux).
+
+    Read once: a process rarely sees its limit change, and a small prediction takes less time than these files.
+    """
+    return tuple(_read_quotas(mount, own_groups))
+
+
+def _read_quotas(mount: Path, own_groups: Path) -> Iterator[float]:
     try:
-        own = [line.split(":", 2) for line in OWN_CGROUPS.read_text().splitlines()]
+        own = [line.split(":", 2) for line in own_groups.read_text().splitlines()]
     except OSError:
         return
     for _, controllers, path in own:
         if controllers and "cpu" not in controllers.split(","):
             continue
         # Inside a container the path may be that of the host: then only the root of the hierarchy is there.
-        top = CGROUPS / "cpu" if controllers else CGROUPS
+        top = mount / "cpu" if controllers else mount
         group = top / path.lstrip("/")
         for folder in [group, *group.parents]:
             quota = _quota(folder)

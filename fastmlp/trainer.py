@@ -192,7 +192,7 @@ class Trainer(Perceptron):
         ValueError
             If X is invalid or does not have the columns of the fit.
         """
-        outputs = self._outputs(self._check_rows(X))
+        outputs = self._predict(X)
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -200,7 +200,7 @@ class Trainer(Perceptron):
 
         A matrix of labels counts as right where the whole row is.
         """
-        outputs = self._outputs(self._check_rows(X))
+        outputs = self._predict(X)
         targets, _ = check_targets(y, self._loss(), None, self)
         check_consistent_length(outputs, targets, sample_weight)
         return score(targets, outputs, self._loss(), sample_weight)

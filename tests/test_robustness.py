@@ -320,3 +320,20 @@ def test_mnist_below_2_3_percent(data_file: Callable[[str], Path]) -> None:
     trainer = Trainer((300, 100), solver="sgd", learning_rate_init=0.02, batch_size=64, max_iter=12, random_state=0)
     trainer.set_params(n_threads=1, tol=0, n_iter_no_change=np.inf).fit(X_train, y_train)
     assert 1 - trainer.score(X_test, y_test) < 0.023
+
+
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+def test_predict_refuses_what_is_not_finite(layout):
+    """The engine looks at the values while it reads them; the words are scikit-learn's."""
+    X, y = np.random.RandomState(0).rand(300, 20), np.arange(300) % 3
+    model = Trainer((5,), max_iter=2, dtype="float32", n_threads=2).fit(X, y)
+    for value, message in (
+        (np.nan, "contains NaN"),
+        (np.inf, "contains infinity"),
+        (1e300, r"too large for dtype\('float32'\)"),
+    ):
+        bad = X.copy()
+        bad[299, 19] = value
+        with pytest.raises(ValueError, match=message):
+            model.predict(scipy.sparse.csr_array(bad) if layout == "sparse" else bad)
+    assert np.isfinite(model.predict(X)).all()

@@ -2,40 +2,44 @@
 
 INLINE int64_t source_row(const fm_task *task, int64_t row) { return task->order ? task->order[row] : row; }
 
-/* A dense row of n columns of any dtype -> row `to` of batch panels. */
+/* A dense row of n columns of any dtype -> row `to` of batch panels; returns 0 when all values are finite. */
 #define GATHER_ROW(type)                                                                                               \
-    static void gather_row_##type(const void *row, int64_t n, real *to, int64_t panel_size) {                          \
+    static integer gather_row_##type(const void *row, int64_t n, real *to, int64_t panel_size) {                       \
         const type *from = row;                                                                                        \
+        integer not_finite = 0;                                                                                        \
         for (; n > 0; n -= PANEL, from += PANEL, to += panel_size) {                                                   \
-            if (n >= PANEL)                                                                                            \
-                for (int64_t c = 0; c < PANEL; c++) to[c] = (real)from[c];                                             \
-            else                                                                                                       \
-                for (int64_t c = 0; c < n; c++) to[c] = (real)from[c];                                                 \
+            int64_t width = least(n, PANEL);                                                                           \
+            for (int64_t c = 0; c < width; c++) {                                                                      \
+                to[c] = (real)from[c];                                                                                 \
+                not_finite |= is_not_finite(to[c]);                                                                    \
+            }                                                                                                          \
         }                                                                                                              \
+        return not_finite;                                                                                             \
     }
 GATHER_ROW(float)
 GATHER_ROW(double)
 GATHER_ROW(uint8_t)
 
 static const struct {
-    void (*gather_row)(const void *row, int64_t n, real *to, int64_t panel_size);
+    integer (*gather_row)(const void *row, int64_t n, real *to, int64_t panel_size);
     int64_t bytes;
 } dtypes[] = {
     [FM_FLOAT32] = {gather_row_float, 4}, [FM_FLOAT64] = {gather_row_double, 8}, [FM_UINT8] = {gather_row_uint8_t, 1}};
 
 /* The row at `place` in the order of use -> row of batch panels. */
-INLINE void gather_row(const fm_task *task, const fm_matrix *m, int64_t place, real *to, int64_t panel_size) {
+INLINE integer gather_row(const fm_task *task, const fm_matrix *m, int64_t place, real *to, int64_t panel_size) {
     const char *row = (const char *)m->data + source_row(task, place) * m->row_stride;
-    dtypes[m->dtype].gather_row(row, m->n_columns, to, panel_size);
+    return dtypes[m->dtype].gather_row(row, m->n_columns, to, panel_size);
 }
 
-/* Rows [begin, end) of the chunk that starts at `first` -> batch panels. */
-static void gather(const network *net, int64_t first, int64_t begin, int64_t end) {
+/* Rows [begin, end) of the chunk that starts at `first` -> batch panels; returns 0 when all values are finite, as below. */
+static integer gather(const network *net, int64_t first, int64_t begin, int64_t end) {
     const fm_task *task = net->task;
     const fm_matrix *m = &task->X;
     int64_t bytes = m->n_columns * dtypes[m->dtype].bytes;
     /* The next rows lie anywhere in memory: prefetch, a page of them ahead, into the next batch too. */
     int64_t ahead = 2 + 4096 / bytes;
+    integer not_finite = 0;
     for (int64_t i = begin; i < end; i++) {
         if (task->order && first + i + ahead < task->n_rows) {
             int64_t next = task->order[first + i + ahead];
@@ -43,8 +47,9 @@ static void gather(const network *net, int64_t first, int64_t begin, int64_t end
             for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte);
             if (task->classes) __builtin_prefetch(task->classes + next);
         }
-        gather_row(task, m, first + i, net->X + i * PANEL, net->capacity * PANEL);
+        not_finite |= gather_row(task, m, first + i, net->X + i * PANEL, net->capacity * PANEL);
     }
+    return not_finite;
 }
 
 /* Targets of `valid` rows of the chunk from row i on -> columns (n_outputs, VL): values, or class numbers as one-hot. */
@@ -93,9 +98,10 @@ INLINE real csr_value(const fm_matrix *m, int64_t i) {
 }
 
 /* CSR rows [begin, end) of the chunk -> batch panels. */
-static void gather_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
+static integer gather_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
     const fm_matrix *m = &net->task->X;
     int64_t panel_size = net->capacity * PANEL;
+    integer not_finite = 0;
     for (int64_t i = begin; i < end; i++) {
         int64_t row = source_row(net->task, first + i);
         for (int64_t j = 0; j < n_panels(m->n_columns); j++)
@@ -103,9 +109,12 @@ static void gather_dense(const network *net, int64_t first, int64_t begin, int64
         int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < last; k++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
-            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = csr_value(m, k);
+            real value = csr_value(m, k);
+            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = value;
+            not_finite |= is_not_finite(value);
         }
     }
+    return not_finite;
 }
 
 /* By row -> by column: a counting sort, which keeps the rows of a column ascending. IN column_start[j + 2]: the number of
@@ -123,9 +132,10 @@ static void sort_by_column(const sparse_rows *x, int64_t rows, int64_t n_columns
 }
 
 /* The rows of the chunk at `first`, converted; by column too where there is training. */
-static void gather_sparse(const network *net, int64_t first, int64_t rows) {
+static integer gather_sparse(const network *net, int64_t first, int64_t rows) {
     const fm_matrix *m = &net->task->X;
     const sparse_rows *x = &net->sparse;
+    integer not_finite = 0;
     int64_t n = 0, *count = x->column_start ? x->column_start + 2 : NULL;
     if (count) memset(x->column_start, 0, (size_t)(m->n_columns + 2) * sizeof(int64_t));
     x->row_start[0] = 0;
@@ -136,9 +146,11 @@ static void gather_sparse(const network *net, int64_t first, int64_t rows) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
             x->column[n] = (int32_t)column;
             x->value[n] = csr_value(m, k);
+            not_finite |= is_not_finite(x->value[n]);
             if (count) count[column]++;
         }
         x->row_start[i + 1] = n;
     }
     if (count) sort_by_column(x, rows, m->n_columns);
+    return not_finite;
 }

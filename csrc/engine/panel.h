@@ -30,8 +30,8 @@ static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, 
 }
 
 /* IN weight panels [begin, end) -> OUT flat (rows, columns) in C order; returns 0 when every element is finite. */
-static real unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
-    real not_finite = 0; /* x * 0 is NaN for infinity and NaN, and NaN stays in the sum */
+static integer unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
+    integer not_finite = 0;
     for (int64_t j = begin; j < end; j++) {
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
         const real *from = panels + j * PANEL * rows;
@@ -39,7 +39,7 @@ static real unpack(const real *panels, int64_t rows, int64_t columns, real *flat
         for (int64_t i = 0; i < rows; i++, from += width, to += columns)
             for (int64_t c = 0; c < valid; c++) {
                 to[c] = from[c];
-                not_finite += from[c] * 0;
+                not_finite |= is_not_finite(from[c]);
             }
     }
     return not_finite;

@@ -28,10 +28,11 @@ typedef struct network {
     real *columns;    /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
     real *zeros;        /* (PANEL,) */
-    real *finite;       /* (n_threads,) OUT of training: 0 where all parameters of the thread's share are finite */
     real *blocks;       /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
     sparse_rows sparse; /* the chunk's rows of a CSR X, where X is NULL */
-    int32_t stop;       /* set by thread 0 before a barrier: status to return, or 0 to go on */
+    integer *finite;    /* (n_threads,) OUT: 0 where the thread's share of the parameters (predict: of X) is finite */
+    struct network *workers; /* predict: (n_threads,) networks that share W and b, each with a chunk of its own */
+    int32_t stop;            /* set by thread 0 before a barrier: status to return, or 0 to go on */
     double start_seconds;
     double lap_seconds; /* with FM_TIMERS: the end of the last phase */
     double batch_loss;  /* weighted sum over the rows of the batch so far */
@@ -48,11 +49,12 @@ static int64_t batch_panels_size(const network *net, int64_t columns) {
     return n_panels(columns) * PANEL * net->capacity;
 }
 
+/* What one layer keeps through the call. */
 static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     const fm_task *task = net->task;
     int64_t fan_in = task->n_units[l], fan_out = task->n_units[l + 1], width = padded(fan_out);
     int32_t learns = task->job == FM_TRAIN;
-    int32_t last = l == net->n_layers - 1, chunked = task->batch_size > net->capacity;
+    int32_t chunked = task->batch_size > net->capacity;
     int32_t n_slots = learns ? optimizer_slots[task->optimizer.kind] : 0;
     layer carved = {.fan_in = fan_in, .fan_out = fan_out};
     carved.W = carve(base, used, fan_in * width, sizeof(real));
@@ -66,8 +68,6 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
         carved.dW = carve(base, used, fan_in * width, sizeof(real));
         carved.db = carve(base, used, width, sizeof(real));
     }
-    carved.A = carve(base, used, batch_panels_size(net, fan_out), sizeof(real));
-    if (learns) carved.delta = last ? carved.A : carve(base, used, batch_panels_size(net, fan_out), sizeof(real));
     if (learns && task->alpha != 0)
         carved.squares = carve(base, used, (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS * width, sizeof(real));
     if (net->layers) net->layers[l] = carved;
@@ -98,27 +98,47 @@ static int64_t carve_sparse(network *net, char *base, int64_t used) {
     return used;
 }
 
-/* Lay the network out from `base` on; returns the bytes used. base == NULL: only count. */
-static int64_t carve_network(network *net, fm_task *task, char *base) {
-    int64_t used = 0;
-    int64_t batch = task->job == FM_TRAIN ? task->batch_size : task->n_rows;
-    int64_t chunks = (batch + CHUNK_ROWS - 1) / CHUNK_ROWS;
-    *net = (network){.task = task, .n_layers = task->n_layers, .capacity = (batch + chunks - 1) / chunks};
-    layer *layers = carve(base, &used, net->n_layers, sizeof(layer));
-    net->layers = layers;
-    net->zeros = carve(base, &used, PANEL, sizeof(real));
+/* What holds the rows of a chunk: of the whole team, or of each of its threads for predict. */
+static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t used) {
+    const fm_task *task = net->task;
+    int64_t n_outputs = task->n_units[net->n_layers];
     if (!task->X.indices || dense_is_faster(net))
         net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
     else used = carve_sparse(net, base, used);
-    int64_t n_outputs = task->n_units[net->n_layers];
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
-    net->columns = carve(base, &used, task->n_threads * net->columns_size, sizeof(real));
-    if (task->job != FM_PREDICT) {
-        net->finite = carve(base, &used, task->n_threads, sizeof(real));
+    net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        int64_t size = batch_panels_size(net, task->n_units[l + 1]);
+        real *A = carve(base, &used, size, sizeof(real)), *delta = A;
+        if (task->job == FM_TRAIN && l < net->n_layers - 1) delta = carve(base, &used, size, sizeof(real));
+        if (net->layers) net->layers[l].A = A, net->layers[l].delta = delta;
+    }
+    return used;
+}
+
+/* Lay the network out from `base` on; returns the bytes used. base == NULL: only count. */
+static int64_t carve_network(network *net, fm_task *task, char *base) {
+    int64_t used = 0, n_threads = task->n_threads;
+    int64_t batch = task->job == FM_TRAIN ? task->batch_size : task->n_rows;
+    int64_t chunks = (batch + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    *net = (network){.task = task, .n_layers = task->n_layers, .capacity = (batch + chunks - 1) / chunks};
+    net->layers = carve(base, &used, net->n_layers, sizeof(layer));
+    net->zeros = carve(base, &used, PANEL, sizeof(real));
+    net->finite = carve(base, &used, n_threads, sizeof(integer));
+    if (task->job == FM_TRAIN) {
         net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
-        net->blocks = carve(base, &used, task->n_threads * BLOCK_ROWS * PANEL, sizeof(real));
+        net->blocks = carve(base, &used, n_threads * BLOCK_ROWS * PANEL, sizeof(real));
     }
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
+    if (task->job == FM_TRAIN) return carve_chunk(net, n_threads, base, used);
+    network *workers = net->workers = carve(base, &used, n_threads, sizeof(network)), counted = *net;
+    for (int64_t i = 0; i < n_threads; i++) {
+        network *worker = workers ? &workers[i] : &counted;
+        *worker = *net;
+        worker->layers = carve(base, &used, net->n_layers, sizeof(layer));
+        if (workers) memcpy(worker->layers, net->layers, (size_t)net->n_layers * sizeof(layer));
+        used = carve_chunk(worker, 1, base, used);
+    }
     return used;
 }
 

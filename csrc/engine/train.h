@@ -30,10 +30,10 @@ static void load_parameters(const network *net, const team *t, int32_t thread) {
 }
 
 /* My panels in scratch -> the flat vectors; returns 0 when all is finite. */
-static real store_parameters(const network *net, const team *t, int32_t thread) {
+static integer store_parameters(const network *net, const team *t, int32_t thread) {
     const fm_task *task = net->task;
     int64_t n_params = flat_b(task, task->n_layers), begin, end;
-    real not_finite = 0;
+    integer not_finite = 0;
     for (int64_t l = 0; l < net->n_layers; l++) {
         const layer *y = &net->layers[l];
         team_share(t, thread, n_panels(y->fan_out), &begin, &end);
@@ -41,19 +41,20 @@ static real store_parameters(const network *net, const team *t, int32_t thread) 
             real *W = s < 0 ? y->W : y->slot_W[s], *b = s < 0 ? y->b : y->slot_b[s];
             if (!W) break;
             real *flat = s < 0 ? (real *)task->params : (real *)task->slots + s * n_params;
-            not_finite += unpack(W, y->fan_in, y->fan_out, flat + flat_W(task, l), begin, end);
-            not_finite += unpack(b, 1, y->fan_out, flat + flat_b(task, l), begin, end);
+            not_finite |= unpack(W, y->fan_in, y->fan_out, flat + flat_W(task, l), begin, end);
+            not_finite |= unpack(b, 1, y->fan_out, flat + flat_b(task, l), begin, end);
         }
     }
     return not_finite;
 }
 
-static void gather_chunk(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+/* My rows of the chunk; returns 0 when all their values are finite. */
+static integer gather_chunk(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
     int64_t begin, end;
     team_share(t, thread, rows, &begin, &end);
-    if (net->X && net->task->X.indices) gather_dense(net, first, begin, end);
-    else if (net->X) gather(net, first, begin, end);
-    else if (thread == 0) gather_sparse(net, first, rows);
+    if (!net->X) return thread == 0 ? gather_sparse(net, first, rows) : 0;
+    if (net->task->X.indices) return gather_dense(net, first, begin, end);
+    return gather(net, first, begin, end);
 }
 
 /* Refresh my panels of the transposes, which the input gradients of this batch read. */
@@ -144,19 +145,18 @@ stopped:
     lap(net, thread, PHASE_PARAMETERS);
 }
 
+/* Each thread predicts chunks of its own. */
 static void predict_body(void *context, team *t, int32_t thread) {
-    network *net = context;
-    const fm_task *task = net->task;
-    load_parameters(net, t, thread);
-    for (int64_t first = 0; first < task->n_rows; first += net->capacity) {
-        int64_t rows = least(net->capacity, task->n_rows - first);
-        gather_chunk(net, first, rows, t, thread);
-        team_barrier(t);
-        for (int64_t l = 0; l < net->n_layers; l++) {
-            forward(net, l, rows, t, thread);
-            team_barrier(t);
-        }
-        output_values(net, first, rows, t, thread);
+    network *shared = context, *net = &shared->workers[thread];
+    team alone = {.n_threads = 1};
+    load_parameters(shared, t, thread);
+    team_barrier(t);
+    int64_t step = net->capacity * t->n_threads;
+    for (int64_t first = net->capacity * thread; first < net->task->n_rows; first += step) {
+        int64_t rows = least(net->capacity, net->task->n_rows - first);
+        shared->finite[thread] |= gather_chunk(net, first, rows, &alone, 0);
+        for (int64_t l = 0; l < net->n_layers; l++) forward(net, l, rows, &alone, 0);
+        output_values(net, first, rows, &alone, 0);
     }
 }
 
@@ -166,15 +166,12 @@ static int32_t run(fm_task *task) {
     fm_task *used = task->job == FM_LOSS_GRADIENT ? &training : task;
     carve_network(&net, used, task->scratch);
     memset(net.zeros, 0, PANEL * sizeof(real));
+    memset(net.finite, 0, (size_t)task->n_threads * sizeof(integer)); /* fewer threads may be granted */
     net.start_seconds = net.lap_seconds = clock_seconds();
-    if (task->job == FM_PREDICT) {
-        team_run(task->n_threads, predict_body, &net);
-        return FM_DONE;
-    }
-    memset(net.finite, 0, (size_t)task->n_threads * sizeof(real)); /* fewer threads may be granted */
-    team_run(task->n_threads, train_body, &net);
+    team_run(task->n_threads, task->job == FM_PREDICT ? predict_body : train_body, &net);
     for (int32_t i = 0; i < task->n_threads; i++)
         if (net.finite[i] != 0) net.stop = FM_NOT_FINITE;
+    if (task->job == FM_PREDICT) return net.stop == FM_NOT_FINITE ? FM_NOT_FINITE : FM_DONE;
     if (task->job == FM_LOSS_GRADIENT) {
         task->loss_sum = training.loss_sum / (double)task->n_rows;
         return FM_DONE;

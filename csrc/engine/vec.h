@@ -114,6 +114,14 @@ INLINE vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
 INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)NEON(vfmaq)(c, a, b); }
 #endif
 
+/* 1 for infinity and NaN, else 0; in integers, so that a loop over it becomes vectors. */
+INLINE integer is_not_finite(real x) {
+    const integer exponent = (integer)(2 * EXPONENT_BIAS + 1) << MANTISSA_BITS;
+    integer bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & exponent) == exponent;
+}
+
 INLINE ivec ivec_broadcast(integer x) { return (ivec){0} + x; }
 INLINE vec vec_abs(vec a) { return (vec)((ivec)a & ~((ivec)vec_broadcast((real)-0.0))); }
 /* |a| with the sign of b. */
