@@ -1,88 +1,166 @@
-"""``python -m bench``: measure fastmlp against plain NumPy, print the table and keep the results."""
+"""``python -m bench``: measure fastmlp against every other way to train, print the tables and keep the results."""
 
 import argparse
 import json
 import os
 import platform
 import re
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import report
-from bench.engines import ENGINES
+from bench import accuracy, report
+from bench.compare import slower_rows
+from bench.engines import BLAS_ONE_THREAD, ENGINES
 from bench.measure import ROOT, Workers, measure
-from bench.workloads import NETWORKS, RIVALS, Row, Run, rows
+from bench.rows import NETWORKS, rows
+from bench.workloads import Row, Run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 1 when a row failed or nothing could be measured."""
+    """Run the command line; return 0, or 1 when a row failed, became slower, or nothing could be measured."""
     arguments = _parser().parse_args(argv)
     try:
         if arguments.readme:
             report.rewrite_readme(ROOT / "README.md", report.newest_results())
             return 0
+        if arguments.report:
+            from bench.page import write_page  # needs matplotlib
+
+            print(f"written: {write_page(report.newest_results())}")
+            return 0
+        if arguments.real_data:
+            return _run_on_one_thread("bench.estimators", arguments)
+        old = json.loads(arguments.compare.read_text(encoding="utf-8")) if arguments.compare else None
         with Workers(arguments.isa) as workers:
-            results = run(workers, arguments.rows, arguments.quick, arguments.targets)
+            results = run(workers, arguments)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"bench: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nbench: interrupted, nothing is written", file=sys.stderr)
         return 1
-    is_full = not (arguments.quick or arguments.rows or arguments.isa)
+    is_full = not (arguments.quick or arguments.rows or arguments.engines or arguments.isa)
     output = arguments.output or (_results_path(results) if is_full else None)
     if output:
         output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"\nwritten: {output}")
-    return int(any(row["error"] for row in results["rows"]))
+    slower = list(slower_rows(old, results)) if old else []
+    if old:
+        print(f"\nslower than in {arguments.compare}:", *(slower or ["none"]), sep="\n")
+    return int(bool(slower) or any(row["error"] for row in results["rows"]))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a moment for each row; the results are not kept")
+    parser.add_argument("--quick", action="store_true", help="the main table in a minute or two; not kept")
     parser.add_argument("--isa", default="", help="instruction set that fastmlp must use; the results are not kept")
     parser.add_argument("--rows", default="", metavar="SUBSTRING", help="only rows whose name contains this; not kept")
+    parser.add_argument("--engines", default="", metavar="A,B", help="only these beside fastmlp; not kept")
     parser.add_argument("--targets", action="store_true", help="show what each row should reach")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the results here, whatever was measured")
     parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="list the rows whose lead over NumPy is 10 %% below this file's"
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--readme", action="store_true", help="measure nothing: rewrite the README from the newest results"
+    )
+    instead.add_argument(
+        "--report", action="store_true", help="measure nothing: write bench/report.html from the newest results"
+    )
+    instead.add_argument(
+        "--real-data", action="store_true", help="measure the estimators on real data against scikit-learn's instead"
+    )
+    instead.add_argument(
+        "--accuracy", action="store_true", help="measure the time to an accuracy only; part of the full run"
     )
     return parser
 
 
-def run(workers: Workers, substring: str, quick: bool, show_goals: bool) -> dict[str, Any]:
-    """Measure the rows whose name contains the substring, print them, and return what the results file holds."""
+def _run_on_one_thread(module: str, arguments: argparse.Namespace) -> int:
+    """Run a module in a process in which every library uses one thread."""
+    command = [sys.executable, "-m", module, "--rows", arguments.rows]
+    if arguments.quick:
+        command += ["--rounds", "1"]
+    output = arguments.output
+    if not (output or arguments.quick or arguments.rows):
+        output = report.RESULTS / "estimators" / f"{datetime.now(UTC).date().isoformat()}.json"
+    if output:
+        command += ["--output", str(output.absolute())]
+    environment = {**os.environ, **BLAS_ONE_THREAD, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+
+
+def run(workers: Workers, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the arguments select, print it, and return what the results file holds."""
     network, _ = NETWORKS[0]
     about = workers.of(Run("fastmlp", network)).ask("describe")
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    present = [name for name, engine in ENGINES.items() if engine.needs_isa in ("", *about["isas"])]
-    selected = [_without(row, present) for row in rows(n_cpus, about["isa"]) if substring in row.name]
-    if not selected:
-        raise ValueError(f"no row's name contains {substring!r}")
+    present, absent = _present(arguments, about["isas"])
     results = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "n_cpus": n_cpus, "system": platform.platform(), "load": _load()},
+        "machine": {"cpu": _cpu(), "n_cpus": n_cpus, "system": platform.platform(), "load": _load(), "mhz": _mhz()},
         "isa": about["isa"],
         "versions": about["versions"],
-        "blas": {name: workers.of(Run(name, network)).ask("blas") for name in RIVALS if name in present},
+        "absent": absent,
+        "blas": {n: workers.of(Run(n, network)).ask("blas") for n in ("numpy", "numpy-avx512") if n in present},
         "rows": [],
+        "races": [],
     }
     _print_head(results)
+    if not arguments.accuracy:
+        print(f"\n{report.HEADER}")
+        selected = _selected(arguments, n_cpus, about["isa"], present)
+        results["rows"] = list(_measured(workers, arguments, selected, n_cpus))
+    if arguments.accuracy or not (arguments.quick or arguments.rows):
+        for race in accuracy.races(workers, present):
+            print(*accuracy.lines(race), sep="\n", flush=True)
+            results["races"].append(race)
+    return results
+
+
+def _present(arguments: argparse.Namespace, isas: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Engines to measure, and those that are not installed."""
+    wanted = arguments.engines.split(",") if arguments.engines else list(ENGINES)
+    if unknown := set(wanted) - set(ENGINES):
+        raise ValueError(f"no engine is named {', '.join(sorted(unknown))}: there are {', '.join(ENGINES)}")
+    if arguments.quick and not arguments.engines:
+        wanted.remove("torch-compile")  # compiling takes longer than the rest
+    fitting = [name for name, engine in ENGINES.items() if engine.needs_isa in ("", *isas)]
+    absent = [name for name in fitting if not ENGINES[name].is_installed()]
+    return [name for name in fitting if name not in absent and name in ("fastmlp", *wanted)], absent
+
+
+def _selected(arguments: argparse.Namespace, n_cpus: int, isa: str, present: Sequence[str]) -> list[Row]:
+    every = arguments.rows or not arguments.quick
+    selected = [
+        _without(row, present)
+        for row in rows(n_cpus, isa)
+        if arguments.rows in row.name and (every or row.group == "one thread")
+    ]
+    if not selected:
+        raise ValueError(f"no row's name contains {arguments.rows!r}")
+    return selected
+
+
+def _measured(
+    workers: Workers, arguments: argparse.Namespace, selected: Sequence[Row], n_cpus: int
+) -> Iterator[dict[str, Any]]:
+    seconds, rounds = (0.5, 3) if arguments.quick else (4.0, 5)
     for number, row in enumerate(selected, 1):
         _progress(f"[{number}/{len(selected)}] {row.name}")
         try:
-            seconds, rounds = (0.5, 3) if quick else (4.0, 5)
             result = measure(row, workers, n_cpus, seconds, rounds)
         except RuntimeError as error:
-            result = {"name": row.name, "goals": row.goals, "error": str(error)}
+            result = {"name": row.name, "group": row.group, "goals": row.goals, "error": str(error)}
         _progress("")
-        print(report.line(result, show_goals), flush=True)
-        results["rows"].append(result)
-    return results
+        print(report.line(result, arguments.targets), flush=True)
+        yield result
 
 
 def _without(row: Row, present: Sequence[str]) -> Row:
@@ -92,13 +170,14 @@ def _without(row: Row, present: Sequence[str]) -> Row:
 
 def _print_head(results: dict[str, Any]) -> None:
     machine = results["machine"]
+    if results["absent"]:
+        print(f"not installed, left out: {', '.join(results['absent'])}")
     print(f"{machine['cpu']}, {machine['n_cpus']} CPUs, {results['isa']}, {machine['system']}")
     print(", ".join(f"{name} {version}" for name, version in results["versions"].items()))
     for name, blas in results["blas"].items():
         print(f"{name}: {blas}")
     if machine["load"] > 0.5 * machine["n_cpus"]:
         print(f"WARNING: the machine is busy (load average {machine['load']:.1f}): do not believe these figures")
-    print(f"\n{report.HEADER}")
 
 
 def _progress(text: str) -> None:
@@ -111,6 +190,13 @@ def _progress(text: str) -> None:
 def _load() -> float:
     """Processes that wanted a CPU during the last minute, on average; 0 where the system does not say."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _mhz() -> float:
+    """Clock of the fastest CPU as the system tells it; 0 where it does not. Virtual machines may tell a fixed one."""
+    cpuinfo = Path("/proc/cpuinfo")
+    clocks = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
+    return max(map(float, clocks), default=0.0)
 
 
 def _cpu() -> str:

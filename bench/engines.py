@@ -1,7 +1,9 @@
 """Who is measured: every way to train the same network. Sessions live in a worker process of their own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,106 +29,115 @@ class Session(Protocol):
         """Weights, then biases, as they are now."""
 
 
-class FastmlpSession:
-    """Calls of `Trainer.fit` that go on from one another."""
+class Orders:
+    """The rows in the order in which each epoch of `fit` uses them, for engines that do not draw it themselves."""
 
-    def __init__(self, workload: Workload, n_threads: int) -> None:
-        from fastmlp import Trainer
-
-        self._X, self._y = workload.data()
-        self._predict = workload.task == "predict"
-        self._initial = workload.initial()
-        self._order = np.random.RandomState(SEED)
-        self._trainer = Trainer(
-            hidden_layer_sizes=workload.n_units[1:-1],
-            activation=workload.activation,
-            loss="log_loss",
-            solver="adam" if workload.optimizer == "adam" else "sgd",
-            alpha=0.0,
-            batch_size=workload.batch_size,
-            learning_rate_init=workload.learning_rate,
-            max_iter=1,
-            random_state=self._order,
-            warm_start=True,
-            momentum=MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0,
-            nesterovs_momentum=False,
-            n_iter_no_change=np.inf,
-            n_threads=n_threads or None,
-        )
-        self._trainer.fit(self._X, self._y)  # makes the arrays that every turn goes on from
-        self._trainer.max_iter = workload.n_epochs
+    def __init__(self, n_rows: int) -> None:
+        self._n_rows = n_rows
+        self._generator = np.random.RandomState(SEED)
 
     def reset(self) -> None:
-        self._trainer.coefs_, self._trainer.intercepts_ = self._initial
-        self._order.seed(SEED)
+        """The next epoch is the first."""
+        self._generator.seed(SEED)
 
-    def turn(self) -> float:
-        if self._predict:
-            self._trainer.predict(self._X)
-            return 0.0
-        return float(self._trainer.fit(self._X, self._y).loss_)
-
-    def parameters(self) -> list[NDArray[Any]]:
-        return [array.copy() for array in (*self._trainer.coefs_, *self._trainer.intercepts_)]
+    def epochs(self, n_epochs: int) -> Iterator[NDArray[np.int64]]:
+        """Draw so many of them: int64, of shape (n_rows,)."""
+        order = np.arange(self._n_rows)
+        for _ in range(n_epochs):
+            self._generator.shuffle(order)
+            yield order
 
 
-class NumpySession:
-    """Epochs of `NumpyTraining`, in the order in which `fit` uses the rows."""
+def _same(workload: Workload) -> str:
+    return ""
 
-    def __init__(self, workload: Workload, n_threads: int) -> None:
-        from fastmlp.numpy_training import NumpyTraining
 
-        if workload.optimizer != "sgd":
-            raise ValueError(f"plain NumPy is not measured with {workload.optimizer}")
-        self._workload = workload
-        self._initial = workload.initial()
-        self._order = np.random.RandomState(SEED)
-        self._training = NumpyTraining(
-            *self._initial,
-            workload.activation,
-            "log_loss",
-            *workload.data(),
-            workload.batch_size,
-            workload.learning_rate,
-        )
+def _scikit_learn_differs(workload: Workload) -> str:
+    if workload.loss == "log_loss" and workload.n_units[-1] == 2:
+        return "scikit-learn gives two classes one logistic output, which is less work"
+    return ""
 
-    def reset(self) -> None:
-        arrays = (*self._training.coefs, *self._training.intercepts)
-        for array, values in zip(arrays, (*self._initial[0], *self._initial[1]), strict=True):
-            array[...] = values
-        self._order.seed(SEED)
 
-    def turn(self) -> float:
-        n_rows = self._workload.n_rows
-        order = np.arange(n_rows)
-        loss = 0.0
-        for _ in range(self._workload.n_epochs):
-            order = order[self._order.permutation(n_rows)]
-            loss = self._training.epoch(order)
-        return loss
-
-    def parameters(self) -> list[NDArray[Any]]:
-        return [array.copy() for array in (*self._training.coefs, *self._training.intercepts)]
+def _torch_differs(workload: Workload) -> str:
+    if workload.optimizer == "adam":
+        return "PyTorch's Adam adds epsilon after the bias correction"
+    return ""
 
 
 @dataclass(frozen=True)
 class Engine:
     """A way to train.
 
-    `environment` holds the variables that must be set before its worker process loads NumPy; `needs_isa` is the
-    instruction set without which it is left out.
+    `session` names a class of `bench`, imported only in the worker; `packages` are those that it needs. `environment`
+    holds the variables that must be set before its worker process loads NumPy, `one_thread` those that keep it on one.
     """
 
     title: str
-    session: Callable[[Workload, int], Session]
-    environment: dict[str, str]
+    session: str
+    packages: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    one_thread: dict[str, str] = field(default_factory=dict)
     needs_isa: str = ""
+    """Instruction set without which it is left out."""
+    optimizers: tuple[str, ...] = ("sgd", "sgd_momentum", "adam")
+    compiles: bool = False
+    """Whether its first turn compiles."""
+    differs: Callable[[Workload], str] = _same
+    """Why its training of a workload is not that of the others; "" where it is, and then the weights must agree."""
 
+    def is_installed(self) -> bool:
+        """Whether its packages can be imported."""
+        return all(find_spec(package) is not None for package in self.packages)
+
+    def open(self, workload: Workload, n_threads: int) -> Session:
+        """Make the session; n_threads 0 means all."""
+        module, name = self.session.split(":")
+        session: Session = getattr(import_module(f"bench.{module}"), name)(workload, n_threads)
+        return session
+
+
+BLAS_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VECLIB_MAXIMUM_THREADS": "1"}
 
 ENGINES = {
-    "fastmlp": Engine("fastmlp", FastmlpSession, {}),
-    "numpy": Engine("NumPy", NumpySession, {}),
+    "fastmlp": Engine("fastmlp", "session_fastmlp:FastmlpSession"),
+    "numpy": Engine(
+        "NumPy",
+        "session_numpy:NumpySession",
+        one_thread=BLAS_ONE_THREAD,
+        optimizers=("sgd", "sgd_momentum"),
+    ),
     # NumPy's OpenBLAS does not know every CPU with AVX-512, and then multiplies at half speed: measured as NumPy comes,
     # and with the kernels it could have had.
-    "numpy-avx512": Engine("NumPy, AVX-512", NumpySession, {"OPENBLAS_CORETYPE": "SkylakeX"}, "x86-64-v4"),
+    "numpy-avx512": Engine(
+        "NumPy, AVX-512",
+        "session_numpy:NumpySession",
+        environment={"OPENBLAS_CORETYPE": "SkylakeX"},
+        one_thread=BLAS_ONE_THREAD,
+        needs_isa="x86-64-v4",
+        optimizers=("sgd", "sgd_momentum"),
+    ),
+    "scikit-learn": Engine(
+        "scikit-learn",
+        "session_sklearn:SklearnSession",
+        one_thread=BLAS_ONE_THREAD,
+        differs=_scikit_learn_differs,
+    ),
+    "torch": Engine("PyTorch", "session_torch:TorchSession", ("torch",), differs=_torch_differs),
+    "torch-compile": Engine(
+        "PyTorch, compiled",
+        "session_torch:CompiledSession",
+        ("torch",),
+        environment={"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"},  # or the second run would report no time to compile
+        optimizers=("sgd", "sgd_momentum"),
+        compiles=True,
+    ),
+    "jax": Engine(
+        "JAX",
+        "session_jax:JaxSession",
+        ("jax",),
+        environment={"JAX_PLATFORMS": "cpu"},
+        # The documented flags alone leave it a pool of two threads, which on small networks costs it half its speed.
+        one_thread={"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", "NPROC": "1"},
+        compiles=True,
+    ),
 }

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines import ENGINES
-from bench.workloads import RIVALS
 
 RESULTS = Path(__file__).parent / "results"
+README_GROUPS = {"one thread": "One thread", "all threads": "All threads", "real data": "One thread, real data"}
+PICTURE = Path(__file__).parent / "pictures" / "ratios.png"
 START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 
 WIDTH = 42
@@ -25,6 +26,9 @@ def line(result: dict[str, Any], show_goals: bool) -> str:
         f"{first['samples_per_second']:12,.0f}{first['gflops']:9.1f}{first['percent']:8.1f}  "
     )
     text += ", ".join(f"{label} {ratio:.2f}" for label, ratio in result["ratios"].items())
+    starved = [label for label, run in result["runs"].items() if run["cpus"] < 0.9]
+    if starved:
+        text += f" (DISTURBED: other processes took CPU time from {', '.join(starved)})"
     if "barrier_latency" in result:
         text += f" (barrier {1e9 * result['barrier_latency']:.0f} ns)"
     if show_goals and result["goals"]:
@@ -64,24 +68,29 @@ def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:
 def markdown(results: dict[str, Any]) -> str:
     """The tables of these results, the rows that are lost and the rows that failed included."""
     rows = results["rows"]
-    against = [row for row in rows if "ratios" not in row or set(RIVALS) & set(row["ratios"])]
-    one_thread = [row for row in against if not row["name"].startswith("all threads")]
-    all_threads = [row for row in against if row["name"].startswith("all threads")]
-    others = [row for row in rows if row not in against]
-    machine, versions = results["machine"], results["versions"]
-    peak = max((row["fma_peak"] for row in one_thread if "fma_peak" in row), default=0.0)
+    groups = {group: [row for row in rows if row["group"] == group] for group in (*README_GROUPS, "variants")}
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    peak = max((row["fma_peak"] for row in rows if "fma_peak" in row), default=0.0)
     blas = "; ".join(f"{ENGINES[name].title}: {text}" for name, text in results["blas"].items())
     text = (
-        "Whole epochs of `fit` (gather and shuffle included), float32, plain SGD, the fastest of many turns, "
+        "Whole epochs of `fit` (gather and shuffle included), float32 and plain SGD where nothing else is said, "
+        "the fastest of many turns, "
         f"on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}, {peak:.0f} GFLOP/s of FMA on one core), "
         f"{results['started'][:10]}. "
-        f"Python {versions['python']}, NumPy {versions['numpy']}; {blas}. "
-        "Each NumPy column: its time, and how many times as fast fastmlp is; below 1 fastmlp loses.\n\n"
+        f"{versions}; {blas}. "
+        "Each other column: its time, and how many times as fast fastmlp is; below 1 fastmlp loses. "
+        "What is compiled at run time has been compiled before.\n\n"
     )
-    for title, group in (("One thread", one_thread), ("All threads", all_threads)):
-        if group:
-            text += _rival_table(title, group)
-    return text + (_other_table(others) if others else "")
+    if PICTURE.exists():
+        text += f"![Time of a step as a multiple of fastmlp's]({PICTURE.relative_to(RESULTS.parents[1])})\n\n"
+    for group, title in README_GROUPS.items():
+        if groups[group]:
+            text += _rival_table(title, groups[group])
+    if groups["variants"]:
+        text += _other_table(groups["variants"])
+    reasons = dict.fromkeys(reason for row in rows for reason in row.get("differs", {}).values())
+    return text + "".join(f"{reason}.\n" for reason in reasons) + ("\n" if reasons else "")
 
 
 def _rival_table(title: str, rows: list[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, BinaryIO
 
@@ -23,18 +24,29 @@ class Desk:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
 
-    def prepare(self, label: str, engine: str, workload: Workload, n_threads: int) -> None:
-        """Make the session of this label, and warm it up."""
-        self._sessions[label] = ENGINES[engine].session(workload, n_threads)
-        self.turn(label)
+    def prepare(self, label: str, engine: str, workload: Workload, n_threads: int) -> float:
+        """Make the session of this label, and warm it up; return the seconds of the first turn."""
+        self._sessions[label] = ENGINES[engine].open(workload, n_threads)
+        return self.turn(label)[0]
 
-    def turn(self, label: str) -> tuple[float, float]:
-        """Seconds of one turn, and the loss at its end."""
+    def turn(self, label: str) -> tuple[float, float, float]:
+        """Seconds of one turn, on the wall clock and of CPUs, and the loss at its end."""
         session = self._sessions[label]
         session.reset()
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         loss = session.turn()
-        return time.perf_counter() - start, loss
+        return time.perf_counter() - start, time.process_time() - cpu_start, loss
+
+    def rewind(self, label: str) -> None:
+        """Go back to the initial weights."""
+        self._sessions[label].reset()
+
+    def go_on(self, label: str) -> tuple[float, list[Any]]:
+        """Do a turn that goes on from the last; return its seconds, and weights and biases after it."""
+        session = self._sessions[label]
+        start = time.perf_counter()
+        session.turn()
+        return time.perf_counter() - start, session.parameters()
 
     def finish(self, label: str) -> list[Any]:
         """End the session and return its weights and biases."""
@@ -53,10 +65,13 @@ class Desk:
         return _core.barrier_latency(2)
 
     def describe(self) -> dict[str, Any]:
-        """The instruction sets of the engine, and the versions."""
+        """The instruction sets of the engine, and the versions of all that is compared."""
         from fastmlp import __version__, _core
 
         versions = {"python": platform.python_version(), "fastmlp": __version__, "numpy": np.__version__}
+        for package in ("scikit-learn", "scipy", "torch", "jax"):
+            with suppress(PackageNotFoundError):
+                versions[package] = version(package)
         return {"isa": _core.isa(), "isas": _core.available_isas(), "versions": versions}
 
     def blas(self) -> str:

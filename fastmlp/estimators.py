@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelBinarizer
@@ -249,8 +250,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _check_targets(self, y: Any, first: bool, resume: bool, classes: Any) -> tuple[NDArray[Any], int]:
         y = self._check_labels(y)
         if first:
+            # Of many labels two rows tell all; a look at the whole matrix takes longer than an epoch.
             is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if classes is None or is_multilabel else classes)
+            labels = y[:2] if is_multilabel else y if classes is None else classes
+            self._label_binarizer = LabelBinarizer().fit(labels)
             self.classes_ = self._label_binarizer.classes_ if classes is None else unique_labels(classes)
         elif not resume and set(found := unique_labels(y)) != set(self.classes_):
             raise ValueError(
@@ -272,8 +275,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _numbers(self, y: Any) -> NDArray[Any]:
         """Numbers of the classes, or an indicator matrix, of checked labels."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            indicator: NDArray[Any] = self._label_binarizer.transform(y)
-            return indicator.astype(np.uint8)
+            if y.ndim != 2 or y.shape[1] != len(self.classes_) or not type_of_target(y).startswith("multilabel"):
+                self._label_binarizer.transform(y)  # which says what is wrong
+            indicator: NDArray[np.bool] = (y.toarray() if scipy.sparse.issparse(y) else y) != 0
+            return indicator.view(np.uint8)
         numbers: NDArray[Any] | None = None
         if y.ndim == 1:
             with suppress(TypeError):  # of labels of another kind, which have no place in the order of these

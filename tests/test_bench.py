@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from bench.accuracy import lines, race
+from bench.compare import slower_rows
+from bench.engines import ENGINES
 from bench.measure import Outcome, Workers, disagreement, measure
 from bench.report import END, START, rewrite_readme
-from bench.workloads import NETWORKS, Row, Run, Workload
+from bench.roofline import PRODUCTS, flops, table
+from bench.rows import NETWORKS, REAL, RIVALS, rows
+from bench.workloads import Row, Run, Workload
 from fastmlp import _core, numpy_training
 from fastmlp.numpy_training import NumpyTraining
 
@@ -50,7 +55,7 @@ def test_numpy_training_refuses_what_it_does_not_know() -> None:
 def test_both_sides_train_the_same_network() -> None:
     runs = {"fastmlp": Run("fastmlp", TINY), "numpy": Run("numpy", TINY), "again": Run("fastmlp", TINY, n_threads=2)}
     with Workers() as workers:
-        result = measure(Row("tiny", runs), workers, n_cpus=1, seconds=0, rounds=2)
+        result = measure(Row("tiny", "one thread", runs), workers, n_cpus=1, seconds=0, rounds=2)
         with pytest.raises(RuntimeError, match="KeyError"):
             workers.of(runs["numpy"]).ask("turn", "no such label")
     assert result["error"] == ""
@@ -60,19 +65,118 @@ def test_both_sides_train_the_same_network() -> None:
     assert first["percent"] == pytest.approx(100 * first["gflops"] / result["fma_peak"])
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "sgd_momentum", "adam"])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+def test_every_installed_engine_trains_the_same_network(loss: str, optimizer: str) -> None:
+    n_units = (5, 4, 3) if loss == "log_loss" else (13, 4, 1)
+    source = "" if loss == "log_loss" else "california"
+    # 50 rows are no multiple of 8: the last batch is shorter.
+    workload = replace(TINY, n_units=n_units, loss=loss, optimizer=optimizer, source=source, n_epochs=3)
+    able = {name: engine for name, engine in ENGINES.items() if optimizer in engine.optimizers and not engine.compiles}
+    runs = {name: Run(name, workload) for name in able if ENGINES[name].is_installed() and not ENGINES[name].needs_isa}
+    assert {"fastmlp", "scikit-learn"} <= runs.keys()
+    with Workers() as workers:
+        result = measure(Row("tiny", "one thread", runs), workers, n_cpus=1, seconds=0, rounds=1)
+    assert result["error"] == ""
+    assert result["runs"].keys() == runs.keys()
+
+
+@pytest.mark.parametrize("name", [name for name, engine in ENGINES.items() if engine.compiles])
+def test_engines_that_compile_train_the_same_network(name: str) -> None:
+    if not ENGINES[name].is_installed():
+        pytest.skip(f"needs {', '.join(ENGINES[name].packages)}")
+    workload = replace(TINY, optimizer="sgd_momentum")
+    runs = {"fastmlp": Run("fastmlp", workload), name: Run(name, workload)}
+    with Workers() as workers:
+        result = measure(Row("tiny", "one thread", runs), workers, n_cpus=1, seconds=0, rounds=1)
+    assert result["error"] == ""
+    assert name in result["runs"]
+
+
+def test_an_engine_that_cannot_start_leaves_the_others() -> None:
+    workload = replace(TINY, optimizer="adam", activation="relu")
+    runs = {name: Run(name, workload) for name in ("fastmlp", "scikit-learn")}
+    runs["numpy"] = Run("numpy", replace(workload, activation="no such activation"))
+    with Workers() as workers:
+        result = measure(Row("tiny", "one thread", runs), workers, n_cpus=1, seconds=0, rounds=1)
+    assert result["runs"].keys() == {"fastmlp", "scikit-learn"}
+    assert "no such activation" in result["error"]
+
+
+def test_rows_are_named_apart_and_ask_only_for_what_engines_can() -> None:
+    every = list(rows(2, "x86-64-v4"))
+    names = [row.name for row in every]
+    assert len(set(names)) == len(names)
+    assert {workload for workload, _ in NETWORKS} | set(REAL) <= {
+        run.workload for row in every for run in row.runs.values()
+    }
+    assert all(run.workload.optimizer in ENGINES[run.engine].optimizers for row in every for run in row.runs.values())
+    assert all(goal in {*row.runs, "percent", "microseconds"} for row in every for goal in row.goals)
+
+
+@pytest.mark.parametrize("workload", REAL, ids=lambda workload: workload.source)
+def test_real_data_and_their_substitutes_have_the_same_shape(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, targets = workload.data()
+    monkeypatch.setattr("bench.datasets.FOLDER", Path("no such folder"))
+    made_up, made_up_targets = workload.data()
+    assert real.shape == made_up.shape == (workload.n_rows, workload.n_units[0])
+    assert targets.shape == made_up_targets.shape
+    assert real.dtype == made_up.dtype == workload.dtype
+
+
+def test_guard_names_the_rows_that_became_slower() -> None:
+    old = {"rows": [{"name": name, "error": "", "ratios": {"numpy": 2.0}} for name in ("same", "slower", "failed")]}
+    new = {
+        "rows": [
+            {"name": "same", "error": "", "ratios": {"numpy": 1.81}},
+            {"name": "slower", "error": "", "ratios": {"numpy": 1.79}},
+            {"name": "failed", "error": "Traceback\nMemoryError"},
+            {"name": "new", "error": "", "ratios": {"numpy": 0.1}},
+        ]
+    }
+    slower = list(slower_rows(old, new))
+    assert [line.split(":")[0] for line in slower] == ["slower", "failed"]
+    assert list(slower_rows(old, old)) == []
+
+
+def test_race_ends_for_each_engine_at_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = TINY.data()
+    monkeypatch.setattr("bench.accuracy.images", lambda name: ((X, y), (X, y)))
+    with Workers() as workers:
+        result = race(workers, ["fastmlp", "numpy"], replace(TINY, activation="relu", learning_rate=0.3), 0.42)
+        never = race(workers, ["fastmlp"], replace(TINY, activation="relu"), 1.01)
+    assert all(curve[-1][1] >= 0.42 > curve[-2][1] for curve in result["curves"].values() if len(curve) > 1)
+    assert [accuracy for _, accuracy in result["curves"]["fastmlp"]] == [a for _, a in result["curves"]["numpy"]]
+    assert all(seconds > 0 for seconds in result["seconds"].values())
+    assert "not within 25 epochs" in "".join(lines(never))
+
+
+def test_roofline_counts_every_product_once() -> None:
+    phases = [f"{product} {layer}" for product in PRODUCTS for layer in range(2)]
+    microseconds = dict.fromkeys((*phases, "gather", "Python"), 10.0)
+    assert sum(flops(TINY, phase) for phase in microseconds) == TINY.flops * TINY.batch_size / TINY.n_rows
+    text = table(TINY, microseconds, peak=1.0)
+    assert text.splitlines()[0] == "5-4-3, 8: 80.00 µs a step"
+    assert {line.split("  ")[0] for line in text.splitlines()} >= microseconds.keys()
+
+
 def test_runs_that_end_apart_are_reported() -> None:
     ours, numpy = Run("fastmlp", TINY), Run("numpy", TINY)
     parameters = [array for arrays in TINY.initial() for array in arrays]
-    a = Outcome([1.0], 0.5, parameters)
-    rounded = Outcome([1.0], 0.5, [array * np.float32(1 + 2e-7) for array in parameters])
-    apart = Outcome([1.0], 0.5, [array * np.float32(1 + 1e-4) for array in parameters])
-    broken = Outcome([1.0], 0.5, [array * np.float32(np.nan) for array in parameters])
+    a = Outcome(1.0, [1.0], 1.0, 0.5, parameters)
+    rounded = Outcome(1.0, [1.0], 1.0, 0.5, [array * np.float32(1 + 2e-7) for array in parameters])
+    apart = Outcome(1.0, [1.0], 1.0, 0.5, [array * np.float32(1 + 1e-4) for array in parameters])
+    broken = Outcome(1.0, [1.0], 1.0, 0.5, [array * np.float32(np.nan) for array in parameters])
     assert disagreement(ours, a, numpy, rounded) == ""
     assert "bits" in disagreement(ours, a, replace(ours, n_threads=2), rounded)
     assert "weights" in disagreement(ours, a, numpy, apart)
     assert "weights" in disagreement(ours, a, numpy, broken)
     assert "losses" in disagreement(ours, a, numpy, replace(a, loss=0.51))
     assert disagreement(ours, a, Run("fastmlp", replace(TINY, optimizer="adam")), apart) == ""
+    two_classes = replace(TINY, n_units=(5, 4, 2))
+    assert disagreement(Run("fastmlp", two_classes), a, Run("scikit-learn", two_classes), broken) == ""
 
 
 @pytest.mark.parametrize("workload", [workload for workload, _ in NETWORKS], ids=lambda workload: workload.name)
@@ -82,17 +186,57 @@ def test_operations_are_those_that_the_engine_counts(workload: Workload) -> None
     assert workload.flops == network.step_flops(rows)
 
 
+def test_page_holds_every_table_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from bench import page, plots
+
+    run = {"microseconds": 10.0, "samples_per_second": 1e6, "percent": 41.2, "spread": 0.01, "first_turn_seconds": 3.0}
+    names = {group: f"{group}: 5-4-3, 8" for group in page.TITLES}
+    names |= {"one thread": "<5-4-3>, 8", "all threads": "all threads, <5-4-3>, 8"}
+    names |= {"width": "width 16, 5-4-3", "n_samples": "n_samples 1,000, 5-4-3"}
+    row = {"runs": dict.fromkeys(ENGINES, run), "ratios": dict.fromkeys(RIVALS, 0.8), "error": ""}
+    results = {
+        "started": "2026-01-02T03:04:05+00:00",
+        "machine": {"cpu": "Some CPU", "n_cpus": 2, "system": "Some OS", "load": 0.1, "mhz": 0.0},
+        "isa": "x86-64-v3",
+        "versions": {"numpy": "2.0.0"},
+        "blas": {},
+        "absent": ["torch"],
+        "rows": [row | {"name": name, "group": group} for group, name in names.items()]
+        + [{"name": "broken", "group": "predict", "error": "Traceback …\nMemoryError"}],
+        "races": [
+            {
+                "name": "a race",
+                "goal": 0.9,
+                "seconds": dict.fromkeys(ENGINES, 2.0),
+                "curves": {name: [(1.0, 0.8), (2.0, 0.91)] for name in ENGINES},
+            }
+        ],
+    }
+    monkeypatch.setattr(page, "PAGE", tmp_path / "report.html")
+    monkeypatch.setattr(page, "PICTURES", tmp_path)
+    text = page.write_page(results).read_text(encoding="utf-8")
+    assert {path.stem for path in tmp_path.glob("*.png")} == plots.PICTURES.keys()
+    assert text.count("data:image/png;base64,") == len(plots.PICTURES)
+    assert all(f"<h2>{title}</h2>" in text for title in page.TITLES.values())
+    assert "&lt;5-4-3&gt;, 8" in text
+    assert "MemoryError" in text
+    assert 'src="http' not in text
+    assert text.count("class=lost") == len(RIVALS) * len(page.TITLES)
+
+
 def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
     run = {"engine": "fastmlp", "microseconds": 10.0, "samples_per_second": 1234567.0, "gflops": 99.6, "percent": 41.2}
     lost = {"fastmlp": run, "numpy": run | {"engine": "numpy", "microseconds": 8.0}}
     row = {"name": "5-4-3, 8", "runs": lost, "ratios": {"numpy": 0.8}, "fma_peak": 242.0, "error": ""}
+    row["group"] = "one thread"
     results = {
         "started": "2026-01-02T03:04:05+00:00",
-        "machine": {"cpu": "Some CPU", "n_cpus": 2},
+        "machine": {"cpu": "Some CPU", "n_cpus": 2, "system": "Some OS", "load": 0.1, "mhz": 0.0},
         "isa": "x86-64-v3",
         "versions": {"python": "3.11.0", "numpy": "2.0.0"},
         "blas": {"numpy": "openblas"},
-        "rows": [row, {"name": "broken", "goals": {}, "error": "Traceback …\nMemoryError"}],
+        "rows": [row, {"name": "broken", "group": "one thread", "goals": {}, "error": "Traceback …\nMemoryError"}],
     }
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")

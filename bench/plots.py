@@ -1,0 +1,173 @@
+"""Results as pictures: transparent, in colours and a grey that can be read on a light and on a dark page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.engines import ENGINES
+
+GREY = "#7f8791"
+COLOURS = dict(zip(ENGINES, ("#e8590c", "#4c8eda", "#27a3b4", "#d6a419", "#cf4f9e", "#9a6fe0", "#3fa65a"), strict=True))
+MARKERS = dict(zip(ENGINES, "osD^vP*", strict=True))
+STYLE: dict[Any, Any] = {
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "text.color": GREY,
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+Results = dict[str, Any]
+
+
+def write_pictures(results: Results, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write the pictures that these results have the figures for; yield the caption and the file of each."""
+    folder.mkdir(exist_ok=True)
+    for name, (draw, caption) in PICTURES.items():
+        with mpl.rc_context(STYLE):
+            figure = draw(results)
+            if figure is None:
+                continue
+            path = folder / f"{name}.png"
+            figure.savefig(path, dpi=160, transparent=True)
+            plt.close(figure)
+        yield caption, path
+
+
+def _rows(results: Results, group: str) -> list[Results]:
+    return [row for row in results["rows"] if row["group"] == group and "runs" in row]
+
+
+def _style(engine: str) -> Results:
+    """How the points and lines of an engine look."""
+    width = 2 if engine == "fastmlp" else 1
+    return {
+        "color": COLOURS[engine],
+        "marker": MARKERS[engine],
+        "label": ENGINES[engine].title,
+        "linewidth": width,
+    }
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def ratios(results: Results) -> Figure | None:
+    """How many times as fast as each peer, for each network."""
+    rows = [*_rows(results, "one thread"), *_rows(results, "real data")][::-1]
+    if not rows:
+        return None
+    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.32 * len(rows)))
+    for engine in ENGINES:
+        points = [(row["ratios"][engine], y) for y, row in enumerate(rows) if engine in row["ratios"]]
+        if points:
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, markersize=7, **_style(engine) | {"linestyle": ""})
+    axes.axvline(1, color=COLOURS["fastmlp"], linewidth=2)
+    axes.set(xscale="log", yticks=range(len(rows)), yticklabels=[row["name"] for row in rows])
+    axes.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+    axes.minorticks_off()
+    axes.set(title="time of a step, as a multiple of fastmlp's (the line at 1)", xlabel="times as long")
+    _legend(axes)
+    return figure
+
+
+def percent_of_peak(results: Results) -> Figure | None:
+    """Percent of the FMA peak against the width."""
+    rows = _rows(results, "width")
+    return _curves(rows, "percent", "width of the two hidden layers", "% of the FMA peak", "linear") if rows else None
+
+
+def cost_of_rows(results: Results) -> Figure | None:
+    """Seconds of an epoch against the number of rows."""
+    rows = _rows(results, "n_samples")
+    return _curves(rows, "seconds", "rows", "seconds of an epoch", "log") if rows else None
+
+
+def _curves(rows: list[Results], figure_name: str, x_label: str, y_label: str, y_scale: str) -> Figure:
+    """A curve for each engine over rows whose names begin with a word and the x value."""
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    xs = [float(row["name"].split(" ")[1].rstrip(",").replace(",", "")) for row in rows]
+    for engine in ENGINES:
+        runs = [(x, row["runs"][engine]) for x, row in zip(xs, rows, strict=True) if engine in row["runs"]]
+        if runs:
+            y = [_value(run, x, figure_name) for x, run in runs]
+            axes.plot([x for x, _ in runs], y, markersize=5, **_style(engine))
+    axes.set(xscale="log", yscale=y_scale, xlabel=x_label, ylabel=y_label)
+    axes.set_xticks(xs, [f"{x:,.0f}" for x in xs])
+    axes.minorticks_off()
+    if y_scale == "linear":
+        axes.set_ylim(bottom=0)
+    _legend(axes)
+    return figure
+
+
+def _value(run: Results, n_rows: float, name: str) -> float:
+    return n_rows / float(run["samples_per_second"]) if name == "seconds" else float(run[name])
+
+
+def races(results: Results) -> Figure | None:
+    """Accuracy on the test images against seconds."""
+    if not results.get("races"):
+        return None
+    figure, panels = plt.subplots(1, len(results["races"]), figsize=(10, 3.8), squeeze=False)
+    for axes, race in zip(panels[0], results["races"], strict=True):
+        for engine, curve in race["curves"].items():
+            seconds, accuracy = zip(*curve, strict=True)
+            axes.plot(seconds, np.multiply(100, accuracy), markersize=4, **_style(engine))
+        axes.axhline(100 * race["goal"], color=GREY, linestyle="--", linewidth=1)
+        axes.set(title=race["name"], xlabel="seconds of training", xlim=(0, None))
+        axes.set_ylim(100 * race["goal"] - 5)
+    panels[0, 0].set_ylabel("% of the test images right")
+    _legend(panels[0, -1])
+    return figure
+
+
+def scaling(results: Results) -> Figure | None:
+    """Speed on all threads over speed on one."""
+    alone = {row["name"]: row["runs"] for row in _rows(results, "one thread")}
+    rows = [(row["name"].removeprefix("all threads, "), row["runs"]) for row in _rows(results, "all threads")]
+    rows = [(name, runs) for name, runs in rows if name in alone]
+    if not rows:
+        return None
+    figure, axes = plt.subplots(figsize=(10.5, 3.8))
+    engines = [engine for engine in ENGINES if engine in rows[0][1]]
+    for number, engine in enumerate(engines):
+        both = [(x, alone[name].get(engine), runs.get(engine)) for x, (name, runs) in enumerate(rows)]
+        bars = [(x, a["microseconds"] / b["microseconds"]) for x, a, b in both if a and b]
+        x = [x + 0.8 * (number + 0.5) / len(engines) - 0.4 for x, _ in bars]
+        axes.bar(x, [s for _, s in bars], 0.8 / len(engines), color=COLOURS[engine], label=ENGINES[engine].title)
+    axes.axhline(1, color=GREY, linewidth=1)
+    axes.set_xticks(range(len(rows)), [name.replace(", ", ",\n") for name, _ in rows], fontsize=8)
+    axes.set_ylabel("speed on all threads / on one")
+    _legend(axes)
+    return figure
+
+
+PICTURES = {
+    "ratios": (ratios, "Every engine on one thread, each network: how many times as long a step takes as fastmlp's"),
+    "peak": (percent_of_peak, "Percent of the FMA peak against the width of the layers, one thread"),
+    "races": (races, "Time against accuracy: the same network, batches and learning rate; compiled before the start"),
+    "scaling": (scaling, "What more than one thread brings: speed on all threads over speed on one"),
+    "rows": (cost_of_rows, "How the cost of an epoch grows with the rows: 20-64-10, batches of 200, one thread"),
+}
+"""By file name: how to draw, and the caption."""

@@ -1,0 +1,120 @@
+"""The comparisons: networks against every engine, variants against the plain network, and what they should reach."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bench.engines import ENGINES
+from bench.workloads import Row, Run, Workload
+
+NETWORKS: tuple[tuple[Workload, dict[str, float]], ...] = (
+    (
+        Workload((64, 64, 64, 10), 32, n_epochs=8, activation="logistic"),
+        {"microseconds": 8.5, "numpy": 5, "scikit-learn": 14, "torch": 15, "jax": 3.5},
+    ),
+    (
+        Workload((784, 128, 10), 1, n_rows=2048, n_epochs=4),
+        {"microseconds": 6, "numpy": 20},
+    ),
+    (
+        Workload((20, 32, 2), 32, n_epochs=16),
+        {"microseconds": 2.5, "numpy": 8, "scikit-learn": 30, "torch": 40, "jax": 7},
+    ),
+    (
+        Workload((64, 100, 10), 200, n_rows=20000, n_epochs=5),
+        {"microseconds": 45, "numpy": 2.4, "scikit-learn": 6, "torch": 5, "jax": 2.5, "percent": 52},
+    ),
+    (
+        Workload((784, 128, 10), 32, n_epochs=4),
+        {"microseconds": 58, "numpy": 2.4, "scikit-learn": 4.5, "torch": 4, "jax": 1.6},
+    ),
+    (
+        Workload((784, 256, 256, 10), 256, n_epochs=5),
+        {"microseconds": 1300, "numpy": 1.9, "scikit-learn": 2.5, "torch": 2.4, "jax": 1.15, "percent": 85},
+    ),
+    (
+        Workload((784, 1024, 1024, 10), 256, n_epochs=1),
+        {"microseconds": 10500, "numpy": 2.0, "scikit-learn": 2.4, "torch": 2.3, "jax": 1.15, "percent": 82},
+    ),
+)
+"""The networks of the main table, with what one thread should reach on an AVX-512 machine."""
+
+RIVALS = tuple(name for name in ENGINES if name != "fastmlp")
+"""Engines that each network of the main table is compared with."""
+SWEEP_RIVALS = ("numpy", "scikit-learn", "torch", "jax")
+"""Those of the other tables: NumPy as shipped, and not the minutes that torch.compile takes."""
+PREDICT_RIVALS = SWEEP_RIVALS[1:]
+
+REAL = (
+    Workload((784, 100, 10), 200, n_rows=60000, optimizer="adam", source="mnist"),
+    Workload((784, 256, 128, 10), 256, n_rows=60000, source="fashion"),
+    Workload((104, 64, 2), 32, n_rows=30162, optimizer="sgd_momentum", source="adult"),
+    Workload((13, 64, 64, 1), 32, n_rows=20433, optimizer="adam", loss="squared_error", source="california"),
+    Workload((54, 100, 7), 200, n_rows=20000, optimizer="sgd_momentum", source="covtype", dtype="float64"),
+    Workload((28, 300, 2), 1, n_rows=7000, source="higgs"),
+)
+"""Data sets that the benchmark reads where they are, and makes noise of the same shapes where they are not."""
+
+
+def rows(n_cpus: int, isa: str) -> Iterator[Row]:
+    """Every comparison that a machine with so many CPUs can make when fastmlp uses this instruction set."""
+    for workload, goals in NETWORKS:
+        yield _against_all(workload.name, "one thread", workload, goals if isa == "x86-64-v4" else {})
+    if n_cpus > 1:
+        yield from _all_threads()
+    largest = [workload for workload, _ in NETWORKS[-2:]]
+    if isa == "x86-64-v4":
+        for workload in largest:
+            forced = {"fastmlp": Run("fastmlp", workload, isa="x86-64-v3")}
+            yield Row(f"AVX2, {workload.name}", "variants", forced, {"percent": 85})
+    yield from _variants(largest[0])
+    yield from _sparse()
+    for workload in REAL:
+        name = f"{workload.source}, {workload.name}, {workload.optimizer}, {workload.dtype}"
+        yield _against_all(name, "real data", workload, {}, SWEEP_RIVALS)
+    for width in (16, 32, 64, 128, 256, 512, 1024, 2048):
+        workload = Workload((64, width, width, 10), 128, n_rows=128 * max(4, 8192 // width))
+        yield _against_all(f"width {width}, {workload.name}", "width", workload, {}, SWEEP_RIVALS)
+    for n_rows in (1000, 10_000, 100_000, 1_000_000):
+        workload = Workload((20, 64, 10), 200, n_rows=n_rows, n_epochs=max(1, 100_000 // n_rows))
+        yield _against_all(f"n_samples {n_rows:,}, {workload.name}", "n_samples", workload, {}, SWEEP_RIVALS)
+
+
+def _against_all(
+    name: str, group: str, workload: Workload, goals: dict[str, float], rivals: tuple[str, ...] = RIVALS
+) -> Row:
+    able = [rival for rival in rivals if workload.optimizer in ENGINES[rival].optimizers]
+    return Row(name, group, {engine: Run(engine, workload) for engine in ("fastmlp", *able)}, goals)
+
+
+def _all_threads() -> Iterator[Row]:
+    for workload, _ in NETWORKS:
+        rivals = {rival: Run(rival, workload, n_threads=0) for rival in RIVALS}
+        runs = {"fastmlp": Run("fastmlp", workload, n_threads=0), "1 thread": Run("fastmlp", workload), **rivals}
+        # Where one thread is the default both runs do the same, and 5 % is their noise.
+        large = workload in [network for network, _ in NETWORKS[-2:]]
+        goals = {"1 thread": 1.7 if large else 0.95}
+        yield Row(f"all threads, {workload.name}", "all threads", runs, goals)
+
+
+def _variants(plain: Workload) -> Iterator[Row]:
+    """The same network with another optimizer, in another dtype, on the whole batch, and without training."""
+    for optimizer, most in (("sgd_momentum", 1.1), ("adam", 1.25)):
+        row = _against_all("", "variants", replace(plain, optimizer=optimizer), {"plain sgd": 1 / most})
+        runs = row.runs | {"plain sgd": Run("fastmlp", plain)}
+        yield replace(row, name=f"{optimizer}, {plain.name}", runs=runs)
+    row = _against_all("", "variants", replace(plain, dtype="float64"), {"float32": 0.5})
+    yield replace(row, name=f"float64, {plain.name}", runs=row.runs | {"float32": Run("fastmlp", plain)})
+    whole = Workload((64, 100, 10), 8192)
+    yield _against_all(f"whole batch, {whole.name}", "variants", whole, {}, SWEEP_RIVALS)
+    for n_rows in (1, 100, 10000):
+        predict = replace(plain, task="predict", n_rows=n_rows)
+        name = f"predict {n_rows}, {'-'.join(map(str, plain.n_units))}"
+        yield _against_all(name, "predict", predict, {"percent": 85} if n_rows == 10000 else {}, PREDICT_RIVALS)
+
+
+def _sparse() -> Iterator[Row]:
+    """CSR against the dense array of the same values, as sparse as a9a: the first layer dominates only in the first."""
+    for n_units, least in (((123, 256, 2), 2.0), ((123, 64, 64, 2), 1.0)):
+        dense = Workload(n_units, 256, n_rows=32768, n_epochs=2, density=0.11)
+        runs = {"fastmlp": Run("fastmlp", replace(dense, sparse=True)), "dense": Run("fastmlp", dense)}
+        yield Row(f"CSR, {dense.name}", "variants", runs, {"dense": least})

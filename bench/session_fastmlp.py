@@ -1,0 +1,55 @@
+"""fastmlp in the benchmark."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.engines import MOMENTUM, SEED
+from bench.workloads import Workload
+from fastmlp import Trainer
+
+
+class FastmlpSession:
+    """Calls of `Trainer.fit` that go on from one another."""
+
+    def __init__(self, workload: Workload, n_threads: int) -> None:
+        self._X, self._y = workload.data()
+        self._n_rows = workload.n_rows
+        self._predict = workload.task == "predict"
+        self._initial = workload.initial()
+        self._order = np.random.RandomState(SEED)
+        self._trainer = Trainer(
+            hidden_layer_sizes=workload.n_units[1:-1],
+            activation=workload.activation,
+            loss=workload.loss,
+            solver="adam" if workload.optimizer == "adam" else "sgd",
+            alpha=0.0,
+            batch_size=workload.batch_size,
+            learning_rate_init=workload.learning_rate,
+            max_iter=1,
+            random_state=self._order,
+            warm_start=True,
+            momentum=MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0,
+            nesterovs_momentum=False,
+            n_iter_no_change=np.inf,
+            n_threads=n_threads or None,
+        )
+        self._trainer.fit(self._X, self._y)  # makes the arrays that every turn goes on from
+        self._trainer.max_iter = workload.n_epochs
+
+    def reset(self) -> None:
+        self._trainer.coefs_, self._trainer.intercepts_ = self._initial
+        # warm_start keeps the optimizer's state as well.
+        self._trainer._slots[:] = 0
+        self._trainer._step = 0
+        self._order.seed(SEED)
+
+    def turn(self) -> float:
+        if self._predict:
+            self._trainer.predict(self._X[: self._n_rows])
+            return 0.0
+        return float(self._trainer.fit(self._X, self._y).loss_)
+
+    def parameters(self) -> list[NDArray[Any]]:
+        return [array.copy() for array in (*self._trainer.coefs_, *self._trainer.intercepts_)]

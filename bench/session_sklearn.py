@@ -1,0 +1,57 @@
+"""scikit-learn in the benchmark."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from bench.engines import MOMENTUM, SEED
+from bench.workloads import Workload
+
+
+class SklearnSession:
+    """Calls of `MLPClassifier.fit` or `MLPRegressor.fit` that go on from given weights."""
+
+    def __init__(self, workload: Workload, n_threads: int) -> None:
+        self._X, self._y = workload.data()
+        self._n_rows = workload.n_rows
+        self._predict = workload.task == "predict"
+        self._initial = workload.initial()
+        self._order = np.random.RandomState(SEED)
+        model = MLPClassifier if workload.loss == "log_loss" else MLPRegressor
+        self._model = model(
+            hidden_layer_sizes=workload.n_units[1:-1],
+            activation=workload.activation,
+            solver="adam" if workload.optimizer == "adam" else "sgd",
+            alpha=0.0,
+            batch_size=workload.batch_size,
+            learning_rate_init=workload.learning_rate,
+            max_iter=1,
+            random_state=self._order,
+            warm_start=True,
+            momentum=MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0,
+            nesterovs_momentum=False,
+            n_iter_no_change=np.inf,
+        )
+        self._model.fit(self._X, self._y)
+        self._model.max_iter = workload.n_epochs
+
+    def reset(self) -> None:
+        coefs, intercepts = self._initial
+        if self._model.n_outputs_ != len(intercepts[-1]):
+            # One logistic output for two classes: what its training costs does not depend on the weights.
+            coefs, intercepts = [*coefs[:-1], coefs[-1][:, :1]], [*intercepts[:-1], intercepts[-1][:1]]
+        self._model.coefs_ = [W.copy() for W in coefs]
+        self._model.intercepts_ = [b.copy() for b in intercepts]
+        self._order.seed(SEED)
+
+    def turn(self) -> float:
+        if self._predict:
+            predict = getattr(self._model, "predict_proba", self._model.predict)
+            predict(self._X[: self._n_rows])
+            return 0.0
+        return float(self._model.fit(self._X, self._y).loss_)
+
+    def parameters(self) -> list[NDArray[Any]]:
+        return [*self._model.coefs_, *self._model.intercepts_]

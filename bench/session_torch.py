@@ -1,0 +1,124 @@
+"""PyTorch in the benchmark: eager, and compiled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bench.engines import MOMENTUM, Orders
+from bench.workloads import Workload
+
+ACTIVATIONS = {"identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class TorchSession:
+    """The usual loop on tensors that are in memory, with the fused optimizers; losses are read once an epoch."""
+
+    def __init__(self, workload: Workload, n_threads: int) -> None:
+        if n_threads:
+            torch.set_num_threads(n_threads)
+        self._workload = workload
+        X, y = workload.data()
+        self._X, self._y = torch.from_numpy(X), torch.from_numpy(y)
+        self._initial = [torch.from_numpy(array) for arrays in workload.initial() for array in arrays]
+        self._orders = Orders(workload.n_rows)
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(workload.n_units, workload.n_units[1:], strict=False):
+            layers += [nn.Linear(fan_in, fan_out, dtype=self._X.dtype), ACTIVATIONS[workload.activation]()]
+        self._model = nn.Sequential(*layers[:-1])
+        self._criterion = nn.CrossEntropyLoss() if workload.loss == "log_loss" else _half_squared_error
+        self.reset()
+
+    def reset(self) -> None:
+        coefs, intercepts = self._coefs_and_intercepts()
+        with torch.no_grad():
+            for parameter, values in zip((*coefs, *intercepts), self._initial, strict=True):
+                parameter.copy_(values)
+        self._optimizer = self._new_optimizer()
+        self._orders.reset()
+
+    def turn(self) -> float:
+        if self._workload.task == "predict":
+            with torch.inference_mode():
+                self._forward(self._X[: self._workload.n_rows])
+            return 0.0
+        losses: list[torch.Tensor] = []
+        batches: tuple[torch.Tensor, ...] = ()
+        for order in self._orders.epochs(self._workload.n_epochs):
+            batches = torch.from_numpy(order).split(self._workload.batch_size)
+            losses = [self._step(rows) for rows in batches]
+        weights = torch.tensor([len(rows) for rows in batches], dtype=torch.float64)
+        return float(torch.stack(losses).double() @ weights / weights.sum())
+
+    def parameters(self) -> list[NDArray[Any]]:
+        coefs, intercepts = self._coefs_and_intercepts()
+        return [array.detach().numpy().copy() for array in (*coefs, *intercepts)]
+
+    def _forward(self, X: torch.Tensor) -> torch.Tensor:
+        Z: torch.Tensor = self._model(X)
+        return Z.softmax(dim=1) if self._workload.loss == "log_loss" else Z
+
+    def _step(self, rows: torch.Tensor) -> torch.Tensor:
+        outputs = self._model(self._X.index_select(0, rows))
+        loss: torch.Tensor = self._criterion(outputs, self._y.index_select(0, rows))
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss.detach()
+
+    def _coefs_and_intercepts(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        linear = [layer for layer in self._model if isinstance(layer, nn.Linear)]
+        return [layer.weight.T for layer in linear], [layer.bias for layer in linear]
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        workload = self._workload
+        if workload.optimizer == "adam":
+            return torch.optim.Adam(self._model.parameters(), lr=workload.learning_rate, fused=True)
+        momentum = MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0
+        return torch.optim.SGD(self._model.parameters(), lr=workload.learning_rate, momentum=momentum, fused=True)
+
+
+class CompiledSession(TorchSession):
+    """A whole step compiled as one function: gather, forward, loss, gradient (`torch.func`) and update.
+
+    Compiling only the forward pass and the loss, and leaving backward and the optimizer to the eager loop, was tried:
+    it is slower than not to compile at all where batches are small.
+    """
+
+    def __init__(self, workload: Workload, n_threads: int) -> None:
+        torch._dynamo.reset()  # the shapes of the last workload are not to make this one dynamic
+        torch._inductor.config.cpp_wrapper = True  # calls the kernels from C++ and not from Python
+        super().__init__(workload, n_threads)
+        self._params = {name: parameter.detach() for name, parameter in self._model.named_parameters()}
+        step: Callable[..., Any] = torch.compile(self._functional_step, dynamic=False)
+        self._compiled = step
+
+    def reset(self) -> None:
+        super().reset()
+        parameters = dict(self._model.named_parameters())
+        n_slots = int(self._workload.optimizer == "sgd_momentum")
+        self._slots = [{name: torch.zeros_like(p.detach()) for name, p in parameters.items()} for _ in range(n_slots)]
+
+    def _step(self, rows: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = self._compiled(self._params, self._slots, self._X, self._y, rows)
+        return loss
+
+    def _functional_step(self, params: Any, slots: Any, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor) -> Any:
+        batch, targets = X.index_select(0, rows), y.index_select(0, rows)
+
+        def loss_of(params: Any) -> torch.Tensor:
+            return self._criterion(torch.func.functional_call(self._model, params, (batch,)), targets)
+
+        gradient, loss = torch.func.grad_and_value(loss_of)(params)
+        rate = self._workload.learning_rate
+        for name, parameter in params.items():
+            if slots:
+                slots[0][name].mul_(MOMENTUM).add_(gradient[name])
+            parameter.sub_(rate * (slots[0] if slots else gradient)[name])
+        return loss
+
+
+def _half_squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return 0.5 * nn.functional.mse_loss(outputs[:, 0], targets)
