@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
 
-.PHONY: build test bench readme asm format lint sanitize clean
+.PHONY: build test bench readme asm format lint portability wheel sanitize clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -29,11 +29,18 @@ format:
 	$(PYTHON) -m ruff format
 	$(CLANG_FORMAT) -i $(C_FILES)
 
-lint: # what .ci/run checks after the tests
+lint: # style, types, and the stub against the module that was built
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy.stubtest fastmlp._core --mypy-config-file pyproject.toml --ignore-disjoint-bases --allowlist tests/stubtest_allowlist.txt
 	$(CLANG_FORMAT) --dry-run --Werror $(C_FILES)
+
+portability: # the engine without Python on every platform: what runs here must give the same bits
+	$(PYTHON) -m bench.portability
+
+wheel: # source archive and wheels for every CPython of this machine into dist, each installed and tested
+	$(PYTHON) -m bench.wheel
 
 # test_allocations.py preloads a library of its own.
 sanitize: # the tests on an engine with address and undefined-behaviour sanitizers; then the usual engine again

@@ -21,18 +21,22 @@ TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
 OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+# The same for clang-cl, whose optimizer is the one of clang.
+COMPILE_CLANG_CL = ["/clang:-std=gnu11", "/clang:-ffp-contract=off", "/clang:-O3"]
+CLANG_CL_TARGETS = {"win-amd64": "x86_64-pc-windows-msvc", "win-arm64": "aarch64-pc-windows-msvc"}
 
 
 class BuildEngine(build_ext):
     """Compile the files side by side; on Windows with clang-cl, since MSVC has no vector extensions."""
 
     def build_extensions(self) -> None:
-        compile_files = self.compiler.compile
         if self.compiler.compiler_type == "msvc":
-            self.compiler.initialize()
-            self.compiler.cc = shutil.which("clang-cl")
-            if self.compiler.cc is None:
-                raise SystemExit("fastmlp is built with clang-cl on Windows: install LLVM and put clang-cl on the PATH")
+            self.use_clang_cl()
+        elif not SANITIZE:
+            # Nothing is needed from the folder of the interpreter's libraries, and its path is this machine's.
+            linker = self.compiler.linker_so
+            self.compiler.set_executable("linker_so", [word for word in linker if not word.startswith("-Wl,-rpath")])
+        compile_files = self.compiler.compile
 
         def compile_side_by_side(sources: Sequence[str], **options: Any) -> list[str]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -42,14 +46,20 @@ class BuildEngine(build_ext):
         self.compiler.compile = compile_side_by_side
         super().build_extensions()
 
+    def use_clang_cl(self) -> None:
+        if not self.compiler.initialized:
+            self.compiler.initialize(self.plat_name)
+        self.compiler.cc = shutil.which("clang-cl")
+        if self.compiler.cc is None:
+            raise SystemExit("fastmlp is built with clang-cl on Windows: install LLVM and put clang-cl on the PATH")
+        for extension in self.extensions:
+            extension.extra_compile_args = [f"--target={CLANG_CL_TARGETS[self.plat_name]}", *COMPILE_CLANG_CL]
+            extension.extra_link_args = []
+
 
 def engine() -> Extension:
-    windows = os.name == "nt"
     compile_args = [*COMPILE, *OPTIMIZE, *(SANITIZERS if SANITIZE else [])]
     link_args = ["-pthread", *(SANITIZERS if SANITIZE else [])]
-    if windows:
-        compile_args = ["/O2", "/clang:-O3", "/clang:-std=gnu11", "/clang:-ffp-contract=off"]
-        link_args = []
     return Extension(
         "fastmlp._core",
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],

@@ -35,7 +35,7 @@ class ProgressBar:
 
     def __init__(self, estimator: Any) -> None:
         try:
-            from tqdm.auto import tqdm  # type: ignore[import-untyped]
+            from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError('verbose="progress" needs tqdm: pip install tqdm') from error
         self._estimator = estimator
