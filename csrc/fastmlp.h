@@ -27,7 +27,7 @@ enum {
     FM_DONE,      /* loss_gradient and predict: the result is complete */
     FM_EPOCH,     /* train: every row has been used once; position == n_rows */
     FM_YIELD,     /* train: the time is up; call again to go on from position */
-    FM_NOT_FINITE /* train: the loss or a parameter became infinite or NaN; training ended there.
+    FM_NOT_FINITE /* train: the loss, a parameter or a slot became infinite or NaN; training ended there.
                      predict: X has such a value (or one too large for real); the outputs are not to be used */
 };
 

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.string cimport memset
 
@@ -160,32 +160,44 @@ def barrier_latency(int32_t n_threads=2, int64_t n_barriers=10_000):
     return best / n_barriers
 
 
-cdef void *_data(object array, int64_t *row_stride=NULL, bint writable=False) except? NULL:
-    """Address of the first element; the caller keeps the array alive."""
+cdef void *_data(object array, object dtype, bint writable=False) except? NULL:
+    """Address of the elements of a contiguous array of this dtype; the caller keeps the array alive."""
     cdef Py_buffer view
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+    if array.dtype != dtype:
+        raise TypeError(f"expected an array of {np.dtype(dtype)}, got {array.dtype}")
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
     cdef void *data = view.buf
-    if row_stride != NULL:
-        row_stride[0] = view.strides[0]
     PyBuffer_Release(&view)
     return data
 
 
 cdef fm_matrix _matrix(object X) except *:
     cdef fm_matrix m
+    cdef Py_buffer view
     memset(&m, 0, sizeof(m))
     m.n_columns = X.shape[1]
     m.dtype = _DTYPES[X.dtype.char]
     if isinstance(X, np.ndarray):
-        m.data = _data(X, &m.row_stride)
+        PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
+        m.data, m.row_stride = view.buf, view.strides[0]
+        adjacent = view.shape[1] == 1 or view.strides[1] == view.itemsize
+        PyBuffer_Release(&view)
+        if not adjacent:
+            raise BufferError("the elements of a row must lie side by side")
         return m
-    if X.indices.dtype != X.indptr.dtype:
-        raise TypeError("CSR indices and indptr must have one dtype")
+    if X.indices.dtype != X.indptr.dtype or X.indices.dtype.kind != "i" or X.shape[1] >= 2**31:
+        raise TypeError("CSR indices and indptr must have one signed dtype, and columns be fewer than 2**31")
     m.index_bytes = X.indices.dtype.itemsize
     m.n_values = X.indptr[len(X.indptr) - 1]
     m.max_row_values = np.diff(X.indptr).max(initial=0)
-    m.data, m.indices, m.indptr = _data(X.data), _data(X.indices), _data(X.indptr)
+    m.data = _data(X.data, X.dtype)
+    m.indices, m.indptr = _data(X.indices, X.indices.dtype), _data(X.indptr, X.indptr.dtype)
     return m
+
+
+cdef tuple _arrays(object X):
+    """The arrays whose memory a matrix lies in: those of a CSR matrix may be replaced in it while they are read."""
+    return (X,) if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
 
 
 cdef class _Scratch:
@@ -197,7 +209,7 @@ cdef class _Scratch:
         cdef int64_t size = engine.scratch_bytes(task) + FM_ALIGNMENT
         if self.block is None or self.block.size < size:
             self.block = np.empty(size, dtype=np.uint8)
-        cdef uintptr_t address = <uintptr_t>_data(self.block)
+        cdef uintptr_t address = <uintptr_t>_data(self.block, np.uint8)
         return <void *>((address + FM_ALIGNMENT - 1) // FM_ALIGNMENT * FM_ALIGNMENT)
 
 
@@ -222,7 +234,7 @@ cdef class Network:
         self._units = np.array(self.n_units, dtype=np.int64)  # after the check: each fits
         memset(&self.task, 0, sizeof(fm_task))
         self.task.n_layers = len(self.n_units) - 1
-        self.task.n_units = <const int64_t *>_data(self._units)
+        self.task.n_units = <const int64_t *>_data(self._units, np.int64)
         self.task.activation = ACTIVATIONS.index(activation)
         self.task.loss = LOSSES.index(loss)
 
@@ -246,19 +258,20 @@ cdef class Network:
 
     cdef void set_targets(self, fm_task *task, object y, object sample_weight) except *:
         if y.ndim == 1:
-            task.classes = <const int64_t *>_data(y)
+            task.classes = <const int64_t *>_data(y, np.int64)
         else:
             task.Y = _matrix(y)
-        task.sample_weight = <const double *>_data(sample_weight) if sample_weight is not None else NULL
+        task.sample_weight = <const double *>_data(sample_weight, np.float64) if sample_weight is not None else NULL
 
     def predict(self, params, X, out, int32_t n_threads=1):
         cdef fm_task task = self.task
         task.job = FM_PREDICT
         task.n_threads = n_threads
+        kept = _arrays(X)
         task.X = _matrix(X)
         task.n_rows = X.shape[0]
-        task.params = _data(params)
-        task.outputs = _data(out, NULL, True)
+        task.params = _data(params, self.dtype)
+        task.outputs = _data(out, self.dtype, True)
         scratch = _Scratch()
         task.scratch = (<_Scratch>scratch).fit(self.engine, &task)
         cdef int32_t status
@@ -271,11 +284,12 @@ cdef class Network:
         task.job = FM_LOSS_GRADIENT
         task.n_threads = n_threads
         task.alpha = alpha
+        kept = _arrays(X)
         task.X = _matrix(X)
         self.set_targets(&task, y, sample_weight)
         task.n_rows = X.shape[0]
-        task.params = _data(params)
-        task.gradient = _data(gradient, NULL, True)
+        task.params = _data(params, self.dtype)
+        task.gradient = _data(gradient, self.dtype, True)
         scratch = _Scratch()
         task.scratch = (<_Scratch>scratch).fit(self.engine, &task)
         with nogil:
@@ -297,7 +311,7 @@ cdef class Training:
         self, Network network, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200, alpha=0.0,
         learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1,
     ):
-        self.network, self.scratch, self._kept = network, _Scratch(), (params, slots, X, y, sample_weight)
+        self.network, self.scratch, self._kept = network, _Scratch(), (params, slots, *_arrays(X), y, sample_weight)
         cdef fm_task *task = &self.task
         task[0] = network.task
         task.job = FM_TRAIN
@@ -305,11 +319,13 @@ cdef class Training:
         task.X = _matrix(X)
         network.set_targets(task, y, sample_weight)
         task.n_rows = task.position = X.shape[0]
-        task.params = _data(params, NULL, True)
-        task.slots = _data(slots, NULL, True)
+        task.params = _data(params, network.dtype, True)
+        task.slots = _data(slots, network.dtype, True)
         if network.engine.phases != NULL:
-            self._phase_seconds = np.zeros(32 + 8 * task.n_layers)
-            task.phase_seconds = <double *>_data(self._phase_seconds, NULL, True)
+            names = len(_names(<const char **>network.engine.phases))
+            layer_names = len(_names(<const char **>network.engine.layer_phases))
+            self._phase_seconds = np.zeros(names + layer_names * task.n_layers)
+            task.phase_seconds = <double *>_data(self._phase_seconds, np.float64, True)
         task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
         task.optimizer.learning_rate = learning_rate
         task.optimizer.momentum = momentum
@@ -368,7 +384,7 @@ cdef class Training:
         cdef int32_t status
         if task.position == task.n_rows:
             task.position, task.loss_sum = 0, 0.0
-        task.order = <const int64_t *>_data(order) if order is not None else NULL
+        task.order = <const int64_t *>_data(order, np.int64) if order is not None else NULL
         task.seconds = seconds
         task.scratch = self.scratch.fit(engine, task)
         with nogil:

@@ -28,6 +28,28 @@ static int next_block(blocks *b) {
 /* Batch rows of a block: all of them for one thread, else a multiple of every tile's rows. */
 static int64_t batch_block(const team *t, int64_t rows) { return t->n_threads == 1 ? rows : 48; }
 
+/* Where W_l and b_l begin in the flat vector of parameters, of slots or of the gradient. */
+static int64_t flat_W(const fm_task *task, int64_t l) {
+    int64_t at = 0;
+    for (int64_t i = 0; i < l; i++) at += task->n_units[i] * task->n_units[i + 1];
+    return at;
+}
+static int64_t flat_b(const fm_task *task, int64_t l) {
+    int64_t at = flat_W(task, task->n_layers);
+    for (int64_t i = 0; i < l; i++) at += task->n_units[i + 1];
+    return at;
+}
+
+/* Panel j of W_l: from scratch, or packed now. */
+static const real *weight_panel(const network *net, int64_t l, int64_t j) {
+    const layer *y = &net->layers[l];
+    if (y->W) return y->W + j * PANEL * y->fan_in;
+    const real *flat = (const real *)net->task->params + flat_W(net->task, l) + j * PANEL;
+    pack_panel(flat, y->fan_in, y->fan_out, panel_width(y->fan_out, j), least(PANEL, y->fan_out - j * PANEL),
+               net->panel);
+    return net->panel;
+}
+
 /* A = f(A_prev W + b) for layer l; the last layer keeps its logits. */
 static void forward(const network *net, int64_t l, int64_t rows, const team *t, int32_t thread) {
     const layer *y = &net->layers[l];
@@ -37,7 +59,7 @@ static void forward(const network *net, int64_t l, int64_t rows, const team *t, 
     for (blocks b = my_blocks(t, thread, n_panels(y->fan_out), rows, batch_block(t, rows)); next_block(&b);) {
         int64_t width = panel_width(y->fan_out, b.panel), most = tile_rows[width / VL];
         tile tile = {.a_panel_size = panel_size,
-                     .b = y->W + b.panel * PANEL * y->fan_in,
+                     .b = weight_panel(net, l, b.panel),
                      .depth = y->fan_in,
                      .initial = y->b + b.panel * PANEL,
                      .c = y->A + b.panel * panel_size};

@@ -16,16 +16,19 @@ static int64_t panel_width(int64_t columns, int64_t j) {
 }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* IN columns of flat rows, `columns` apart -> OUT one weight panel (rows, width), of which `valid` columns exist. */
+static void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t width, int64_t valid, real *panel) {
+    for (int64_t i = 0; i < rows; i++, panel += width, flat += columns) {
+        memcpy(panel, flat, (size_t)valid * sizeof(real));
+        for (int64_t c = valid; c < width; c++) panel[c] = 0;
+    }
+}
+
 /* IN flat (rows, columns) in C order -> OUT weight panels, for the panels [begin, end). */
 static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j++) {
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
-        real *to = panels + j * PANEL * rows;
-        const real *from = flat + j * PANEL;
-        for (int64_t i = 0; i < rows; i++, to += width, from += columns) {
-            memcpy(to, from, (size_t)valid * sizeof(real));
-            for (int64_t c = valid; c < width; c++) to[c] = 0;
-        }
+        pack_panel(flat + j * PANEL, rows, columns, width, valid, panels + j * PANEL * rows);
     }
 }
 

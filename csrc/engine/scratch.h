@@ -7,14 +7,14 @@ enum { CHUNK_ROWS = 256, BLOCK_ROWS = 64 /* fan-in rows of W in one block of the
 /* Layer l: all of it in scratch. */
 typedef struct layer {
     int64_t fan_in, fan_out;
-    real *W;                 /* weight panels (fan_in, fan_out) */
+    real *W;                 /* weight panels (fan_in, fan_out); NULL: packed a panel at a time */
     real *b;                 /* (padded fan_out) */
     real *slot_W[MAX_SLOTS]; /* like W ... */
     real *slot_b[MAX_SLOTS]; /* ... and like b */
     real *Wt;                /* weight panels (fan_out, fan_in): the transpose; NULL for layer 0 and for predict */
     real *dW, *db;           /* like W and b: sums over a batch of several chunks; NULL where there are none */
     real *A;                 /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
-    real *delta;             /* batch panels (capacity, fan_out): dL/dZ; of the last layer: A; NULL for predict */
+    real *delta;             /* batch panels (capacity, fan_out): dL/dZ; of the last layer, and for predict: A */
     real *squares; /* (blocks of fan_in, padded fan_out): sums of w^2; NULL where alpha is 0 or nothing is trained */
 } layer;
 
@@ -27,6 +27,7 @@ typedef struct network {
     real *row_loss;   /* (capacity rounded up to VL,) */
     real *columns;    /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
+    real *panel;        /* where weights are packed a panel at a time: (widest fan_in, PANEL) */
     real *zeros;        /* (PANEL,) */
     real *blocks;       /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
     sparse_rows sparse; /* the chunk's rows of a CSR X, where X is NULL */
@@ -49,6 +50,9 @@ static int64_t batch_panels_size(const network *net, int64_t columns) {
     return n_panels(columns) * PANEL * net->capacity;
 }
 
+/* A prediction of one chunk uses each weight once: it packs a panel at a time, when its turn comes. */
+static int streams_weights(const fm_task *task) { return task->job == FM_PREDICT && task->n_rows <= CHUNK_ROWS; }
+
 /* What one layer keeps through the call. */
 static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     const fm_task *task = net->task;
@@ -57,7 +61,7 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     int32_t chunked = task->batch_size > net->capacity;
     int32_t n_slots = learns ? optimizer_slots[task->optimizer.kind] : 0;
     layer carved = {.fan_in = fan_in, .fan_out = fan_out};
-    carved.W = carve(base, used, fan_in * width, sizeof(real));
+    if (!streams_weights(task)) carved.W = carve(base, used, fan_in * width, sizeof(real));
     carved.b = carve(base, used, width, sizeof(real));
     for (int32_t s = 0; s < n_slots; s++) {
         carved.slot_W[s] = carve(base, used, fan_in * width, sizeof(real));
@@ -105,6 +109,9 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     if (!task->X.indices || dense_is_faster(net))
         net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
     else used = carve_sparse(net, base, used);
+    int64_t widest = 0;
+    for (int64_t l = 0; l < net->n_layers; l++) widest = widest > task->n_units[l] ? widest : task->n_units[l];
+    if (streams_weights(task)) net->panel = carve(base, &used, widest * PANEL, sizeof(real));
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
     net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) {

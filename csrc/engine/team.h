@@ -101,10 +101,12 @@ static void team_run(int32_t n_threads, team_body *body, void *context) {
     team t = {.body = body, .context = context};
     int32_t created = 1;
 #ifndef _WIN32
-    /* Signals belong to the caller's threads: Python's handler must not run on ours. */
+    /* Signals belong to the caller's threads: Python's handler must not run on ours; faults are reported where they are. */
     sigset_t all, before;
     if (n_threads > 1) {
         sigfillset(&all);
+        const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+        for (int i = 0; i < 4; i++) sigdelset(&all, faults[i]);
         pthread_sigmask(SIG_SETMASK, &all, &before);
     }
 #endif

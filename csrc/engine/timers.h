@@ -10,7 +10,7 @@ static const char *const phases[] = {"parameters", "gather", "transpose", "loss"
 static const char *const layer_phases[] = {"forward", "input gradient", "weight gradient", NULL};
 
 static void lap(network *net, int32_t thread, int64_t phase) {
-    if (thread != 0) return;
+    if (thread != 0 || !net->task->phase_seconds) return;
     double now = clock_seconds();
     net->task->phase_seconds[phase] += now - net->lap_seconds;
     net->lap_seconds = now;

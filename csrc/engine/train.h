@@ -1,17 +1,5 @@
 /* train.h: batches of an epoch and when to return; chunks of a prediction. Each body runs on every thread of the team. */
 
-/* Where W_l and b_l begin in the flat vector of parameters, of slots or of the gradient. */
-static int64_t flat_W(const fm_task *task, int64_t l) {
-    int64_t at = 0;
-    for (int64_t i = 0; i < l; i++) at += task->n_units[i] * task->n_units[i + 1];
-    return at;
-}
-static int64_t flat_b(const fm_task *task, int64_t l) {
-    int64_t at = flat_W(task, task->n_layers);
-    for (int64_t i = 0; i < l; i++) at += task->n_units[i + 1];
-    return at;
-}
-
 /* My panels of the flat vectors -> scratch. */
 static void load_parameters(const network *net, const team *t, int32_t thread) {
     const fm_task *task = net->task;
@@ -21,9 +9,9 @@ static void load_parameters(const network *net, const team *t, int32_t thread) {
         team_share(t, thread, n_panels(y->fan_out), &begin, &end);
         for (int32_t s = -1; s < MAX_SLOTS; s++) {
             real *W = s < 0 ? y->W : y->slot_W[s], *b = s < 0 ? y->b : y->slot_b[s];
-            if (!W) break;
+            if (!b) break;
             const real *flat = s < 0 ? (const real *)task->params : (const real *)task->slots + s * n_params;
-            pack(flat + flat_W(task, l), y->fan_in, y->fan_out, W, begin, end);
+            if (W) pack(flat + flat_W(task, l), y->fan_in, y->fan_out, W, begin, end);
             pack(flat + flat_b(task, l), 1, y->fan_out, b, begin, end);
         }
     }
@@ -108,6 +96,18 @@ static void finish_batch(network *net, int64_t rows, double weight) {
     else if (clock_seconds() - net->start_seconds >= task->seconds) net->stop = FM_YIELD;
 }
 
+/* A batch whose weights sum to zero: no update, and a gradient of zero. */
+static void learn_nothing(network *net, const team *t, int32_t thread) {
+    if (net->task->optimizer.kind != OPTIMIZER_gradient) return;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *y = &net->layers[l];
+        int64_t begin, end;
+        team_share(t, thread, y->fan_in * padded(y->fan_out), &begin, &end);
+        memset(y->slot_W[0] + begin, 0, (size_t)(end - begin) * sizeof(real));
+        if (thread == 0) memset(y->slot_b[0], 0, (size_t)padded(y->fan_out) * sizeof(real));
+    }
+}
+
 static void train_body(void *context, team *t, int32_t thread) {
     network *net = context;
     fm_task *task = net->task;
@@ -130,6 +130,7 @@ static void train_body(void *context, team *t, int32_t thread) {
             if (net->stop) goto stopped; /* decided after the batch before, which was complete */
             learning how = {.step = first + rows == end ? &next : NULL, .carry = first > position};
             if (weight > 0) learn_chunk(net, first, rows, how, t, thread);
+            else learn_nothing(net, t, thread);
         }
         position = end;
         if (weight > 0) optimizer.step++;
