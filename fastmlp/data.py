@@ -79,6 +79,9 @@ def readable(X: Any, dtype: str | type | None) -> Any:
     if not X.has_canonical_format:
         X = X.astype(compute_dtype(X, dtype), copy=True)
         X.sum_duplicates()
+    parts = (X.data, X.indices, X.indptr)
+    if not all(part.flags.c_contiguous and part.flags.aligned for part in parts):
+        X = type(X)(tuple(np.array(part, order="C") for part in parts), shape=X.shape)
     return X
 
 
@@ -147,6 +150,13 @@ def check_weights(sample_weight: Any, rows: Any) -> NDArray[np.float64] | None:
         return None
     weights: NDArray[np.float64] = _check_sample_weight(sample_weight, rows, dtype=np.float64)
     check_non_negative(weights, "`sample_weight`")
+    return some_weight(weights)
+
+
+def some_weight(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights; raise ValueError where all are zero."""
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
 
 

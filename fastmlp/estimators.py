@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_array, column_or_1d
 
-from fastmlp.data import check_targets
+from fastmlp.data import check_targets, some_weight
 from fastmlp.mlp import BaseMLP
 
 Weights = NDArray[np.float64] | None
@@ -250,7 +250,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _check_targets(self, y: Any, first: bool, resume: bool, classes: Any) -> tuple[NDArray[Any], int]:
         y = self._check_labels(y)
         if first:
-            # Of many labels two rows tell all; a look at the whole matrix takes longer than an epoch.
+            # Of many labels only their number counts, which two rows tell; the whole matrix takes longer than an epoch.
             is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
             labels = y[:2] if is_multilabel else y if classes is None else classes
             self._label_binarizer = LabelBinarizer().fit(labels)
@@ -276,9 +276,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         """Numbers of the classes, or an indicator matrix, of checked labels."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
             if y.ndim != 2 or y.shape[1] != len(self.classes_) or not type_of_target(y).startswith("multilabel"):
-                self._label_binarizer.transform(y)  # which says what is wrong
-            indicator: NDArray[np.bool] = (y.toarray() if scipy.sparse.issparse(y) else y) != 0
-            return indicator.view(np.uint8)
+                y = self._label_binarizer.transform(y)  # or it says what is wrong
+            dense = y.toarray() if scipy.sparse.issparse(y) else y
+            return np.ascontiguousarray(dense != 0).view(np.uint8)
         numbers: NDArray[Any] | None = None
         if y.ndim == 1:
             with suppress(TypeError):  # of labels of another kind, which have no place in the order of these
@@ -303,7 +303,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         if self.class_weight is None:
             return weights
         by_class: NDArray[np.float64] = compute_sample_weight(self.class_weight, self._decode(targets))
-        return by_class if weights is None else weights * by_class
+        return some_weight(by_class if weights is None else weights * by_class)
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length
 from fastmlp import lbfgs
 from fastmlp._core import Network, Training
 from fastmlp.callbacks import CallbackSupportMixin, Listener, listeners_of, with_callbacks
-from fastmlp.data import TASKS
+from fastmlp.data import TASKS, some_weight
 from fastmlp.parameters import require_memory
 from fastmlp.perceptron import NON_FINITE, NonFiniteError, Perceptron, Samples, warn
 from fastmlp.validation import Validation
@@ -158,6 +158,8 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
             samples, validation = self._split(samples)
         else:
             return samples
+        if validation.weights is not None:
+            some_weight(validation.weights)
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_, self.best_validation_score_ = [], [], -inf
         if self.early_stopping:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmlp import persistence
 from fastmlp._core import Network
-from fastmlp.threads import default_threads
+from fastmlp.threads import prediction_threads
 
 Array = NDArray[Any]
 KIND = "command-line model"
@@ -94,7 +94,9 @@ class Model:
         network = Network(n_units, self.activation, self.loss, "float32")
         params = np.concatenate([array.ravel() for array in (*self.coefs, *self.intercepts)])
         outputs = np.empty((len(X), n_units[-1]), np.float32)
-        network.predict(params, self.inputs.transform(X), outputs, default_threads(network.step_flops(len(X)) / 3))
+        rows = self.inputs.transform(X)
+        if not network.predict(params, rows, outputs, prediction_threads(network, rows)):
+            raise ValueError("X contains NaN, infinity or a value too large for float32")
         if self.classes is not None:
             labels: Array = self.classes[outputs.argmax(axis=1)]
             return labels
@@ -145,4 +147,8 @@ class Model:
         # The engine trusts the shapes of what it is given.
         if [W.shape for W in model.coefs] != shapes or any(a[1] != b[0] for a, b in pairwise(shapes)):
             raise persistence.ModelFileError(f"{os.fspath(path)}: the layers do not fit together")
+        if any(array.dtype != np.float32 for array in (*model.coefs, *model.intercepts)):
+            raise persistence.ModelFileError(f"{os.fspath(path)}: the parameters are not float32")
+        if model.classes is not None and model.classes.shape != (shapes[-1][1],):
+            raise persistence.ModelFileError(f"{os.fspath(path)}: the classes are not those of the outputs")
         return model

@@ -23,7 +23,7 @@ from fastmlp._core import ACTIVATIONS, MAX_THREADS, OPTIMIZERS, Network, Trainin
 from fastmlp.data import TASKS, check_weights, compute_dtype, is_readable, readable, row_checks
 from fastmlp.parameters import ParameterViews, hidden_units, initial_parameters, require_memory
 from fastmlp.schedules import SCHEDULES, Schedule
-from fastmlp.threads import PacedTraining, default_threads, step_flops
+from fastmlp.threads import PacedTraining, default_threads, prediction_threads, step_flops
 
 DIVERGED = 10.0
 """A mean loss so many times that of guessing, or of the first epoch, is worth a warning."""
@@ -41,7 +41,9 @@ class NonFiniteError(ValueError):
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of the user's line: how many calls lie between, differs."""
     frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith(("fastmlp.", "sklearn.callback.")):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        ("fastmlp.", "sklearn.callback.")
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
@@ -398,10 +400,10 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _outputs(self, rows: Any) -> NDArray[Any]:
         """Outputs of the network for checked rows, of shape (n_rows, n_outputs)."""
-        network = self._network()
+        # The outputs are those of the fit, whatever `loss` has been set to since then.
+        loss = next(loss for loss, task in TASKS.items() if task.out_activation == self.out_activation_)
+        network = Network(self._n_units, self.activation, loss, self._params.dtype.name)
         outputs = np.empty((rows.shape[0], self.n_outputs_), network.dtype)
-        # One product of three, and a team of its own for each call.
-        n_threads = self.n_threads or default_threads(step_flops(network, rows, rows.shape[0]) / 30)
-        if not network.predict(self._params, rows, outputs, n_threads):
+        if not network.predict(self._params, rows, outputs, self.n_threads or prediction_threads(network, rows)):
             raise NonFiniteError
         return outputs

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_consistent_length
 
 from fastmlp._core import LOSSES
-from fastmlp.data import check_targets, score
+from fastmlp.data import TASKS, check_targets, score
 from fastmlp.perceptron import Perceptron
 
 
@@ -201,7 +201,8 @@ class Trainer(Perceptron):
         A matrix of labels counts as right where the whole row is.
         """
         outputs = self._predict(X)
-        targets, _ = check_targets(y, self._loss(), None, self)
+        n_outputs = None if TASKS[self._loss()].classifies else self.n_outputs_
+        targets, _ = check_targets(y, self._loss(), n_outputs, self)
         check_consistent_length(outputs, targets, sample_weight)
         return score(targets, outputs, self._loss(), sample_weight)
 
