@@ -121,7 +121,7 @@ class Training:
         """Updates made so far."""
     @property
     def position(self) -> int:
-        """Rows used in this epoch so far."""
+        """Rows used in this epoch so far; all of them before the first epoch and between two."""
     @property
     def loss(self) -> float:
         """Mean loss, penalty included, over the rows used in this epoch so far (scikit-learn's ``loss_``)."""

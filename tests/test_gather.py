@@ -131,3 +131,36 @@ def test_targets_in_wider_rows(isa: str, dtype: str, dtype_y: str, train: Any) -
     view = np.pad(Y[::-1], ((0, 0), (1, 2)))[::-1, 1:-2]
     settings = {"batch_size": 10, "learning_rate": 0.01}
     assert train(network, params, X, view, **settings).bits() == train(network, params, X, Y, **settings).bits()
+
+
+def test_the_door_refuses_what_the_engine_cannot_address():
+    """Rows whose elements lie apart, arrays of another dtype or with gaps would be read as something else."""
+    network = _core.Network((4, 3), "relu", "log_loss", "float64")
+    params, slots, X = np.zeros(network.n_params), np.zeros((0, network.n_params)), np.ones((6, 4))
+    Y, classes = np.eye(3)[[0, 1, 2, 0, 1, 2]], np.zeros(12, np.int64)
+    csr = scipy.sparse.csr_array(X)
+
+    def sparse_with(**parts):
+        matrix = csr.copy()
+        for name, part in parts.items():
+            setattr(matrix, name, part)
+        return matrix
+
+    refused = [
+        (params, np.asfortranarray(X), classes[:6], None),
+        (params, X, np.asfortranarray(Y), None),
+        (params, X, classes[::2], None),
+        (params, X, classes[:6].astype(np.int32), None),
+        (params, X, classes[:6], np.ones(6, np.float32)),
+        (params, X, classes[:6], np.ones(12)[::2]),
+        (params.astype(np.float32), X, classes[:6], None),
+        (params, sparse_with(data=np.ones(48)[::2]), classes[:6], None),
+        (params, sparse_with(indices=np.repeat(csr.indices, 2)[::2]), classes[:6], None),
+        (params, sparse_with(indices=csr.indices.astype(np.int64)), classes[:6], None),
+    ]
+    _core.Training(network, params, slots, X, classes[:6])
+    for arguments in refused:
+        with pytest.raises((BufferError, TypeError, ValueError)):
+            _core.Training(network, arguments[0], slots, *arguments[1:])
+    with pytest.raises(TypeError, match="int64"):
+        _core.Training(network, params, slots, X, classes[:6]).run(np.arange(6, dtype=np.int32))

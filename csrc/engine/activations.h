@@ -3,7 +3,7 @@
  * NAME_forward(Z) -> A = f(Z); NAME_gradient(A) -> f'(Z) in terms of the output A (lectures: f' = f (1 - f)).
  * The hidden layers use them; outputs belong to the loss (losses.h).
  */
-#define FM_ACTIVATIONS(X) X(identity) X(logistic) X(tanh) X(relu)
+#define ACTIVATIONS(X) X(identity) X(logistic) X(tanh) X(relu)
 
 INLINE vec identity_forward(vec z) { return z; }
 INLINE vec identity_gradient(vec a) {
@@ -33,7 +33,7 @@ INLINE vec relu_gradient(vec a) { return vec_select(a > (vec){0}, vec_broadcast(
                 vec_store(delta + i * PANEL + c,                                                                       \
                           vec_load(delta + i * PANEL + c) * name##_gradient(vec_load(a + i * PANEL + c)));             \
     }
-FM_ACTIVATIONS(ACTIVATION_TILES)
+ACTIVATIONS(ACTIVATION_TILES)
 
 typedef struct activation {
     void (*tile)(real *z, int64_t rows, int64_t width);
@@ -41,6 +41,6 @@ typedef struct activation {
 } activation;
 
 #define ACTIVATION_ENTRY(name) {name##_tile, name##_gradient_tile},
-static const activation activations[] = {FM_ACTIVATIONS(ACTIVATION_ENTRY)};
+static const activation activations[] = {ACTIVATIONS(ACTIVATION_ENTRY)};
 #define NAME_ENTRY(name) #name,
-static const char *const activation_names[] = {FM_ACTIVATIONS(NAME_ENTRY) NULL};
+static const char *const activation_names[] = {ACTIVATIONS(NAME_ENTRY) NULL};

@@ -132,19 +132,19 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
         if (t->squares) outer_product(t, rows, width, 1);                                                              \
         else outer_product(t, rows, width, 0);                                                                         \
     }
-FM_WIDTHS(OUTER_PRODUCT)
+WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,
-static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {FM_WIDTHS(OUTER_PRODUCT_ENTRY)};
+static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
 
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \
     static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows); }
-FM_TILES(MICROKERNELS)
+TILES(MICROKERNELS)
 
 #define PRODUCT_ENTRY(width, rows) [width][rows] = product_##width##x##rows,
-static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {FM_TILES(PRODUCT_ENTRY)};
+static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(PRODUCT_ENTRY)};
 #define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
-static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {FM_TILES(WEIGHT_GRADIENT_ENTRY)};
+static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(WEIGHT_GRADIENT_ENTRY)};
 
 /* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one. */
 typedef struct cut {

@@ -7,7 +7,7 @@
  */
 
 /* X(name, reported as a mean over the outputs: scikit-learn's squared_error, while its delta is that of the sum) */
-#define FM_LOSSES(X) X(log_loss, 0) X(binary_log_loss, 0) X(squared_error, 1) X(poisson, 0) X(hinge, 0)
+#define LOSSES(X) X(log_loss, 0) X(binary_log_loss, 0) X(squared_error, 1) X(poisson, 0) X(hinge, 0)
 
 /* z: IN logits (n, VL), OUT delta * weight; y: IN targets (n, VL). Returns the loss of each row, unweighted. */
 typedef vec loss_columns(real *z, const real *y, int64_t n, vec weight);
@@ -106,6 +106,6 @@ typedef struct loss {
 } loss;
 
 #define LOSS_ENTRY(name, mean) {name##_columns, name##_link, mean},
-static const loss losses[] = {FM_LOSSES(LOSS_ENTRY)};
+static const loss losses[] = {LOSSES(LOSS_ENTRY)};
 #define LOSS_NAME(name, mean) #name,
-static const char *const loss_names[] = {FM_LOSSES(LOSS_NAME) NULL};
+static const char *const loss_names[] = {LOSSES(LOSS_NAME) NULL};

@@ -17,7 +17,7 @@ typedef struct step {
 } step;
 
 /* X(name, slots) */
-#define FM_OPTIMIZERS(X) X(sgd, 0) X(sgd_momentum, 1) X(sgd_nesterov, 1) X(adam, 2)
+#define OPTIMIZERS(X) X(sgd, 0) X(sgd_momentum, 1) X(sgd_nesterov, 1) X(adam, 2)
 
 /* NAME_update(step, w, g, s, t) -> new w; s and t are the slots, IN/OUT. */
 INLINE vec sgd_update(const step *p, vec w, vec g, vec *s, vec *t) {
@@ -80,18 +80,18 @@ typedef struct weights_block {
             if (k->squares) vec_store(k->squares + c, squares);                                                        \
         }                                                                                                              \
     }
-FM_OPTIMIZERS(OPTIMIZER_BLOCK)
+OPTIMIZERS(OPTIMIZER_BLOCK)
 OPTIMIZER_BLOCK(gradient, 1)
 
 typedef void optimizer_block(const step *p, const weights_block *k);
 #define OPTIMIZER_ENTRY(name, n_slots) name##_block,
-static optimizer_block *const optimizers[] = {FM_OPTIMIZERS(OPTIMIZER_ENTRY) gradient_block};
+static optimizer_block *const optimizers[] = {OPTIMIZERS(OPTIMIZER_ENTRY) gradient_block};
 #define OPTIMIZER_NAME(name, n_slots) #name,
-static const char *const optimizer_names[] = {FM_OPTIMIZERS(OPTIMIZER_NAME) NULL};
+static const char *const optimizer_names[] = {OPTIMIZERS(OPTIMIZER_NAME) NULL};
 #define OPTIMIZER_SLOTS(name, n_slots) n_slots,
-static const int32_t optimizer_slots[] = {FM_OPTIMIZERS(OPTIMIZER_SLOTS) 1};
+static const int32_t optimizer_slots[] = {OPTIMIZERS(OPTIMIZER_SLOTS) 1};
 #define OPTIMIZER_CODE(name, n_slots) OPTIMIZER_##name,
-enum { FM_OPTIMIZERS(OPTIMIZER_CODE) OPTIMIZER_gradient, MAX_SLOTS = 2 };
+enum { OPTIMIZERS(OPTIMIZER_CODE) OPTIMIZER_gradient, MAX_SLOTS = 2 };
 
 /* beta^n by repeated squaring: the same bits everywhere, which libm's pow does not promise. */
 static double power(double beta, int64_t n) {

@@ -65,10 +65,10 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
     static void sparse_weight_gradient_##width(const sparse_rows *x, int64_t first, int64_t rows, const tile *t) {     \
         sparse_weight_gradient(x, first, rows, t, width);                                                              \
     }
-FM_WIDTHS(SPARSE_KERNELS)
+WIDTHS(SPARSE_KERNELS)
 
 typedef void sparse_kernel(const sparse_rows *x, int64_t first, int64_t rows, const tile *t);
 #define SPARSE_PRODUCT_ENTRY(width) [width] = sparse_product_##width,
-static sparse_kernel *const sparse_product_kernels[] = {FM_WIDTHS(SPARSE_PRODUCT_ENTRY)};
+static sparse_kernel *const sparse_product_kernels[] = {WIDTHS(SPARSE_PRODUCT_ENTRY)};
 #define SPARSE_WEIGHT_GRADIENT_ENTRY(width) [width] = sparse_weight_gradient_##width,
-static sparse_kernel *const sparse_weight_gradient_kernels[] = {FM_WIDTHS(SPARSE_WEIGHT_GRADIENT_ENTRY)};
+static sparse_kernel *const sparse_weight_gradient_kernels[] = {WIDTHS(SPARSE_WEIGHT_GRADIENT_ENTRY)};

@@ -82,16 +82,17 @@ static void learn_chunk(network *net, int64_t first, int64_t rows, learning how,
     }
 }
 
-/* Thread 0, after a batch: its loss, and whether to go on. */
+/* Thread 0, after a batch: its loss, which is 0 where it has no weight, and whether to go on. */
 static void finish_batch(network *net, int64_t rows, double weight) {
     fm_task *task = net->task;
     double loss = net->batch_loss;
     if (losses[task->loss].mean_over_outputs && task->optimizer.kind != OPTIMIZER_gradient)
         loss /= (double)task->n_units[net->n_layers]; /* as reported; loss_gradient wants that whose gradient it is */
-    if (task->alpha != 0) loss += 0.5 * task->alpha * sum_of_squares(net);
-    loss = loss / weight * (double)rows;
+    if (weight > 0) {
+        if (task->alpha != 0) loss += 0.5 * task->alpha * sum_of_squares(net);
+        task->loss_sum += loss / weight * (double)rows;
+    }
     net->batch_loss = 0;
-    task->loss_sum += loss;
     if (!isfinite(loss)) net->stop = FM_NOT_FINITE;
     else if (clock_seconds() - net->start_seconds >= task->seconds) net->stop = FM_YIELD;
 }
@@ -137,7 +138,7 @@ static void train_body(void *context, team *t, int32_t thread) {
         if (thread == 0) {
             task->position = position;
             task->optimizer.step = optimizer.step;
-            if (weight > 0) finish_batch(net, batch, weight);
+            finish_batch(net, batch, weight);
         }
         lap(net, thread, PHASE_BATCH);
     }

@@ -29,19 +29,19 @@ enum {
     LANE_VECS = LANES / VL               /* registers of a virtual vector */
 };
 
-/* Tiles: TILE_VECS registers wide at the most; FM_TILES lists (registers wide, rows) of each micro-kernel, and
+/* Tiles: TILE_VECS registers wide at the most; TILES lists (registers wide, rows) of each micro-kernel, and
  * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. */
-#define FM_ROWS_1_2(X, v) X(v, 1) X(v, 2)
-#define FM_ROWS_1_6(X, v) FM_ROWS_1_2(X, v) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
-#define FM_ROWS_1_8(X, v) FM_ROWS_1_6(X, v) X(v, 7) X(v, 8)
-#define FM_ROWS_1_12(X, v) FM_ROWS_1_8(X, v) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
-#define FM_ROWS_1_16(X, v) FM_ROWS_1_12(X, v) X(v, 13) X(v, 14) X(v, 15) X(v, 16)
+#define ROWS_1_2(X, v) X(v, 1) X(v, 2)
+#define ROWS_1_6(X, v) ROWS_1_2(X, v) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
+#define ROWS_1_8(X, v) ROWS_1_6(X, v) X(v, 7) X(v, 8)
+#define ROWS_1_12(X, v) ROWS_1_8(X, v) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
+#define ROWS_1_16(X, v) ROWS_1_12(X, v) X(v, 13) X(v, 14) X(v, 15) X(v, 16)
 
 #if FM_VECTOR_BYTES == 64 /* AVX-512: 32 registers */
 enum { TILE_VECS = 4, TILE_ROWS = 16 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
-#define FM_TILES(X) FM_ROWS_1_16(X, 1) FM_ROWS_1_12(X, 2) FM_ROWS_1_8(X, 3) FM_ROWS_1_6(X, 4)
-#define FM_WIDTHS(X) X(1) X(2) X(3) X(4)
+#define TILES(X) ROWS_1_16(X, 1) ROWS_1_12(X, 2) ROWS_1_8(X, 3) ROWS_1_6(X, 4)
+#define WIDTHS(X) X(1) X(2) X(3) X(4)
 #if FM_REAL_BITS == 32
 #define MM(operation) _mm512_##operation##_ps
 #else
@@ -51,8 +51,8 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
 #elif FM_VECTOR_BYTES == 32 /* AVX2: 16 registers */
 enum { TILE_VECS = 2, TILE_ROWS = 6 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
-#define FM_TILES(X) FM_ROWS_1_6(X, 2)
-#define FM_WIDTHS(X) X(2)
+#define TILES(X) ROWS_1_6(X, 2)
+#define WIDTHS(X) X(2)
 #if FM_REAL_BITS == 32
 #define MM(operation) _mm256_##operation##_ps
 #else
@@ -62,8 +62,8 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
 #elif defined(__x86_64__) || defined(_M_X64) /* SSE2: 16 registers, no FMA */
 enum { TILE_VECS = 4, TILE_ROWS = 2 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
-#define FM_TILES(X) FM_ROWS_1_2(X, 4)
-#define FM_WIDTHS(X) X(4)
+#define TILES(X) ROWS_1_2(X, 4)
+#define WIDTHS(X) X(4)
 #if FM_REAL_BITS == 32
 #define MM(operation) _mm_##operation##_ps
 #else
@@ -73,8 +73,8 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
 #else /* NEON: 32 registers */
 enum { TILE_VECS = 4, TILE_ROWS = 6 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
-#define FM_TILES(X) FM_ROWS_1_6(X, 4)
-#define FM_WIDTHS(X) X(4)
+#define TILES(X) ROWS_1_6(X, 4)
+#define WIDTHS(X) X(4)
 #if FM_REAL_BITS == 32
 #define NEON(operation) operation##_f32
 #else
