@@ -1,6 +1,7 @@
 """The fastest training of multi-layer perceptrons on a CPU, with scikit-learn's interface."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,13 @@ if TYPE_CHECKING:
     from fastmlp.persistence import ModelFileError
     from fastmlp.plotting import LossCurveDisplay
     from fastmlp.trainer import Trainer
+
+if find_spec("fastmlp._core") is None:
+    raise ImportError(
+        f"{__path__[0]} is fastmlp's source tree without its compiled engine for this Python: run `pip install -e .` "
+        "in the folder above it, or leave that folder to import the fastmlp that is installed",
+        name="fastmlp._core",
+    )
 
 __version__ = "0.1.0"
 __all__ = [

@@ -43,9 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is train:
         if arguments.compare and arguments.solver != "sgd":
             parser.error("--compare needs --solver sgd")
-        if arguments.data and arguments.data.suffix != ".npz" and not arguments.target:
+        is_csv = arguments.data is not None and arguments.data.suffix != ".npz"
+        if arguments.target and not is_csv:
+            parser.error("--target names a column of a CSV file; an .npz file holds the target as y")
+        if is_csv and not arguments.target and arguments.data.exists():
             parser.error("name the column to predict with --target")
     try:
+        if arguments.data and not arguments.data.exists():
+            raise ValueError(f"no such file: {arguments.data}")
         return int(arguments.command(arguments))
     except BrokenPipeError:
         # Whoever read the output has had enough; Python would complain once more when it closes stdout.
@@ -61,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train on the digits or on a file, report each epoch, and save the model."""
-    if arguments.save and not arguments.save.parent.is_dir():
-        raise ValueError(f"--save: there is no folder {arguments.save.parent}")
+    if arguments.save:
+        _require_writable(arguments.save)
     data = tables.read_data(arguments.data, arguments.target, arguments.task, arguments.test_fraction, arguments.seed)
     is_regression = (arguments.task or ("regression" if data.y.dtype.kind == "f" else "classification")) == "regression"
     inputs, outputs, classes = Scaler.fit(data.X), None, None
@@ -73,6 +78,9 @@ def train(arguments: argparse.Namespace) -> int:
         y, y_test = (outputs.transform(values[:, None])[:, 0] for values in (data.y, data.y_test))
     else:
         classes, y, y_test = _class_numbers(data)
+        if arguments.task is None and data.y.dtype.kind in "iu" and len(classes) > min(100, len(y) / 3):
+            hint = f"{len(classes)} classes: if {data.target} is a quantity, use --task regression"
+            print(f"fastmlp: hint: {hint}", file=sys.stderr)
     trainer = _trainer(arguments, "squared_error" if is_regression else "log_loss", len(y))
     _announce(arguments, data, classes, trainer)
 
@@ -105,6 +113,18 @@ def predict(arguments: argparse.Namespace) -> int:
     writer.writerows([f"{prediction:.9g}" if is_real else prediction] for prediction in predictions)
     sys.stdout.flush()
     return 0
+
+
+def _require_writable(path: Path) -> None:
+    """Refuse before the training what could not be saved after it."""
+    if path.is_dir():
+        raise ValueError(f"--save: {path} is a folder; name a file, such as {path / 'model.npz'}")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"--save: {path} is not a file that can be replaced")
+    if not path.parent.is_dir():
+        raise ValueError(f"--save: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--save: no permission to write into the folder {path.parent}")
 
 
 def _class_numbers(data: tables.Data) -> tuple[Array, Array, Array]:
@@ -167,12 +187,13 @@ def _fit(trainer: "NarratedTrainer", X: Array, y: Array) -> None:
 
 
 def _compare(trainer: "NarratedTrainer", X: Array, y: Array) -> None:
-    seconds, loss = trainer.time_in_numpy(X, y)
+    seconds, loss, n_threads = trainer.time_in_numpy(X, y)
+    threads = f", {n_threads} BLAS thread{'s' if n_threads > 1 else ''}" if n_threads else ""
     # Rounding differs, and grows from step to step; a wrong step would show in the first digit.
     if not isclose(loss, trainer.loss_, rel_tol=0.01, abs_tol=1e-4):
         raise ValueError(f"the same training in NumPy ended with the loss {loss:.6g}, not {trainer.loss_:.6g}")
     print(
-        f"plain NumPy {np.__version__}, same weights, same batches: loss {loss:.4f} in {seconds:.3g} s; "
+        f"plain NumPy {np.__version__}{threads}, same weights, same batches: loss {loss:.4f} in {seconds:.3g} s; "
         f"fastmlp was {seconds / trainer.seconds_:.1f} times faster"
     )
 
@@ -191,10 +212,12 @@ def _number(kind: type[int] | type[float], name: str, accepts: Callable[[float],
 
 
 def _widths(text: str) -> tuple[int, ...]:
-    widths = () if text == "none" else tuple(map(int, text.split(",")))
-    if any(width < 1 for width in widths):
-        raise ValueError
-    return widths
+    if text == "none":
+        return ()
+    if not all(width.strip().isdecimal() and int(width) for width in text.split(",")):
+        expected = "positive integers separated by commas, such as 256,128, or none"
+        raise argparse.ArgumentTypeError(f"{text!r} given; expected {expected}")
+    return tuple(map(int, text.split(",")))
 
 
 def _parser() -> argparse.ArgumentParser:

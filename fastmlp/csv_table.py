@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+LARGEST = float(np.finfo(np.float32).max) / 2
+"""Magnitude up to which the difference of two numbers is finite in float32."""
+
 
 class TableError(ValueError):
     """The file does not hold what it must; the message names the place."""
@@ -91,7 +94,10 @@ def read_csv(path: Path, target: str | None = None, features: Sequence[str] | No
                 labels.append(row[target_at].strip())
     if not rows:
         raise TableError(f"{path}: no rows below the header")
-    return Table(names, np.frombuffer(numbers).reshape(len(rows), len(names)), labels, rows)
+    X = np.frombuffer(numbers).reshape(len(rows), len(names))
+    if place := first_too_large(X):
+        raise TableError(f"{path}, row {rows[place[0]]}, column {names[place[1]]!r}: {too_large(X[place])}")
+    return Table(names, X, labels, rows)
 
 
 def target_values(path: Path, table: Table, target: str, task: str | None) -> Array:
@@ -124,7 +130,23 @@ def target_values(path: Path, table: Table, target: str, task: str | None) -> Ar
     try:
         return np.array([int(label) for label in table.labels], dtype=np.int64)
     except (ValueError, OverflowError):
-        return np.array([float(label) for label in table.labels])
+        values = np.array([float(label) for label in table.labels])
+    place = first_too_large(values)
+    if place and task != "classification":
+        raise TableError(f"{path}, row {table.rows[place[0]]}, column {target!r}: {too_large(values[place])}")
+    return values
+
+
+def first_too_large(values: Array) -> tuple[int, ...]:
+    """Place of the first of these finite numbers whose magnitude is beyond `LARGEST`; empty where there is none."""
+    if max(float(values.max(initial=0)), -float(values.min(initial=0))) <= LARGEST:
+        return ()
+    return tuple(map(int, np.argwhere(np.abs(values) > LARGEST)[0]))
+
+
+def too_large(value: float) -> str:
+    """What is wrong with that number, and what to do."""
+    return f"{value:g} is too large for float32 (at most {LARGEST:.2g}): correct it, or give the column a larger unit"
 
 
 @contextmanager
@@ -159,12 +181,13 @@ def _numbers(cells: list[str]) -> list[float]:
 
 
 def _refuse(path: Path, row: int, names: Sequence[str], cells: Sequence[str]) -> list[float]:
-    """Raise the error for the first cell that is no finite number."""
+    """Raise the error for the first cell that is no number to compute with."""
     for name, cell in zip(names, cells, strict=True):
-        if not _numbers([cell]):
+        values = _numbers([cell])
+        if not values or abs(values[0]) > LARGEST:
             said = f"{cell!r} is not a finite number" if cell.strip() else "the cell is missing"
-            raise TableError(f"{path}, row {row}, column {name!r}: {said}")
-    raise TableError(f"{path}, row {row}: numbers too large to add")
+            raise TableError(f"{path}, row {row}, column {name!r}: {too_large(values[0]) if values else said}")
+    raise AssertionError("cells that are fine one by one must be so together")
 
 
 def _raggedness(row: list[str], header: list[str]) -> str:

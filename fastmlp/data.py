@@ -58,6 +58,31 @@ def row_checks(dtype: str | type | None) -> dict[str, Any]:
     return {"accept_sparse": "csr", "dtype": (np.dtype(dtype or "float64"), *READABLE)}
 
 
+def require_numbers(X: Any) -> None:
+    """Raise unless X may hold numbers: scikit-learn's checks with `row_checks` would convert text and dates.
+
+    Raises
+    ------
+    ValueError
+        If X is an array of strings or bytes, or a list of such rows.
+    TypeError
+        If X is an array, a list or a data frame of dates or durations.
+    """
+    is_table = isinstance(X, (list, tuple)) or hasattr(X, "dtypes")
+    dtype = np.asarray(X[:1]).dtype if is_table else getattr(X, "dtype", None)
+    kind = getattr(dtype, "kind", None)
+    if kind in ("U", "S"):
+        raise ValueError(
+            "dtype='numeric' is not compatible with arrays of bytes/strings. Convert your data to numeric values "
+            f"explicitly instead: X has the dtype {dtype}."
+        )
+    if kind in ("M", "m"):
+        raise TypeError(
+            f"X has the dtype {dtype}: dates and durations are not numbers. Convert them explicitly, for example to "
+            "days since a date."
+        )
+
+
 def readable(X: Any, dtype: str | type | None) -> Any:
     """Return X as the engine reads it: X itself, or a view, where its layout allows.
 

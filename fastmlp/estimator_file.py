@@ -5,6 +5,8 @@ the constructor, and ``"attributes"``, the fitted ones; attributes that are arra
 JSON has no word for some values: they are objects of one key, as `_to_json` writes them.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -101,7 +103,8 @@ def _to_json(name: str, value: Any) -> Any:
         return np.dtype(value).name
     if type(value).__name__ == "LabelBinarizer":
         return {"LabelBinarizer": [value.y_type_, bool(value.sparse_input_)]}
-    raise TypeError(f"{name}={value!r} cannot be saved")
+    what_to_do = ": first set it to None or to the name of a scorer" if name == "scoring" else ""
+    raise TypeError(f"{name}={value!r} cannot be saved{what_to_do}")
 
 
 def _from_json(value: Any) -> Any:

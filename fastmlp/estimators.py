@@ -1,5 +1,7 @@
 """The estimators: scikit-learn's MLPClassifier and MLPRegressor, parameter for parameter, and what users missed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Self
@@ -302,7 +304,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         weights = super()._check_weights(sample_weight, rows, targets)
         if self.class_weight is None:
             return weights
-        by_class: NDArray[np.float64] = compute_sample_weight(self.class_weight, self._decode(targets))
+        by_class = compute_sample_weight(self.class_weight, self._decode(targets))
+        by_class = check_array(by_class, ensure_2d=False, ensure_non_negative=True, input_name="class_weight")
         return some_weight(by_class if weights is None else weights * by_class)
 
 

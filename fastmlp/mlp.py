@@ -1,5 +1,7 @@
 """What MLPClassifier and MLPRegressor share: early stopping, validation curves, L-BFGS, callbacks."""
 
+from __future__ import annotations
+
 from functools import partial
 from math import inf, nan
 from numbers import Integral, Real
@@ -170,6 +172,11 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
 
     def _split(self, samples: Samples) -> tuple[Samples, Samples]:
         """Samples to train on and to validate on."""
+        if self.validation_fraction == 0:
+            raise ValueError(
+                "early_stopping needs rows to validate on, but validation_fraction is 0: make it larger, or pass X_val "
+                "and y_val to fit."
+            )
         parts = train_test_split(
             *(array for array in samples if array is not None),
             random_state=self._random_state,

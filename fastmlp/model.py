@@ -37,8 +37,9 @@ class Scaler:
     def transform(self, X: Array) -> NDArray[np.float32]:
         """Standardised copy of X, in float32; computed in float64, without a float64 copy."""
         result = np.empty(X.shape, np.float32)
-        np.subtract(X, self.mean, out=result, casting="same_kind")
-        result /= self.scale
+        with np.errstate(over="ignore"):  # who uses the result finds infinity in it
+            np.subtract(X, self.mean, out=result, casting="same_kind")
+            result /= self.scale
         return result
 
 
@@ -85,7 +86,7 @@ class Model:
         Raises
         ------
         ValueError
-            If X does not have the columns of the training.
+            If X does not have the columns of the training, or holds what is too large for float32.
         """
         n_features = len(self.coefs[0])
         if X.ndim != 2 or X.shape[1] != n_features:
@@ -95,14 +96,24 @@ class Model:
         params = np.concatenate([array.ravel() for array in (*self.coefs, *self.intercepts)])
         outputs = np.empty((len(X), n_units[-1]), np.float32)
         rows = self.inputs.transform(X)
-        if not network.predict(params, rows, outputs, prediction_threads(network, rows)):
-            raise ValueError("X contains NaN, infinity or a value too large for float32")
+        n_threads = prediction_threads(network, rows)
+        if not network.predict(params, rows, outputs, n_threads) or not np.isfinite(outputs).all():
+            raise ValueError(self._too_large(X, rows))
         if self.classes is not None:
             labels: Array = self.classes[outputs.argmax(axis=1)]
             return labels
         assert self.outputs is not None
         values: Array = outputs[:, 0] * self.outputs.scale + self.outputs.mean
         return values
+
+    def _too_large(self, X: Array, rows: Array) -> str:
+        """What to say of the largest of the standardised rows of X."""
+        row, column = map(int, np.unravel_index(np.abs(rows).argmax(), rows.shape))
+        name, deviation = repr(self.features[column]) if self.features else column + 1, self.inputs.scale[column]
+        return (
+            f"row {row + 1} of the data, column {name}: {X[row, column]:g} is too large for float32 beside the "
+            f"training rows, whose standard deviation is {deviation:.3g}: correct it, or leave the row out"
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file that `load` reads; see `fastmlp.persistence`."""
@@ -129,7 +140,10 @@ class Model:
         """
         file = persistence.read(path)
         if file.kind != KIND:
-            raise persistence.ModelFileError(f"{os.fspath(path)}: holds {file.kind!r}, not a {KIND}")
+            raise persistence.ModelFileError(
+                f"{os.fspath(path)}: holds {file.kind!r}, not a {KIND}: that is what fastmlp train --save writes, and "
+                "fastmlp.load in Python reads what the method save of an estimator wrote"
+            )
         arrays, parameters = file.arrays, file.parameters
         try:
             layers = range(parameters.pop("n_layers"))

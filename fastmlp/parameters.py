@@ -29,7 +29,13 @@ class ParameterViews(list[NDArray[Any]]):
 def hidden_units(hidden_layer_sizes: int | Iterable[int]) -> tuple[int, ...]:
     """Number of units of each hidden layer, as scikit-learn's users write it."""
     sizes = hidden_layer_sizes if isinstance(hidden_layer_sizes, Iterable) else (hidden_layer_sizes,)
-    units = tuple(map(index, sizes))
+    try:
+        units = tuple(map(index, sizes))
+    except TypeError:
+        raise TypeError(
+            "The 'hidden_layer_sizes' parameter must be an int in the range [1, inf) or a one-dimensional array-like "
+            f"of such ints. Got {hidden_layer_sizes!r} instead."
+        ) from None
     if any(n <= 0 for n in units):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {list(units)}.")
     return units

@@ -1,5 +1,7 @@
 """What every trainer of perceptrons shares: its parameters, one call of fit from the checks to the last epoch."""
 
+from __future__ import annotations
+
 import os
 import sys
 import warnings
@@ -20,13 +22,13 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from fastmlp import estimator_file
 from fastmlp._core import ACTIVATIONS, MAX_THREADS, OPTIMIZERS, Network, Training
-from fastmlp.data import TASKS, check_weights, compute_dtype, is_readable, readable, row_checks
+from fastmlp.data import TASKS, check_weights, compute_dtype, is_readable, readable, require_numbers, row_checks
 from fastmlp.parameters import ParameterViews, hidden_units, initial_parameters, require_memory
 from fastmlp.schedules import SCHEDULES, Schedule
 from fastmlp.threads import PacedTraining, default_threads, prediction_threads, step_flops
 
 DIVERGED = 10.0
-"""A mean loss so many times that of guessing, or of the first epoch, is worth a warning."""
+"""A mean loss so many times that of guessing is worth a warning."""
 REMEDY = "Scale X, for example with StandardScaler or to the range 0 to 1, or use a smaller learning_rate_init."
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -240,6 +242,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _check_first_rows(self, X: Any) -> Any:
         """X as the engine reads it."""
+        require_numbers(X)
         X = check_array(X, estimator=self, input_name="X", **row_checks(self.dtype))
         return readable(X, self.dtype)
 
@@ -248,6 +251,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_is_fitted(self)
         if is_readable(X, finite) and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_"):
             return X
+        require_numbers(X)
         return readable(validate_data(self, X, reset=False, **row_checks(self.dtype)), self.dtype)
 
     def _initialize(self, n_units: tuple[int, ...], dtype: str) -> None:
@@ -306,11 +310,15 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             n_threads=n_threads,
         )
         self._train(training, n_rows, n_epochs)
+        # Rows that are not scaled often begin with a loss like that of a divergence, and recover: the end of training
+        # tells, which for calls of partial_fit is where one of fit would have ended.
+        if n_epochs is None or self._no_improvement_count > self.n_iter_no_change:
+            self._warn_if_diverged(samples.targets)
 
     def _train(self, training: Training, n_rows: int, n_epochs: int | None) -> None:
         """The loop over epochs."""
         order = np.arange(n_rows, dtype=np.int64) if self.shuffle else None
-        self.n_iter_, self._warned = 0, False
+        self.n_iter_ = 0
         try:
             while self.n_iter_ < (n_epochs or self.max_iter):
                 if order is not None:
@@ -342,7 +350,6 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Take note of the epoch; return whether training is to stop."""
         self.loss_curve_.append(self.loss_)
         self._tell(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-        self._warn_if_diverged()
         self._count_no_improvement()
         schedule = self._schedule()
         self._rate = schedule.after_epoch(self._rate, self.learning_rate_init, self.t_, self.power_t)
@@ -371,13 +378,16 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             f"Training loss did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
         )
 
-    def _warn_if_diverged(self) -> None:
-        # Guessing costs at most 1 for each output of a loss of classes.
-        usual = self.n_outputs_ if TASKS[self._loss()].classifies else self.loss_curve_[0]
-        if self.loss_ > DIVERGED * usual and not self._warned:
-            self._warned = True
+    def _warn_if_diverged(self, targets: NDArray[Any]) -> None:
+        task = TASKS[self._loss()]
+        # What outputs of zero cost is at most 1 for each output of a loss of classes. Nor does less than 1 count where
+        # the targets are small values: the penalty may be more than they are.
+        guess = 1.0 if task.classifies else max(1.0, float(np.square(targets, dtype=np.float64).mean()) / 2)
+        guess *= 1 if task.mean_over_outputs else self.n_outputs_
+        if self.loss_ > DIVERGED * guess:
             warn(
-                f"Training diverges: the loss of epoch {self.n_iter_} is {self.loss_:.6g}. {REMEDY}",
+                f"Training diverges: the loss of epoch {self.n_iter_} is {self.loss_:.6g}, where guessing costs "
+                f"{guess:.6g} at most. {REMEDY}",
                 ConvergenceWarning,
             )
 

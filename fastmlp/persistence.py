@@ -13,6 +13,7 @@ Whatever is not such a file is refused with a `ModelFileError`: nothing in it is
 the file is not large enough to hold.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ import os
 import uuid
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,8 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     header = {"format": FORMAT, "kind": model.kind, "parameters": model.parameters}
     text = _json(header | {"checksum": _checksum(header, arrays)})
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "not a file to write a model to", str(path))
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         with zipfile.ZipFile(part, "x") as archive:
@@ -87,8 +91,12 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
         os.replace(part, path)
+    except OSError as error:
+        # The user knows the file by its own name; that of the part means nothing outside.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def read(path: str | os.PathLike[str]) -> ModelFile:

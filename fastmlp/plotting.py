@@ -1,5 +1,7 @@
 """Plots, after scikit-learn's conventions of a Display; matplotlib is imported when something is drawn."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np
@@ -122,6 +124,9 @@ class LossCurveDisplay:
         if self.best_epoch is not None:
             style = {"color": "gray", "linestyle": "--", "linewidth": 1}
             self.best_line_ = ax.axvline(self.best_epoch, label=f"Best epoch ({self.best_epoch})", **style)
+        from matplotlib.ticker import MaxNLocator
+
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
         ax.set(xlabel="Epoch", ylabel="Loss", title=self.estimator_name if name is None else name)
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.csv_table import TableError, read_csv, target_values
+from fastmlp.csv_table import TableError, first_too_large, read_csv, target_values, too_large
+from fastmlp.persistence import HEADER
 
 Array = NDArray[Any]
 
@@ -100,13 +101,21 @@ def _read_npz(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             return {name.removesuffix(".npy"): _read_npy(archive, name) for name in names}
+    except TableError as error:
+        raise TableError(f"{path}: {error}") from error
     except (ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise TableError(f"{path}: not an .npz file of arrays: {error}") from error
 
 
 def _read_npy(archive: zipfile.ZipFile, name: str) -> Array:
     with archive.open(name) as file:
-        values: Array = np.lib.format.read_array(file, allow_pickle=False)
+        try:
+            values: Array = np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            if "Object arrays" not in str(error):
+                raise
+            what = f"{name.removesuffix('.npy')} holds Python objects, which can run code and are not read"
+            raise TableError(f"{what}: save it as numbers or text, such as X.astype(float) or y.astype(str)") from error
     return values
 
 
@@ -130,10 +139,14 @@ def _labels(path: Path, arrays: dict[str, Array], name: str) -> Array:
 
 
 def _finite(path: Path, arrays: dict[str, Array], name: str) -> Array:
+    if name not in arrays and HEADER in arrays:
+        raise TableError(f"{path}: a model, not data; fastmlp predict MODEL.npz DATA reads models")
     if name not in arrays:
         raise TableError(f"{path}: no array {name}; it holds {', '.join(arrays) or 'nothing'}")
     values = arrays[name]
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         place = np.argwhere(~np.isfinite(values))[0]
         raise TableError(f"{path}: {name}{place.tolist()} is {values[tuple(place)]}; all must be finite")
+    if values.dtype.kind == "f" and (at := first_too_large(values)):
+        raise TableError(f"{path}: {name}{list(at)}: {too_large(values[at])}")
     return values

@@ -1,5 +1,7 @@
 """The trainer: a perceptron on arrays, with class numbers as labels and the network's outputs as predictions."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 

@@ -85,7 +85,11 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 
     for estimator, error, message in (
         (MLPClassifier(), NotFittedError, "not fitted"),
-        (MLPClassifier(**SMALL, scoring=len).fit(X, Y), TypeError, "scoring=.* cannot be saved"),
+        (
+            MLPClassifier(**SMALL, scoring=len).fit(X, Y),
+            TypeError,
+            "scoring=.* cannot be saved: first set it to None or to the name",
+        ),
         (Mine(**SMALL).fit(X, Y), TypeError, "Mine is not a class of fastmlp's"),
     ):
         with pytest.raises(error, match=message):

@@ -190,6 +190,26 @@ def test_several_labels_dense_or_sparse(container: Any) -> None:
     assert ours.score(X, Y) == other.score(X, Y)
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_several_labels_of_every_layout(solver: str) -> None:
+    frames = pytest.importorskip("pandas")
+    X, Y = make_multilabel_classification(100, random_state=0)
+    expected = small(solver=solver).fit(X, Y).coefs_[0]
+    for labels in (frames.DataFrame(Y), np.asfortranarray(Y), np.repeat(Y, 2, axis=1)[:, ::2], Y[::-1].copy()[::-1]):
+        assert np.array_equal(small(solver=solver).fit(X, labels).coefs_[0], expected)
+
+
+def test_one_dimension_after_several_labels_is_binarised_as_scikit_learn_does() -> None:
+    X, Y = make_multilabel_classification(100, n_classes=3, random_state=0)
+    y = np.arange(100) % 3
+    ours, other = small(), theirs.MLPClassifier((8,), random_state=0)
+    for classifier in (ours, other):
+        classifier.partial_fit(X, Y, classes=range(3)).partial_fit(X, y)
+    np.testing.assert_allclose(ours.coefs_[0], other.coefs_[0], rtol=ROUNDING)
+    with pytest.raises(ValueError, match="mismatch with the labels"):
+        ours.partial_fit(X, Y[:, :2])
+
+
 @pytest.mark.parametrize("convert", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix, scipy.sparse.coo_array])
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam"])
 def test_sparse_rows(convert: Any, solver: str) -> None:
@@ -233,6 +253,39 @@ def test_balanced_class_weights() -> None:
     assert np.array_equal(balanced.coefs_[0], small().fit(X, y, weights).coefs_[0])
     with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         balanced.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor", "Trainer"])
+@pytest.mark.parametrize("X", [np.full((20, 1), "1"), np.full((20, 1), "2000-01-01", "datetime64[D]")], ids=["U", "M"])
+def test_what_is_no_number_is_refused(name: str, X: Any) -> None:
+    estimator = getattr(fastmlp, name)(hidden_layer_sizes=(2,), max_iter=2)
+    rows, y = np.arange(20.0).reshape(-1, 1), np.arange(20) % 2
+    fitted = getattr(fastmlp, name)(hidden_layer_sizes=(2,), max_iter=2).fit(rows, y)
+    for call in (lambda: estimator.fit(X, y), lambda: fitted.predict(X)):
+        with pytest.raises((ValueError, TypeError), match=r"bytes/strings|not numbers"):
+            call()
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "save"])
+def test_signatures_read_well(method: str) -> None:
+    for name in ("MLPClassifier", "MLPRegressor", "Trainer"):
+        signature = str(inspect.signature(getattr(getattr(fastmlp, name), method)))
+        assert "Union[" not in signature
+        assert "_typing" not in signature
+
+
+def test_class_weights_that_leave_nothing() -> None:
+    X, y = digits()
+    nothing = small(class_weight=dict.fromkeys(range(10), 0.0))
+    with pytest.raises(ValueError, match=r"Sample weights must contain at least one non-zero number\."):
+        nothing.fit(X, y)
+    assert vars(nothing) == nothing.get_params()
+
+
+@pytest.mark.parametrize(("weight", "message"), [(-1.0, "Negative values"), (np.nan, "contains NaN")])
+def test_class_weights_that_are_no_weights(weight: float, message: str) -> None:
+    with pytest.raises(ValueError, match=f"{message}.*class_weight|class_weight {message}"):
+        small(class_weight={3: weight}).fit(*digits())
 
 
 def test_class_weights_of_several_labels() -> None:
@@ -351,6 +404,13 @@ def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
         assert printed.count("Iteration ") == printed.count("Validation score: ") == 5
 
 
+def test_predictions_are_those_of_the_loss_of_the_fit() -> None:
+    X, y = diabetes()
+    regressor = fastmlp.MLPRegressor(hidden_layer_sizes=(8,), max_iter=5, random_state=0).fit(X, y)
+    expected = regressor.predict(X)
+    assert np.array_equal(regressor.set_params(loss="poisson").predict(X), expected)
+
+
 @pytest.mark.parametrize(
     "labels", [list("abcdefghij"), np.array(list("abcdefghij"), dtype=object), [str(i) for i in range(10)], 0.5]
 )
@@ -399,3 +459,9 @@ def test_warnings_name_the_users_line(solver: str) -> None:
         with pytest.warns(UserWarning, match="Maximum iterations|going to be clipped") as caught:
             estimator.set_params(max_iter=2).fit(X, y)
         assert [warning.filename for warning in caught] == [__file__] * 2
+
+
+def test_warnings_reach_code_without_a_module() -> None:
+    X, y = digits()
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        exec("estimator.fit(X, y)", {"estimator": small(), "X": X, "y": y})

@@ -1,6 +1,7 @@
 """The package as installed, and the documents that describe it."""
 
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -68,10 +69,35 @@ def test_the_extension_needs_no_runtime_of_others() -> None:
         assert library not in content
 
 
-def test_readme_example_runs() -> None:
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert example is not None
-    assert float(run_python(example[1])) > 0.97  # accuracy on the rows it was trained on
+def test_a_source_tree_without_the_engine_says_what_to_do(tmp_path: Path) -> None:
+    """Its folder shadows an installed package for whoever stands beside it."""
+    ignored = shutil.ignore_patterns("_core.*", "__pycache__")
+    shutil.copytree(Path(fastmlp.__file__).parent, tmp_path / "fastmlp", ignore=ignored)
+    for command in (["-c", "from fastmlp import Trainer"], ["-m", "fastmlp", "train"]):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 1
+        error = done.stderr.splitlines()[-1]
+        assert re.search(r"source tree without its compiled engine .*`pip install -e \.`.* or leave that folder", error)
+
+
+def test_readme_examples_run() -> None:
+    first, *others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert float(run_python(first)) > 0.97  # accuracy on the rows it was trained on
+    assert others
+    for example in others:
+        run_python(example)
+
+
+def test_readme_run_command_leaves_a_checkout_that_imports() -> None:
+    """Installed as a wheel, the package would be shadowed by its sources for whoever stands in the checkout."""
+    assert "pip install -e . &&" in README
+
+
+def test_documents_name_everything_public() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for name in {*fastmlp.__all__} - {"__version__", "ModelFileError"}:
+        assert name in README, name
+        assert name in changes, name
 
 
 @pytest.mark.parametrize("name", ["run", "test"])

@@ -120,6 +120,20 @@ def test_failing_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
+def test_errors_of_writing_name_the_file_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for name, kind in {"folder": IsADirectoryError, "absent/model": FileNotFoundError}.items():
+        with pytest.raises(kind) as info:
+            write(tmp_path / name, MODEL)
+        assert info.value.filename == str(tmp_path / name)
+        assert ".part" not in str(info.value)
+    with pytest.raises(OSError, match="model") as info:  # of another class on each system
+        write(tmp_path / "file" / "model", MODEL)
+    assert ".part" not in str(info.value)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "model")

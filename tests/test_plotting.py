@@ -63,6 +63,14 @@ def test_a_display_from_numbers() -> None:
     assert display.ax_.get_title() == "three"
 
 
+@pytest.mark.parametrize("n_epochs", [1, 3, 8, 250])
+def test_ticks_are_whole_epochs(n_epochs: int) -> None:
+    ax = LossCurveDisplay(loss_curve=np.ones(n_epochs)).plot().ax_
+    ticks = ax.get_xticks()
+    assert np.array_equal(ticks, np.round(ticks))
+    assert any(1 <= tick <= n_epochs for tick in ticks)
+
+
 def test_other_estimators() -> None:
     trainer = Trainer((8,), max_iter=3).fit(X, Y)
     theirs = ScikitLearnsClassifier((8,), max_iter=3).fit(X, Y)

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +19,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
-from fastmlp import Trainer
+from fastmlp import MLPClassifier, MLPRegressor, Trainer
 from fastmlp._core import MAX_THREADS, OPTIMIZERS
+from fastmlp.perceptron import DIVERGED
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -29,6 +32,7 @@ RNG = np.random.RandomState(0)
 X = RNG.uniform(-1, 1, (60, 5))
 Y = RNG.randint(0, 3, 60)
 Y[:3] = 0, 1, 2
+DATES = pd.date_range("2000-01-01", periods=60)
 
 
 def small(**settings: Any) -> Trainer:
@@ -55,7 +59,15 @@ WRONG_DATA: dict[str, tuple[dict[str, Any], tuple[Any, ...], str]] = {
     "no rows": ({}, (X[:0], Y[:0]), r"0 sample\(s\)"),
     "no columns": ({}, (X[:, :0], Y), r"0 feature\(s\)"),
     "one dimension": ({}, (X[0], Y[:5]), "Expected 2D array"),
-    "text": ({}, (np.array([["a", "b"]] * 60), Y), "could not convert string to float"),
+    "text": ({}, (np.array([["a", "b"]] * 60), Y), "arrays of bytes/strings"),
+    "digits as text": ({}, (X.astype(str), Y), "arrays of bytes/strings"),
+    "digits as bytes": ({}, (X.astype("S"), Y), "arrays of bytes/strings"),
+    "list of text": ({}, ([["1", "2"]] * 60, Y), "arrays of bytes/strings"),
+    "text objects": ({}, (np.array([["a", "b"]] * 60, object), Y), "could not convert string to float"),
+    "dates": ({}, (DATES.to_numpy().reshape(-1, 1), Y), r"dtype datetime64.* not numbers"),
+    "durations": ({}, ((DATES - DATES[0]).to_numpy().reshape(-1, 1), Y), r"dtype timedelta64.* not numbers"),
+    "frame of dates": ({}, (pd.DataFrame({"day": DATES}), Y), r"dtype datetime64.* not numbers"),
+    "frame with dates": ({}, (pd.DataFrame({"day": DATES, "x": X[:, 0]}), Y), "could not be promoted"),
     "complex": ({}, (X + 1j, Y), "Complex data not supported"),
     "CSR index too large": ({}, (damaged_csr(5), Y), "indices must be < 5"),
     "CSR index negative": ({}, (damaged_csr(-1), Y), "indices must be >= 0"),
@@ -78,7 +90,7 @@ WRONG_DATA: dict[str, tuple[dict[str, Any], tuple[Any, ...], str]] = {
 
 WRONG_PARAMETERS = {
     "n_threads": (0, -1, MAX_THREADS + 1, 1.5),
-    "hidden_layer_sizes": ((0,), (5, -1), 0),
+    "hidden_layer_sizes": ((0,), (5, -1), 0, "a", 5.0),
     "activation": ("softsign",),
     "loss": ("huber",),
     "solver": ("lbfgs",),
@@ -112,9 +124,16 @@ def test_wrong_parameters_are_refused(name: str) -> None:
             small(**{name: value}).fit(X, Y)
 
 
-def test_units_that_are_no_numbers() -> None:
-    with pytest.raises(TypeError):
-        small(hidden_layer_sizes=(8.5,)).fit(X, Y)
+@pytest.mark.parametrize("sizes", [(8.5,), (5.0,), ((5,),), ("a",), (None,), np.array(5.0), np.ones((1, 1), int)])
+def test_units_that_are_no_numbers(sizes: Any) -> None:
+    with pytest.raises(TypeError, match=r"'hidden_layer_sizes' parameter must be an int .* Got .* instead"):
+        small(hidden_layer_sizes=sizes).fit(X, Y)
+
+
+def test_units_of_numpy() -> None:
+    expected = small(hidden_layer_sizes=(8, 4)).fit(X, Y).coefs_[0]
+    for sizes in (np.array([8, 4]), [np.int32(8), np.uint8(4)]):
+        assert np.array_equal(small(hidden_layer_sizes=sizes).fit(X, Y).coefs_[0], expected)
 
 
 @pytest.mark.parametrize("sizes", [(2**40,), (2**31, 2**31), (2**62, 2**62), (2**70,)])
@@ -172,9 +191,50 @@ def test_raw_pixels_and_a_large_rate_are_told(data_file: Callable[[str], Path]) 
     with np.load(data_file("mnist.npz")) as mnist:
         rows, classes = mnist["X_train"][:3000], mnist["y_train"][:3000]
     trainer = Trainer(solver="sgd", learning_rate_init=0.1, random_state=0, max_iter=3, tol=0)
-    with pytest.warns(ConvergenceWarning, match=r"diverges: the loss of epoch 1 is .* Scale X") as caught:
+    with pytest.warns(ConvergenceWarning, match=r"diverges: the loss of epoch 3 is .* Scale X") as caught:
         trainer.fit(rows, classes)
     assert sum("diverges" in str(warning.message) for warning in caught) == 1
+
+
+def divergences(estimator: Any, rows: Any, targets: Any, train: str = "fit", times: int = 1) -> int:
+    """How many of the calls warn that training diverges."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(times):
+            getattr(estimator, train)(rows, targets)
+    return sum("Training diverges" in str(warning.message) for warning in caught)
+
+
+def unscaled() -> tuple[Any, Any]:
+    """Rows like those of a census, to whose numbers of people nobody has given a thought."""
+    rows = np.c_[np.random.RandomState(0).lognormal(7, 0.7, 20000), np.linspace(32, 42, 20000)]
+    return rows, np.log(rows[:, 0])
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
+def test_a_loss_that_begins_high_and_falls_is_no_divergence(load: Any) -> None:
+    classifier = MLPClassifier(random_state=0)
+    assert divergences(classifier, *load(return_X_y=True)) == 0
+    assert classifier.loss_curve_[0] > DIVERGED * classifier.n_outputs_
+
+
+def test_values_that_diverge_from_the_first_epoch_are_told() -> None:
+    """The loss of each epoch after the first is no more than twice that of the first."""
+    regressor = MLPRegressor(solver="sgd", random_state=0)
+    assert divergences(regressor, *unscaled()) == 1
+    assert max(regressor.loss_curve_) < DIVERGED * regressor.loss_curve_[0]
+
+
+def test_small_or_constant_values_are_no_divergence() -> None:
+    for values in (np.zeros(60), X[:, 0] * 1e-6, X[:, 0] + 2000):
+        assert divergences(MLPRegressor(random_state=0, max_iter=20), X, values) == 0
+
+
+def test_partial_fit_tells_of_a_divergence_that_stays() -> None:
+    rows, values = unscaled()
+    trainer = Trainer(loss="squared_error", solver="sgd", random_state=0, n_iter_no_change=3)
+    assert divergences(trainer, rows, values, "partial_fit", 4) == 0
+    assert divergences(trainer, rows, values, "partial_fit", 4) > 0
 
 
 def test_a_batch_without_weight_is_no_step() -> None:

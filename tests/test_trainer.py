@@ -157,6 +157,28 @@ def test_unsorted_and_repeated_sparse_entries_are_summed_in_a_copy() -> None:
     assert np.array_equal(X.indices, indices)
 
 
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+@pytest.mark.parametrize("step", [2, -1])
+def test_sparse_rows_of_every_layout_give_the_same_bits(part: str, step: int) -> None:
+    X = scipy.sparse.csr_matrix(X_DIGITS)
+    trainer = small().fit(X, Y_DIGITS)
+    array = getattr(X, part)
+    room = np.full(abs(step) * len(array), 10**6, array.dtype)
+    view = room[::step]
+    view[:] = array
+    setattr(X, part, view)
+    assert not getattr(X, part).flags.c_contiguous
+    assert np.array_equal(small().fit(X, Y_DIGITS).coefs_[0], trainer.coefs_[0])
+    assert np.array_equal(trainer.predict(X), trainer.predict(X_DIGITS))
+
+
+def test_score_needs_the_outputs_of_the_network() -> None:
+    y = Y_DIGITS / 9
+    trainer = small(loss="squared_error").fit(X_DIGITS, np.c_[y, y, y])
+    with pytest.raises(ValueError, match="`y` has 1 columns, but the network has 3 outputs"):
+        trainer.score(X_DIGITS, y)
+
+
 def test_coefs_are_views_and_assignable() -> None:
     trainer = small().fit(X_DIGITS, Y_DIGITS)
     other = small(random_state=1).fit(X_DIGITS, Y_DIGITS)

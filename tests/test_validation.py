@@ -14,6 +14,9 @@ import fastmlp
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+NO_WEIGHT = r"Sample weights must contain at least one non-zero number\."
+
+
 def digits() -> tuple[Any, Any]:
     X, y = load_digits(return_X_y=True)
     return X / 16, y
@@ -72,10 +75,28 @@ def test_what_is_wrong_with_rows_to_validate_on() -> None:
         ({"X_val": X[:, 1:], "y_val": y}, "expecting 64 features"),
         ({"X_val": X, "y_val": y[1:]}, "inconsistent numbers of samples"),
         ({"X_val": X, "y_val": y + 1}, "has classes not in"),
+        ({"X_val": X, "y_val": y, "sample_weight_val": 0 * y}, NO_WEIGHT),
     ):
         with pytest.raises(ValueError, match=message):
             classifier.fit(X, y, **given)
         assert vars(classifier) == classifier.get_params()
+
+
+def test_early_stopping_needs_rows() -> None:
+    X, y = digits()
+    stopping = small(early_stopping=True, validation_fraction=0)
+    with pytest.raises(ValueError, match="validation_fraction is 0"):
+        stopping.fit(X, y)
+    assert stopping.fit(X, y, X_val=X, y_val=y).best_validation_score_ > 0
+
+
+def test_rows_held_out_need_a_weight() -> None:
+    """Of a thousand rows the validation takes a hundred: not the one that has a weight."""
+    X, y = digits()
+    weights = np.zeros(1000)
+    weights[0] = 1
+    with pytest.raises(ValueError, match=NO_WEIGHT):
+        small(early_stopping=True).fit(X[:1000], y[:1000], weights)
 
 
 @pytest.mark.parametrize("scoring", ["loss", "neg_log_loss", "balanced_accuracy", make_scorer(accuracy_score), None])
