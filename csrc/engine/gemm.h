@@ -55,6 +55,8 @@ INLINE void product_tile(const tile *t, const int width, const int rows) {
 /* Rows of C are adjacent columns of A; C has the width of a weight panel. */
 INLINE void weight_gradient_tile(const tile *t, const int width, const int rows) {
     vec acc[TILE_ROWS][TILE_VECS];
+    if (t->update) /* W may be far away, and is needed at the end */
+        for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(t->c + i, 1);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
