@@ -74,7 +74,8 @@ def test_a_source_tree_without_the_engine_says_what_to_do(tmp_path: Path) -> Non
     ignored = shutil.ignore_patterns("_core.*", "__pycache__")
     shutil.copytree(Path(fastmlp.__file__).parent, tmp_path / "fastmlp", ignore=ignored)
     for command in (["-c", "from fastmlp import Trainer"], ["-m", "fastmlp", "train"]):
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=tmp_path)
+        # Without site-packages: an editable installation would find the engine of its own tree.
+        done = subprocess.run([sys.executable, "-S", *command], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 1
         error = done.stderr.splitlines()[-1]
         assert re.search(r"source tree without its compiled engine .*`pip install -e \.`.* or leave that folder", error)
