@@ -8,7 +8,12 @@ from typing import Any
 from bench.engines import ENGINES
 
 RESULTS = Path(__file__).parent / "results"
-README_GROUPS = {"one thread": "One thread", "all threads": "All threads", "real data": "One thread, real data"}
+README_GROUPS = {
+    "one thread": "One thread",
+    "all threads": "All threads",
+    "real data": "One thread, real data",
+    "predict": "One thread, a call of `predict`",
+}
 PICTURE = Path(__file__).parent / "pictures" / "ratios.png"
 START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 

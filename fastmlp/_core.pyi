@@ -91,7 +91,6 @@ class Training:
     """
 
     learning_rate: float
-    alpha: float
     n_threads: int
     def __init__(
         self,

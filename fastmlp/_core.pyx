@@ -341,14 +341,6 @@ cdef class Training:
         self.task.optimizer.learning_rate = value
 
     @property
-    def alpha(self):
-        return self.task.alpha
-
-    @alpha.setter
-    def alpha(self, double value):
-        self.task.alpha = value
-
-    @property
     def n_threads(self):
         return self.task.n_threads
 

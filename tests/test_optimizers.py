@@ -55,7 +55,7 @@ def test_state_is_in_params_slots_and_step_alone(isa: str, dtype: str, optimizer
 
 
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_learning_rate_and_alpha_follow_assignment(isa: str, optimizer: str) -> None:
+def test_learning_rate_follows_assignment_and_step_goes_on(isa: str, optimizer: str) -> None:
     network = engine("float64")
     params, gradient = PARAMS.copy(), np.empty(network.n_params)
     slots = np.zeros((_core.OPTIMIZERS[optimizer], network.n_params))
@@ -65,9 +65,11 @@ def test_learning_rate_and_alpha_follow_assignment(isa: str, optimizer: str) -> 
     state = reference.Optimizer(slots.copy(), 0.5, 0.0, SETTINGS["beta_1"], SETTINGS["beta_2"], SETTINGS["epsilon"], 1)
     network.loss_gradient(params, X, Y, None, 2.0, gradient)
     expected = params + getattr(state, optimizer)(gradient)
-    training.learning_rate, training.alpha = 0.5, 2.0
+    settings |= {"alpha": 2.0, "step": training.step}
+    training = _core.Training(network, params, slots, X, Y, optimizer=optimizer, **settings)
+    training.learning_rate = 0.5
     training.run()
-    assert (training.learning_rate, training.alpha) == (0.5, 2.0)
+    assert training.learning_rate == 0.5
     # One step of size 1: tens of roundings, which adam divides by epsilon = 1e-3 at worst.
     assert_allclose(params, expected, rtol=0, atol=1e5 * np.finfo(np.float64).eps)
 
