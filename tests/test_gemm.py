@@ -43,7 +43,12 @@ def check(n_units: tuple[int, ...], n_rows: int, activation: str, dtype: str, tr
     assert network.n_params == spec.n_params
     outputs = np.full((n_rows, n_units[-1]), np.nan, dtype)
     network.predict(params.astype(dtype), X, outputs)
-    assert_array_equal(outputs, spec.outputs(params, X))
+    expected = spec.outputs(params, X)
+    assert_array_equal(outputs, expected)
+    for n_few in {1, min(n_rows, 3)}:  # with W where it lies in the parameters
+        few = np.full((n_few, n_units[-1]), np.nan, dtype)
+        network.predict(params.astype(dtype), X[:n_few], few)
+        assert_array_equal(few, expected[:n_few])
     _, expected = spec.loss_gradient(params, X, Y, weight)
     gradient = np.full(network.n_params, np.nan, dtype)
     network.loss_gradient(params.astype(dtype), X, Y, weight, 0.0, gradient)

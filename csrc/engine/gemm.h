@@ -24,6 +24,8 @@ typedef struct tile {
 
 typedef void microkernel(const tile *t);
 
+enum { FLAT_DEPTH = 8 }; /* rows of B that flat_product reads at once; divides PANEL */
+
 /* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
 INLINE void product_tile(const tile *t, const int width, const int rows) {
     vec acc[TILE_ROWS][TILE_VECS];
@@ -137,6 +139,37 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,
 static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
+
+/* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
+ * read once, in order, and the sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
+ * read: what lies behind its columns goes into the padding of C. */
+INLINE void flat_columns(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, int64_t columns,
+                         real *c, int64_t c_panel_size) {
+    for (; columns > 0; columns -= PANEL, c += c_panel_size)
+        for (int64_t j = 0; j < least(columns, PANEL); j += VL, b += VL) {
+            vec row[FLAT_DEPTH];
+#pragma GCC unroll 8
+            for (int k = 0; k < depth; k++) row[k] = vec_load_unaligned(b + k * stride);
+            for (int64_t i = 0; i < rows; i++) {
+                vec sum = vec_load(c + i * PANEL + j);
+#pragma GCC unroll 8
+                for (int k = 0; k < depth; k++) sum = vec_fma(vec_broadcast(a[i * PANEL + k]), row[k], sum);
+                vec_store(c + i * PANEL + j, sum);
+            }
+        }
+}
+
+/* The same where nothing may be read at b_end or beyond, and columns are all of a row of B. */
+INLINE void flat_product(const real *a, int64_t rows, const int depth, const real *b, const real *b_end,
+                         int64_t columns, real *c, int64_t c_panel_size) {
+    int64_t whole = columns / VL * VL, rest = columns - whole;
+    if (b_end - b >= (depth - 1) * columns + whole + VL) whole = columns;
+    flat_columns(a, rows, depth, b, columns, whole, c, c_panel_size);
+    if (whole == columns) return;
+    _Alignas(FM_ALIGNMENT) real last[FLAT_DEPTH * VL] = {0};
+    for (int k = 0; k < depth; k++) memcpy(last + k * VL, b + k * columns + whole, (size_t)rest * sizeof(real));
+    flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
+}
 
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \

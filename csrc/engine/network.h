@@ -75,6 +75,34 @@ static void forward(const network *net, int64_t l, int64_t rows, const team *t, 
     }
 }
 
+/* The same for the few rows of a prediction that leaves W where it lies in the parameters. */
+static void forward_in_place(const network *net, int64_t l, int64_t rows) {
+    const layer *y = &net->layers[l];
+    const fm_task *task = net->task;
+    const real *W = (const real *)task->params + flat_W(task, l);
+    const real *end = (const real *)task->params + flat_b(task, net->n_layers);
+    const real *A = l ? net->layers[l - 1].A : net->X; /* NULL: CSR */
+    int64_t n = y->fan_out, panel_size = net->capacity * PANEL;
+    for (int64_t j = 0; j < n_panels(n); j++)
+        for (int64_t i = 0; i < rows; i++)
+            memcpy(y->A + j * panel_size + i * PANEL, y->b + j * PANEL, (size_t)panel_width(n, j) * sizeof(real));
+    if (A) {
+        int64_t k = 0;
+        for (; k + FLAT_DEPTH <= y->fan_in; k += FLAT_DEPTH)
+            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, y->A, panel_size);
+        for (; k < y->fan_in; k++)
+            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, 1, W + k * n, end, n, y->A, panel_size);
+    } else {
+        const sparse_rows *x = &net->sparse;
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
+                flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, y->A + i * PANEL, panel_size);
+    }
+    if (l == net->n_layers - 1) return;
+    for (int64_t j = 0; j < n_panels(n); j++)
+        activations[task->activation].tile(y->A + j * panel_size, rows, panel_width(n, j));
+}
+
 /* delta of layer l - 1: (delta_l Wt) f'(A). */
 static void input_gradient(const network *net, int64_t l, int64_t rows, const team *t, int32_t thread) {
     const layer *y = &net->layers[l], *below = y - 1;

@@ -2,12 +2,16 @@
  *
  * A batch longer than CHUNK_ROWS is computed in chunks of rows; its gradients then add up in memory, in the same order.
  */
-enum { CHUNK_ROWS = 256, BLOCK_ROWS = 64 /* fan-in rows of W in one block of the update */ };
+enum {
+    CHUNK_ROWS = 256,
+    BLOCK_ROWS = 64, /* fan-in rows of W in one block of the update */
+    FEW_ROWS = 16,   /* a prediction of no more reads W where it lies: measured against packing it */
+};
 
 /* Layer l: all of it in scratch. */
 typedef struct layer {
     int64_t fan_in, fan_out;
-    real *W;                 /* weight panels (fan_in, fan_out); NULL: packed a panel at a time */
+    real *W;                 /* weight panels (fan_in, fan_out); NULL: packed a panel at a time, or not at all */
     real *b;                 /* (padded fan_out) */
     real *slot_W[MAX_SLOTS]; /* like W ... */
     real *slot_b[MAX_SLOTS]; /* ... and like b */
@@ -27,7 +31,7 @@ typedef struct network {
     real *row_loss;   /* (capacity rounded up to VL,) */
     real *columns;    /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
-    real *panel;        /* where weights are packed a panel at a time: (widest fan_in, PANEL) */
+    real *panel;        /* where weights are packed a panel at a time: (widest fan_in, PANEL), or NULL */
     real *zeros;        /* (PANEL,) */
     real *blocks;       /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer; train only */
     sparse_rows sparse; /* the chunk's rows of a CSR X, where X is NULL */
@@ -52,6 +56,9 @@ static int64_t batch_panels_size(const network *net, int64_t columns) {
 
 /* A prediction of one chunk uses each weight once: it packs a panel at a time, when its turn comes. */
 static int streams_weights(const fm_task *task) { return task->job == FM_PREDICT && task->n_rows <= CHUNK_ROWS; }
+
+/* And a prediction of a few rows would spend more time on packing than on the product. */
+static int leaves_weights(const fm_task *task) { return task->job == FM_PREDICT && task->n_rows <= FEW_ROWS; }
 
 /* What one layer keeps through the call. */
 static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
@@ -81,6 +88,7 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
  * row, from measurements; both ways have the same bits. */
 static int dense_is_faster(const network *net) {
     const fm_task *task = net->task;
+    if (leaves_weights(task)) return 0; /* only the weights of the non-zeros are read */
     double columns = (double)task->X.n_columns, values = (double)task->X.n_values / (double)task->n_rows;
     double vecs = (double)padded(task->n_units[1]) / VL, panels = (double)n_panels(task->n_units[1]);
     double rows = (double)net->capacity;
@@ -111,7 +119,7 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     else used = carve_sparse(net, base, used);
     int64_t widest = 0;
     for (int64_t l = 0; l < net->n_layers; l++) widest = widest > task->n_units[l] ? widest : task->n_units[l];
-    if (streams_weights(task)) net->panel = carve(base, &used, widest * PANEL, sizeof(real));
+    if (streams_weights(task) && !leaves_weights(task)) net->panel = carve(base, &used, widest * PANEL, sizeof(real));
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
     net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) {

@@ -157,7 +157,9 @@ static void predict_body(void *context, team *t, int32_t thread) {
     for (int64_t first = net->capacity * thread; first < net->task->n_rows; first += step) {
         int64_t rows = least(net->capacity, net->task->n_rows - first);
         shared->finite[thread] |= gather_chunk(net, first, rows, &alone, 0);
-        for (int64_t l = 0; l < net->n_layers; l++) forward(net, l, rows, &alone, 0);
+        for (int64_t l = 0; l < net->n_layers; l++)
+            if (leaves_weights(net->task)) forward_in_place(net, l, rows);
+            else forward(net, l, rows, &alone, 0);
         output_values(net, first, rows, &alone, 0);
     }
 }

@@ -92,6 +92,11 @@ enum { FMA_CHAINS = 12 };
 
 INLINE vec vec_load(const real *p) { return *(const vec *)p; }
 INLINE void vec_store(real *p, vec v) { *(vec *)p = v; }
+INLINE vec vec_load_unaligned(const real *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
 #ifdef MM
