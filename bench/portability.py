@@ -1,8 +1,8 @@
 """The engine without Python, on every platform: ``python -m bench.portability``.
 
 Compiles ``csrc/selftest.c`` with the compilers of this machine at two optimization levels, with gcc's ThreadSanitizer,
-and with zig (``pip install ziglang``) for the other platforms; runs what this machine can, aarch64 through qemu, and
-compares the digests: they are equal for every instruction set with FMA.
+and with zig (``pip install ziglang``) for the other platforms; runs what this machine can, aarch64 through qemu and
+Windows through Wine, and compares the digests: they are equal for every instruction set with FMA.
 """
 
 import argparse
@@ -33,8 +33,9 @@ ZIG_TARGETS = [
     "aarch64-windows-gnu",
 ]
 RUN_HERE: list[str] = []
-# Static programs only: there are no libraries of the other platform here.
-RUN_THROUGH = {"aarch64-linux-musl": ["qemu-aarch64"]}
+# Of aarch64 static programs only: there are no libraries of it here.
+RUN_THROUGH = {"aarch64-linux-musl": ["qemu-aarch64"], "x86_64-windows-gnu": ["wine"]}
+PACKAGES = {"qemu-aarch64": "qemu-user", "wine": "wine64"}  # of Debian and Ubuntu
 SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 CPUS = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -71,7 +72,7 @@ def builds() -> Iterator[Build]:
     for target in ZIG_TARGETS:
         runner = runner_of(target)
         if runner and shutil.which(runner[0]) is None:
-            skipped(f"running {target}", f"{runner[0]} is not installed (Debian, Ubuntu: apt install qemu-user)")
+            skipped(f"running {target}", f"{runner[0]} is not installed: apt install {PACKAGES[runner[0]]}")
             runner = None
         zig = [sys.executable, "-m", "ziglang", "cc", "-target", target]
         for level in LEVELS if target == ZIG_TARGETS[0] else LEVELS[-1:]:

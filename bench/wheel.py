@@ -36,9 +36,11 @@ def compilers() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {"system": {}}
     zig = find_spec("ziglang")
     if sys.platform == "linux" and zig is not None and zig.origin is not None:
-        # Its program, not python -m ziglang: pip hides the packages of this environment from the build.
-        program = Path(zig.origin).with_name("zig")
-        found["zig"] = {"CC": f"{program} cc -target {platform.machine()}-linux-gnu.2.17"}
+        # Its program, not python -m ziglang: pip hides the packages of this environment from the build. Debian's
+        # Python keeps a part of its headers where only the compilers of the system look, and asks the linker for more
+        # than this one knows.
+        compiler = f"{Path(zig.origin).with_name('zig')} cc -target {platform.machine()}-linux-gnu.2.17"
+        found["zig"] = {"CC": f"{compiler} -idirafter /usr/include", "LDSHARED": f"{compiler} -shared"}
     else:
         print("zig: SKIPPED, it needs Linux and pip install ziglang", flush=True)
     return found
@@ -102,19 +104,9 @@ def build_sdist(folder: Path) -> Path:
 
 def build_wheel(python: Path, sdist: Path, environment: dict[str, str], folder: Path) -> Path:
     """Build, repair and check; the path of the wheel."""
-    call(
-        python,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--wheel-dir",
-        folder / "raw",
-        sdist,
-        folder=folder,
-        **environment,
-    )
-    (wheel,) = (folder / "raw").glob("*.whl")
+    raw = folder / "raw"
+    call(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", raw, sdist, folder=folder, **environment)
+    (wheel,) = raw.glob("*.whl")
     if sys.platform == "linux":
         call(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", folder, wheel)
         (wheel,) = folder.glob("*.whl")
@@ -125,10 +117,8 @@ def build_wheel(python: Path, sdist: Path, environment: dict[str, str], folder: 
     return wheel
 
 
-def try_wheel(python: Path, wheel: Path, sources: Path, folder: Path, with_tests: bool) -> str:
+def try_wheel(scripts: Path, wheel: Path, sources: Path, folder: Path, with_tests: bool) -> str:
     """Install in an empty environment, run the README's example and, outside the tree, the tests; the last line."""
-    call(python, "-m", "venv", folder / "env")
-    scripts = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
     call(scripts / "python", "-m", "pip", "install", wheel, folder=folder)
     (folder / "example.py").write_text(
         re.search(r"```python\n(.*?)```", (sources / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]  # type: ignore[index]
@@ -165,8 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     continue
                 folder = Path(tempfile.mkdtemp(dir=name))
                 try:
-                    wheel = build_wheel(python, sdist, environment, folder)
-                    result = try_wheel(python, wheel, sources, folder, not arguments.quick)
+                    call(python, "-m", "venv", folder / "env")  # an interpreter may come without pip
+                    scripts = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
+                    wheel = build_wheel(scripts / "python", sdist, environment, folder)
+                    result = try_wheel(scripts, wheel, sources, folder, not arguments.quick)
                     keep.append(wheel)
                     print(
                         f"{compiler} {version}: {wheel.name}, {wheel.stat().st_size / 1e6:.2f} MB; {result}", flush=True
