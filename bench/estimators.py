@@ -172,7 +172,8 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # most fits end at max_iter, as they are meant to
     results: dict[str, list[dict[str, Any]]] = {"scores": [], "times": []}
-    print(f"load average {os.getloadavg()[0]:.1f}; test scores over {N_SEEDS} seeds, seconds of fit, one thread\n")
+    load = f"load average {os.getloadavg()[0]:.1f}; " if hasattr(os, "getloadavg") else ""
+    print(f"{load}test scores over {N_SEEDS} seeds, seconds of fit, one thread\n")
     print(f"{'':22}{'scikit-learn':>18}{'fastmlp':>18}{'s sklearn':>10}{'s fastmlp':>10}{'times':>8}")
     for name in filter(lambda name: arguments.rows in name, SCORED):
         try:

@@ -88,7 +88,8 @@ def markdown(results: dict[str, Any]) -> str:
         "What is compiled at run time has been compiled before.\n\n"
     )
     if PICTURE.exists():
-        text += f"![Time of a step as a multiple of fastmlp's]({PICTURE.relative_to(RESULTS.parents[1])})\n\n"
+        picture = PICTURE.relative_to(RESULTS.parents[1]).as_posix()
+        text += f"![Time of a step as a multiple of fastmlp's]({picture})\n\n"
     for group, title in README_GROUPS.items():
         if groups[group]:
             text += _rival_table(title, groups[group])

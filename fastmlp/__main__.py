@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 import sys
 import warnings
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("--target names a column of a CSV file; an .npz file holds the target as y")
         if is_csv and not arguments.target and arguments.data.exists():
             parser.error("name the column to predict with --target")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As CSV files are read. Windows would write its code page into a file, which lacks most letters.
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         if arguments.data and not arguments.data.exists():
             raise ValueError(f"no such file: {arguments.data}")

@@ -1,7 +1,6 @@
 """The parameters of a network in Python's hands: how many, their first values, views to read and assign."""
 
 import os
-import sys
 from collections.abc import Iterable
 from itertools import pairwise
 from math import sqrt
@@ -56,10 +55,19 @@ def require_memory(n_units: tuple[int, ...], n_slots: int, dtype: str) -> None:
     """Raise MemoryError if parameters and slots are larger than the machine, which would promise the memory even so."""
     n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(n_units))
     n_bytes = n_params * np.dtype(dtype).itemsize * (1 + n_slots)
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
-    if n_bytes > machine:
+    if not _has_memory(n_bytes):
         raise MemoryError(
             f"Unable to allocate {n_bytes / 2**30:.3g} GiB for the {n_params} parameters of layers of {n_units} units "
-            f"in {dtype} and the state of the optimizer: this machine has {machine / 2**30:.3g} GiB. "
-            "Use smaller hidden_layer_sizes."
+            f"in {dtype} and the state of the optimizer: this machine has less. Use smaller hidden_layer_sizes."
         )
+
+
+def _has_memory(n_bytes: int) -> bool:
+    """Whether so many bytes are not more than the memory of this machine."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return n_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:  # Windows promises only what it has
+        np.empty(n_bytes, np.uint8)
+    except (MemoryError, ValueError):  # ValueError: more than any array may have
+        return False
+    return True

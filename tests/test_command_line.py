@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 import re
 import subprocess
 import sys
@@ -142,9 +143,21 @@ def test_npz_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert told == pytest.approx(100 * np.mean(predicted == y[1500:]), abs=0.005)  # printed with two digits
 
 
+def test_redirected_predictions_are_utf_8(tmp_path: Path) -> None:
+    """Whatever the code page is, here one without two of the classes."""
+    names = ["ñandú", "鶴", "سيمرغ"]
+    data = write_csv(tmp_path / "birds.csv", ["a", "bird"], range(30), [names[i // 10] for i in range(30)])
+    model = tmp_path / "model.npz"
+    assert run("train", data, "--target", "bird", "--lr", 0.1, "--save", model) == 0
+    command = [sys.executable, "-m", "fastmlp", "predict", model, data]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    printed = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=True).stdout
+    assert set(printed.split()) == {"bird", *names}
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_dialects(iris: Path, delimiter: str, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "\ufeff" + iris.read_text().replace(",", delimiter).replace("\n", "\n\n")
+    text = "\ufeff" + iris.read_text(encoding="utf-8").replace(",", delimiter).replace("\n", "\n\n")
     packed = iris.with_suffix(".csv.gz")
     packed.write_bytes(gzip.compress(text.encode()))
     assert run("train", packed, "--target", "species", "--epochs", 1) == 0

@@ -24,19 +24,19 @@ pytestmark = pytest.mark.skipif(not ENGINE, reason="needs the sources")
 
 def code(path: Path) -> str:
     """The C source without comments and strings."""
-    text = re.sub(r"/\*.*?\*/", " ", path.read_text(), flags=re.DOTALL)
+    text = re.sub(r"/\*.*?\*/", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     text = re.sub(r"//[^\n]*", " ", text)
     return re.sub(r'(?<!#include )"(?:\\.|[^"\\\n])*"', '""', text)
 
 
 def includes(path: Path) -> list[str]:
-    return re.findall(r"^\s*#\s*include\s+(\S+)", path.read_text(), flags=re.MULTILINE)
+    return re.findall(r"^\s*#\s*include\s+(\S+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def found(pattern: str, paths: list[Path]) -> list[str]:
     """Where code matches, as messages."""
     return [
-        f"{path.relative_to(ROOT)}: {match.group().strip()}"
+        f"{path.relative_to(ROOT).as_posix()}: {match.group().strip()}"
         for path in paths
         for match in re.finditer(pattern, code(path), flags=re.MULTILINE)
     ]
@@ -127,7 +127,7 @@ def test_extension_needs_neither_openmp_nor_blas() -> None:
 
 def test_door_does_no_arithmetic() -> None:
     """Its loops walk over names and layers; an element of an array is neither read nor computed in it."""
-    text = DOOR.read_text()
+    text = DOOR.read_text(encoding="utf-8")
     without_gil = re.findall(r"^( *)with nogil:\n((?:\1 +[^\n]*\n)+)", text, flags=re.MULTILINE)
     assert without_gil
     assert not any(re.search(r"\b(?:for|while)\b", block) for _, block in without_gil), "a loop without the GIL"
@@ -143,14 +143,15 @@ def literals(tree: ast.AST) -> Iterator[set[object]]:
 
 @pytest.mark.parametrize("path", FACE, ids=lambda path: path.name)
 def test_face_asks_the_engine_for_names(path: Path) -> None:
+    tree = ast.parse(path.read_bytes())
     for names in (_core.ACTIVATIONS, _core.LOSSES, tuple(_core.OPTIMIZERS)):
-        repeated = [literal for literal in literals(ast.parse(path.read_text())) if len(literal & set(names)) >= 3]
+        repeated = [literal for literal in literals(tree) if len(literal & set(names)) >= 3]
         assert repeated == []
 
 
 @pytest.mark.parametrize("path", FACE, ids=lambda path: path.name)
 def test_face_imports_neither_the_workshop_nor_pointers(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             assert not {name.split(".")[0] for name in names} & {"bench", "tests", "ctypes", "cffi"}
@@ -158,7 +159,7 @@ def test_face_imports_neither_the_workshop_nor_pointers(path: Path) -> None:
 
 def test_documented_names_are_the_engines() -> None:
     """Where a docstring writes a list of names out, it is the engine's list."""
-    text = (ROOT / "fastmlp" / "trainer.py").read_text()
+    text = (ROOT / "fastmlp" / "trainer.py").read_text(encoding="utf-8")
     for parameter, names in (("activation", _core.ACTIVATIONS), ("loss", _core.LOSSES)):
         documented = re.findall(rf"^ +{parameter} : {{([^}}]*)}}", text, flags=re.MULTILINE)
         assert documented
@@ -167,5 +168,5 @@ def test_documented_names_are_the_engines() -> None:
 
 @pytest.mark.parametrize("path", [*ENGINE, *FACE, DOOR], ids=lambda path: path.name)
 def test_files_stay_readable(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 500
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
     assert path.stem not in {"utils", "util", "common", "helpers", "misc"}

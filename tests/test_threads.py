@@ -26,7 +26,7 @@ def train_once(train: Any, seed: int = 0, n_epochs: int = 2, **settings: Any) ->
     return bits
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs a fork that is safe")
 def test_child_of_a_fork_trains(isa: str, train: Any) -> None:
     expected = train_once(train)
     context = multiprocessing.get_context("fork")
@@ -142,7 +142,7 @@ def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
     """With a clock that runs faster for one of the two numbers of threads; the bits are those of one thread."""
     faster = 1 if pace.startswith("one") else 2
     rng = np.random.RandomState(0)
-    X, y = rng.rand(400, 30), rng.randint(3, size=400)
+    X, y = rng.rand(400, 30), rng.randint(3, size=400, dtype=np.int64)
     network = _core.Network((30, 20, 3), "relu", "log_loss", "float64")
     initial = rng.uniform(-0.1, 0.1, network.n_params)
     params, expected, slots = initial.copy(), initial.copy(), np.zeros((0, network.n_params))
@@ -156,13 +156,13 @@ def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
         return now
 
     monkeypatch.setattr(threads, "perf_counter", clock)
-    used = []
-    for _ in range(12):
-        while paced.run() != "epoch":
-            pass
+    used, statuses = [], []
+    while len(used) < 12 or statuses[-1] != "epoch":  # on a busy machine an epoch may take several calls
+        statuses.append(paced.run())
+        used.append(paced.n_threads)
+    for _ in range(statuses.count("epoch")):
         while plain.run() != "epoch":
             pass
-        used.append(paced.n_threads)
-    assert set(used[:4]) == {1, 2}, "both are tried"
-    assert set(used[4:]) == {faster}
+    assert used[:3] == [1, 2, 1], "both are tried"
+    assert set(used[3:12]) == {faster}
     np.testing.assert_array_equal(params, expected)
