@@ -46,7 +46,7 @@ class Network:
     dtype: np.dtype[Any]
     isa: str
     n_params: int
-    def __init__(self, n_units: Sequence[int], activation: str, loss: str, dtype: str) -> None: ...
+    def __init__(self, n_units: Sequence[int], activation: str, loss: str, dtype: str | np.dtype[Any]) -> None: ...
     def step_flops(self, batch_size: int) -> int:
         """Floating-point operations of the matrix products of one training step."""
 

@@ -394,7 +394,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def _network(self) -> Network:
         if not hasattr(self, "_params"):
             raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
-        return Network(self._n_units, self.activation, self._loss(), self._params.dtype.name)
+        return Network(self._n_units, self.activation, self._loss(), self._params.dtype)
 
     def _threads(self, network: Network, rows: Any, batch_size: int) -> int:
         return self.n_threads or default_threads(step_flops(network, rows, batch_size))
@@ -412,7 +412,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Outputs of the network for checked rows, of shape (n_rows, n_outputs)."""
         # The outputs are those of the fit, whatever `loss` has been set to since then.
         loss = next(loss for loss, task in TASKS.items() if task.out_activation == self.out_activation_)
-        network = Network(self._n_units, self.activation, loss, self._params.dtype.name)
+        network = Network(self._n_units, self.activation, loss, self._params.dtype)
         outputs = np.empty((rows.shape[0], self.n_outputs_), network.dtype)
         if not network.predict(self._params, rows, outputs, self.n_threads or prediction_threads(network, rows)):
             raise NonFiniteError
