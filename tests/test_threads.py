@@ -139,7 +139,7 @@ def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("pace", ["one thread is faster", "two threads are faster"])
 def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
-    """With a clock that runs faster for one of the two numbers of threads; the bits are those of one thread."""
+    """By a clock that counts steps, fewer seconds each for one of the two numbers; the bits are those of one thread."""
     faster = 1 if pace.startswith("one") else 2
     rng = np.random.RandomState(0)
     X, y = rng.rand(400, 30), rng.randint(3, size=400, dtype=np.int64)
@@ -148,21 +148,20 @@ def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
     params, expected, slots = initial.copy(), initial.copy(), np.zeros((0, network.n_params))
     plain = _core.Training(network, expected, slots, X, y, batch_size=50, learning_rate=0.1)
     paced = threads.PacedTraining(network, params, slots, X, y, batch_size=50, learning_rate=0.1, n_threads=2)
-    now = 0.0
+    now, last, used = 0.0, 0, []
 
     def clock():
-        nonlocal now
-        now += 0.02 if paced.n_threads == faster else 0.05
+        nonlocal now, last
+        now += (paced.step - last) * (0.0025 if paced.n_threads == faster else 0.006)
+        last = paced.step
+        if used[-1:] != [paced.n_threads]:
+            used.append(paced.n_threads)
         return now
 
     monkeypatch.setattr(threads, "perf_counter", clock)
-    used, statuses = [], []
-    while len(used) < 12 or statuses[-1] != "epoch":  # on a busy machine an epoch may take several calls
-        statuses.append(paced.run())
-        used.append(paced.n_threads)
-    for _ in range(statuses.count("epoch")):
-        while plain.run() != "epoch":
-            pass
-    assert used[:3] == [1, 2, 1], "both are tried"
-    assert set(used[3:12]) == {faster}
+    for training in (paced, plain):
+        for _ in range(20):
+            while training.run() != "epoch":
+                pass
+    assert used == ([1, 2, 1, 2] if faster == 2 else [1, 2, 1, 2, 1])
     np.testing.assert_array_equal(params, expected)
