@@ -90,7 +90,7 @@ class Outcome:
     parameters: list[NDArray[Any]] = field(default_factory=list)
 
     def least_cpus(self) -> float:
-        """CPU seconds over seconds, as few as the clock of the CPU time allows."""
+        """CPU seconds over seconds, less what the clock of the CPU time may have counted too much."""
         return (self.cpu_seconds - CPU_TICK * len(self.turns)) / sum(self.turns)
 
 

@@ -35,7 +35,7 @@ ZIG_TARGETS = [
 RUN_HERE: list[str] = []
 # Of aarch64 static programs only: there are no libraries of it here.
 RUN_THROUGH = {"aarch64-linux-musl": ["qemu-aarch64"], "x86_64-windows-gnu": ["wine"]}
-PACKAGES = {"qemu-aarch64": "qemu-user", "wine": "wine64"}  # of Debian and Ubuntu
+PACKAGES = {"qemu-aarch64": "qemu-user", "wine": "wine"}  # of Debian and Ubuntu
 SYSTEMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 CPUS = {"amd64": "x86_64", "arm64": "aarch64"}
 

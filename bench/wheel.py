@@ -37,8 +37,8 @@ def compilers() -> dict[str, dict[str, str]]:
     zig = find_spec("ziglang")
     if sys.platform == "linux" and zig is not None and zig.origin is not None:
         # Its program, not python -m ziglang: pip hides the packages of this environment from the build. Debian's
-        # Python keeps a part of its headers where only the compilers of the system look, and asks the linker for more
-        # than this one knows.
+        # Python keeps a part of its headers where only the compilers of the system look, and its LDSHARED has options
+        # of the linker that zig refuses.
         compiler = f"{Path(zig.origin).with_name('zig')} cc -target {platform.machine()}-linux-gnu.2.17"
         found["zig"] = {"CC": f"{compiler} -idirafter /usr/include", "LDSHARED": f"{compiler} -shared"}
     else:

@@ -26,7 +26,7 @@ enum { FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT };
 enum {
     FM_DONE,      /* loss_gradient and predict: the result is complete */
     FM_EPOCH,     /* train: every row has been used once; position == n_rows */
-    FM_YIELD,     /* train: the time is up; call again to go on from position */
+    FM_YIELD,     /* train, loss_gradient: the time is up; call again to go on */
     FM_NOT_FINITE /* train: the loss, a parameter or a slot became infinite or NaN; training ended there.
                      predict: X has such a value (or one too large for real); the outputs are not to be used */
 };
@@ -79,13 +79,17 @@ typedef struct fm_task {
     void *slots;    /* train: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
     void *gradient; /* loss_gradient: OUT real (n_params,) */
     void *outputs;  /* predict: OUT real (n_rows, n_outputs) in C order */
-    void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents need not survive the call */
+    void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive from a call to the next
+                       where it ended with batch_position > 0, though n_threads and so the size may change */
 
     fm_optimizer optimizer; /* train */
-    double seconds;   /* train: return FM_YIELD at the first batch's end after this many; <= 0: after every batch */
+    double seconds;   /* train, loss_gradient: return FM_YIELD after this many, at the end of a batch or of one of the
+                         chunks in which a long one is computed; <= 0: after every chunk */
     int64_t position; /* train: IN/OUT rows of order used in this epoch so far, a multiple of batch_size or n_rows */
-    double loss_sum;  /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
-                           loss_gradient: OUT loss, penalty included, of which gradient is the gradient */
+    int64_t batch_position; /* train, loss_gradient: IN/OUT rows of the next batch that are done; 0 at first */
+    double batch_loss;      /* and the weighted sum of their losses */
+    double loss_sum;        /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
+                        loss_gradient: OUT loss, penalty included, of which gradient is the gradient */
     double
         *phase_seconds; /* train: IN/OUT (phases + n_layers x layer phases) seconds that thread 0 spent in each phase,
                               added to; used only where the engine was built with FM_TIMERS */

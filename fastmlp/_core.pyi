@@ -71,8 +71,12 @@ class Network:
         alpha: float,
         gradient: NDArray[Any],
         n_threads: int = 1,
+        seconds: float = 0.1,
     ) -> float:
-        """Return the loss (mean over the rows, penalty included) and write its gradient into gradient (n_params,)."""
+        """Return the loss (mean over the rows, penalty included) and write its gradient into gradient (n_params,).
+
+        Signals are handled after so many seconds again and again; what a handler raises ends the call.
+        """
 
 class Training:
     """Training in progress: the arrays of one fit, and where in the epoch it stands.

@@ -8,8 +8,9 @@ import os
 import numpy as np
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef extern from "fastmlp.h" nogil:
     enum:
@@ -65,6 +66,8 @@ cdef extern from "fastmlp.h" nogil:
         fm_optimizer optimizer
         double seconds
         int64_t position
+        int64_t batch_position
+        double batch_loss
         double loss_sum
         double *phase_seconds
     ctypedef struct fm_engine:
@@ -200,17 +203,24 @@ cdef tuple _arrays(object X):
     return (X,) if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
 
 
+cdef void *_aligned(object block) except NULL:
+    cdef uintptr_t address = <uintptr_t>_data(block, np.uint8)
+    return <void *>((address + FM_ALIGNMENT - 1) // FM_ALIGNMENT * FM_ALIGNMENT)
+
+
 cdef class _Scratch:
-    """A block of memory aligned for the engine, grown when a task needs more."""
+    """A block of memory aligned for the engine, grown when a task needs more; an unfinished batch may lie in it."""
 
     cdef object block
 
     cdef void *fit(self, const fm_engine *engine, const fm_task *task) except NULL:
         cdef int64_t size = engine.scratch_bytes(task) + FM_ALIGNMENT
         if self.block is None or self.block.size < size:
-            self.block = np.empty(size, dtype=np.uint8)
-        cdef uintptr_t address = <uintptr_t>_data(self.block, np.uint8)
-        return <void *>((address + FM_ALIGNMENT - 1) // FM_ALIGNMENT * FM_ALIGNMENT)
+            grown = np.empty(size, dtype=np.uint8)
+            if self.block is not None:
+                memcpy(_aligned(grown), _aligned(self.block), self.block.size - FM_ALIGNMENT)
+            self.block = grown
+        return _aligned(self.block)
 
 
 cdef class Network:
@@ -279,7 +289,9 @@ cdef class Network:
             status = self.engine.run(&task)
         return status != FM_NOT_FINITE
 
-    def loss_gradient(self, params, X, y, sample_weight, double alpha, gradient, int32_t n_threads=1):
+    def loss_gradient(
+        self, params, X, y, sample_weight, double alpha, gradient, int32_t n_threads=1, double seconds=0.1,
+    ):
         cdef fm_task task = self.task
         task.job = FM_LOSS_GRADIENT
         task.n_threads = n_threads
@@ -290,10 +302,14 @@ cdef class Network:
         task.n_rows = X.shape[0]
         task.params = _data(params, self.dtype)
         task.gradient = _data(gradient, self.dtype, True)
+        task.seconds = seconds
         scratch = _Scratch()
         task.scratch = (<_Scratch>scratch).fit(self.engine, &task)
-        with nogil:
-            self.engine.run(&task)
+        cdef int32_t status = FM_YIELD
+        while status == FM_YIELD:
+            with nogil:
+                status = self.engine.run(&task)
+            PyErr_CheckSignals()
         return task.loss_sum
 
 

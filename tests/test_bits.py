@@ -26,9 +26,9 @@ def everything(
     settings = {"optimizer": optimizer, "batch_size": batch_size, "alpha": 0.1, "learning_rate": 0.01}
     trained = train(network, params, X, Y, weight, n_epochs=2, **settings, **run)
     outputs, gradient = np.empty((len(X), n_units[-1]), dtype), np.empty(network.n_params, dtype)
-    n_threads = run.get("n_threads", 1)
+    n_threads, seconds = run.get("n_threads", 1), run.get("seconds", 0.1)
     network.predict(trained.params, X, outputs, n_threads)
-    value = network.loss_gradient(trained.params, X, Y, weight, 0.1, gradient, n_threads)
+    value = network.loss_gradient(trained.params, X, Y, weight, 0.1, gradient, n_threads, seconds)
     assert np.isfinite(trained.params).all()
     return *trained.bits(), outputs.tobytes(), gradient.tobytes(), value
 
@@ -66,7 +66,29 @@ def test_interruptions(isa: str, dtype: str, case: Any, train: Any) -> None:
     X, Y, params = reference.problem(n_units, case[1], 331)
     network = _core.Network(n_units, case[2], case[1], dtype)
     stopped = train(network, params, X, Y, seconds=0.0, batch_size=batch_size, learning_rate=0.01)
-    assert stopped.n_calls == -(-331 // batch_size), "seconds=0 returns after every batch"
+    batches = [min(batch_size, 331 - first) for first in range(0, 331, batch_size)]
+    assert stopped.n_calls == sum(-(-rows // 256) for rows in batches), "seconds=0 returns after every chunk"
+
+
+@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
+def test_another_number_of_threads_goes_on_within_a_batch(isa: str, dtype: str, optimizer: str) -> None:
+    n_units = (12, 200, 10)
+    X, Y, initial = reference.problem(n_units, "squared_error", 900)
+    network = _core.Network(n_units, "tanh", "squared_error", dtype)
+    settings = {"optimizer": optimizer, "batch_size": 800, "learning_rate": 0.01, "alpha": 0.1}
+    answers = []
+    for numbers, seconds in [((1,), 1e9), ((1, 3, 2), 0.0)]:
+        params = initial.astype(dtype)
+        slots = np.zeros((_core.OPTIMIZERS[optimizer], len(params)), dtype)
+        training = _core.Training(network, params, slots, X, Y, **settings)
+        n_calls = 1
+        while (status := training.run(None, seconds)) == "yield":
+            training.n_threads = numbers[n_calls % len(numbers)]
+            n_calls += 1
+        assert status == "epoch"
+        answers.append((params.tobytes(), slots.tobytes(), training.loss))
+    assert n_calls == 5
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

@@ -3,11 +3,15 @@
 So any order of summation gives the same bits, and the comparison with the reference needs no tolerance.
 """
 
+import ctypes
+import mmap
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 import reference
+import scipy.sparse
 from numpy.testing import assert_array_equal
 
 from fastmlp import _core
@@ -93,3 +97,19 @@ def test_rows_in_the_last_short_batch(isa: str, dtype: str, train: Any) -> None:
         expected, *_ = reference.train(spec, params, X, Y, batch_size=8, learning_rate=0.125)
         # Two steps on numbers of size 1 with sums of at most 18 terms.
         np.testing.assert_allclose(trained.params, expected, rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect as Linux has it")
+@pytest.mark.parametrize("n_units", [(1, 1), (3, 1), (9, 5), (2, 17), (4, 33, 3)])
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+def test_nothing_is_read_behind_the_parameters(isa: str, dtype: str, n_units: tuple[int, ...], as_matrix: Any) -> None:
+    """They end where memory ends, as they may in a mapped file: reading on would be a crash."""
+    network = _core.Network(n_units, "relu", "squared_error", dtype)
+    memory = np.frombuffer(mmap.mmap(-1, 2 * mmap.PAGESIZE), np.uint8)
+    end = memory.ctypes.data + mmap.PAGESIZE
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0) == 0
+    params = memory[: mmap.PAGESIZE].view(dtype)[-network.n_params :]
+    for n_rows in (1, 16, 17):
+        outputs = np.empty((n_rows, n_units[-1]), dtype)
+        network.predict(params, as_matrix(np.ones((n_rows, n_units[0]), dtype)), outputs)
+        assert not outputs.any()

@@ -24,7 +24,8 @@ typedef struct tile {
 
 typedef void microkernel(const tile *t);
 
-enum { FLAT_DEPTH = 8 }; /* rows of B that flat_product reads at once; divides PANEL */
+enum { FLAT_DEPTH = 8 }; /* rows of B that flat_product reads at once: in A within one panel */
+_Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
 
 /* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
 INLINE void product_tile(const tile *t, const int width, const int rows) {

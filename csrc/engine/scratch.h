@@ -40,7 +40,7 @@ typedef struct network {
     int32_t stop;            /* set by thread 0 before a barrier: status to return, or 0 to go on */
     double start_seconds;
     double lap_seconds; /* with FM_TIMERS: the end of the last phase */
-    double batch_loss;  /* weighted sum over the rows of the batch so far */
+    double batch_loss;  /* weighted sum over the rows of the batch so far; thread 0's */
 } network;
 
 /* Take n elements of the given size, aligned; base == NULL: only count. */
@@ -85,10 +85,11 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
 }
 
 /* Whether the dense products on a CSR X are the faster ones, because rows are short or layer 0 is narrow: cycles of one
- * row, from measurements; both ways have the same bits. */
+ * row, from measurements; both ways have the same bits where parameters are finite, but for the sign of a zero. */
 static int dense_is_faster(const network *net) {
     const fm_task *task = net->task;
-    if (leaves_weights(task)) return 0; /* only the weights of the non-zeros are read */
+    /* W where it lies: a non-zero costs four times what a term of the dense product does, which reads all of W once. */
+    if (leaves_weights(task)) return 4 * task->X.n_values > (task->n_rows + 1) * task->X.n_columns;
     double columns = (double)task->X.n_columns, values = (double)task->X.n_values / (double)task->n_rows;
     double vecs = (double)padded(task->n_units[1]) / VL, panels = (double)n_panels(task->n_units[1]);
     double rows = (double)net->capacity;
@@ -137,14 +138,17 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t batch = task->job == FM_TRAIN ? task->batch_size : task->n_rows;
     int64_t chunks = (batch + CHUNK_ROWS - 1) / CHUNK_ROWS;
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = (batch + chunks - 1) / chunks};
+    if (leaves_weights(task))
+        net->capacity |= 1; /* or the panels of a row could lie 4096 bytes apart, in one set of L1 */
     net->layers = carve(base, &used, net->n_layers, sizeof(layer));
     net->zeros = carve(base, &used, PANEL, sizeof(real));
+    for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
+    /* What n_threads moves comes after what the next call may go on from. */
     net->finite = carve(base, &used, n_threads, sizeof(integer));
     if (task->job == FM_TRAIN) {
         net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
         net->blocks = carve(base, &used, n_threads * BLOCK_ROWS * PANEL, sizeof(real));
     }
-    for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
     if (task->job == FM_TRAIN) return carve_chunk(net, n_threads, base, used);
     network *workers = net->workers = carve(base, &used, n_threads, sizeof(network)), counted = *net;
     for (int64_t i = 0; i < n_threads; i++) {

@@ -82,6 +82,11 @@ static void learn_chunk(network *net, int64_t first, int64_t rows, learning how,
     }
 }
 
+/* Thread 0; the others see it at the next barrier. */
+static void stop_when_time_is_up(network *net) {
+    if (clock_seconds() - net->start_seconds >= net->task->seconds) net->stop = FM_YIELD;
+}
+
 /* Thread 0, after a batch: its loss, which is 0 where it has no weight, and whether to go on. */
 static void finish_batch(network *net, int64_t rows, double weight) {
     fm_task *task = net->task;
@@ -94,26 +99,27 @@ static void finish_batch(network *net, int64_t rows, double weight) {
     }
     net->batch_loss = 0;
     if (!isfinite(loss)) net->stop = FM_NOT_FINITE;
-    else if (clock_seconds() - net->start_seconds >= task->seconds) net->stop = FM_YIELD;
+    else stop_when_time_is_up(net);
 }
 
 /* A batch whose weights sum to zero: no update, and a gradient of zero. */
-static void learn_nothing(network *net, const team *t, int32_t thread) {
-    if (net->task->optimizer.kind != OPTIMIZER_gradient) return;
-    for (int64_t l = 0; l < net->n_layers; l++) {
+static void learn_nothing(network *net, team *t, int32_t thread) {
+    int is_gradient = net->task->optimizer.kind == OPTIMIZER_gradient;
+    for (int64_t l = 0; is_gradient && l < net->n_layers; l++) {
         const layer *y = &net->layers[l];
         int64_t begin, end;
         team_share(t, thread, y->fan_in * padded(y->fan_out), &begin, &end);
         memset(y->slot_W[0] + begin, 0, (size_t)(end - begin) * sizeof(real));
         if (thread == 0) memset(y->slot_b[0], 0, (size_t)padded(y->fan_out) * sizeof(real));
     }
+    team_barrier(t); /* all have looked at `stop`, which thread 0 may now set */
 }
 
 static void train_body(void *context, team *t, int32_t thread) {
     network *net = context;
     fm_task *task = net->task;
     fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
-    int64_t position = task->position;
+    int64_t position = task->position, done = task->batch_position;
     load_parameters(net, t, thread);
     lap(net, thread, PHASE_PARAMETERS);
     while (position < task->n_rows) {
@@ -122,21 +128,25 @@ static void train_body(void *context, team *t, int32_t thread) {
         chunk = (batch + chunk - 1) / chunk;
         double weight = weight_sum(task, position, batch);
         step next = next_step(&optimizer, task->alpha, weight);
-        for (int64_t first = position; first < end; first += chunk) {
+        for (int64_t first = position + done; first < end; first += chunk) {
             int64_t rows = least(chunk, end - first);
             gather_chunk(net, first, rows, t, thread);
             lap(net, thread, PHASE_GATHER);
             team_barrier(t);
             lap(net, thread, PHASE_BARRIER);
-            if (net->stop) goto stopped; /* decided after the batch before, which was complete */
+            if (net->stop) goto stopped; /* decided after the chunk before, which was complete */
             learning how = {.step = first + rows == end ? &next : NULL, .carry = first > position};
             if (weight > 0) learn_chunk(net, first, rows, how, t, thread);
             else learn_nothing(net, t, thread);
+            if (thread == 0 && !how.step) {
+                task->batch_position = first + rows - position;
+                stop_when_time_is_up(net);
+            }
         }
-        position = end;
+        position = end, done = 0;
         if (weight > 0) optimizer.step++;
         if (thread == 0) {
-            task->position = position;
+            task->position = position, task->batch_position = 0;
             task->optimizer.step = optimizer.step;
             finish_batch(net, batch, weight);
         }
@@ -172,13 +182,16 @@ static int32_t run(fm_task *task) {
     memset(net.zeros, 0, PANEL * sizeof(real));
     memset(net.finite, 0, (size_t)task->n_threads * sizeof(integer)); /* fewer threads may be granted */
     net.start_seconds = net.lap_seconds = clock_seconds();
+    net.batch_loss = used->batch_loss;
     team_run(task->n_threads, task->job == FM_PREDICT ? predict_body : train_body, &net);
     for (int32_t i = 0; i < task->n_threads; i++)
         if (net.finite[i] != 0) net.stop = FM_NOT_FINITE;
     if (task->job == FM_PREDICT) return net.stop == FM_NOT_FINITE ? FM_NOT_FINITE : FM_DONE;
+    used->batch_loss = net.batch_loss;
     if (task->job == FM_LOSS_GRADIENT) {
+        task->batch_position = training.batch_position, task->batch_loss = training.batch_loss;
         task->loss_sum = training.loss_sum / (double)task->n_rows;
-        return FM_DONE;
+        return training.position == task->n_rows ? FM_DONE : FM_YIELD;
     }
     if (net.stop == FM_NOT_FINITE) return FM_NOT_FINITE;
     return task->position == task->n_rows ? FM_EPOCH : FM_YIELD;
