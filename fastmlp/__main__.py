@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_csv and not arguments.target and arguments.data.exists():
             parser.error("name the column to predict with --target")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # As CSV files are read. Windows would write its code page into a file, which lacks most letters.
-        sys.stdout.reconfigure(encoding="utf-8")
+        # As CSV files are read: into a file Windows would write its code page, which lacks most letters.
+        sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
     try:
         if arguments.data and not arguments.data.exists():
             raise ValueError(f"no such file: {arguments.data}")
@@ -82,9 +82,8 @@ def train(arguments: argparse.Namespace) -> int:
         y, y_test = (outputs.transform(values[:, None])[:, 0] for values in (data.y, data.y_test))
     else:
         classes, y, y_test = _class_numbers(data)
-        if arguments.task is None and data.y.dtype.kind in "iu" and len(classes) > min(100, len(y) / 3):
-            hint = f"{len(classes)} classes: if {data.target} is a quantity, use --task regression"
-            print(f"fastmlp: hint: {hint}", file=sys.stderr)
+    if arguments.task is None and (hint := _other_task(data)):
+        print(f"fastmlp: hint: {hint}", file=sys.stderr)
     trainer = _trainer(arguments, "squared_error" if is_regression else "log_loss", len(y))
     _announce(arguments, data, classes, trainer)
 
@@ -139,6 +138,17 @@ def _class_numbers(data: tables.Data) -> tuple[Array, Array, Array]:
     y, y_test = (np.searchsorted(classes, labels) for labels in (data.y, data.y_test))
     # No prediction can be right for a test row of a class that the training rows do not have.
     return classes, y, np.where(np.isin(data.y_test, classes), y_test, -1)
+
+
+def _other_task(data: tables.Data) -> str:
+    """What to say where the numbers of the target may mean the other task; empty where they hardly do."""
+    n_values, many = len(np.unique(data.y)), min(100, len(data.y) / 3)
+    if data.y.dtype.kind in "iu" and n_values > many:
+        return f"{n_values} classes: if {data.target} is a quantity, use --task regression"
+    # Software that cannot mark an integer as missing writes all of the column as 0.0, 1.0, 2.0.
+    if data.y.dtype.kind == "f" and 1 < n_values <= many and not np.any(data.y % 1):
+        return f"{n_values} values, all whole numbers: if {data.target} is a class, use --task classification"
+    return ""
 
 
 def _target_scaler(data: tables.Data) -> Scaler:

@@ -65,11 +65,11 @@ def read_csv(path: Path, target: str | None = None, features: Sequence[str] | No
     Raises
     ------
     TableError
-        If a column is unknown or there twice, a row is ragged, a cell is missing or not a finite number.
+        If a column is unknown, nameless or there twice, a row is ragged, a cell is missing or not a finite number.
     OSError
         If the file cannot be read.
     """
-    with _reader(path) as (reader, header):
+    with _reader(path) as (numbered_rows, header):
         wanted = [*(features or []), *([] if target is None else [target])]
         for name in wanted:
             if name not in header:
@@ -77,20 +77,23 @@ def read_csv(path: Path, target: str | None = None, features: Sequence[str] | No
         names = list(features) if features is not None else [name for name in header if name != target]
         if not names:
             raise TableError(f"{path}: no column but the target")
+        if features is None and "" in names:
+            advice = "give it one, or leave it out, in pandas with to_csv(index=False)"
+            raise TableError(f"{path}: column {header.index('') + 1} has no name in row 1: {advice}")
         picks = [header.index(name) for name in names]
         target_at = None if target is None else header.index(target)
         numbers, labels, rows = array("d"), [], []
-        for row in reader:
+        for number, row in numbered_rows:
             if not row:
                 continue
             if len(row) != len(header):
-                raise TableError(f"{path}, row {reader.line_num}: {_raggedness(row, header)}")
+                raise TableError(f"{path}, row {number}: {_raggedness(row, header)}")
             cells = [row[i] for i in picks]
-            numbers.extend(_numbers(cells) or _refuse(path, reader.line_num, names, cells))
-            rows.append(reader.line_num)
+            numbers.extend(_numbers(cells) or _refuse(path, number, names, cells))
+            rows.append(number)
             if target_at is not None:
                 if not row[target_at].strip():
-                    raise TableError(f"{path}, row {reader.line_num}, column {target!r}: the cell is missing")
+                    raise TableError(f"{path}, row {number}, column {target!r}: the cell is missing")
                 labels.append(row[target_at].strip())
     if not rows:
         raise TableError(f"{path}: no rows below the header")
@@ -150,24 +153,38 @@ def too_large(value: float) -> str:
 
 
 @contextmanager
-def _reader(path: Path) -> Iterator[tuple[Any, list[str]]]:
-    """A csv reader that stands below the header, and the header."""
+def _reader(path: Path) -> Iterator[tuple[Iterator[tuple[int, list[str]]], list[str]]]:
+    """The rows below the header, as `_numbered` yields them, and the header."""
     file: TextIO
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         try:
             first = file.readline()
             delimiter = max(",;\t", key=first.count)
-            reader = csv.reader(itertools.chain([first], file), delimiter=delimiter, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            rows = _numbered(path, csv.reader(itertools.chain([first], file), delimiter=delimiter, strict=True))
+            header = [name.strip() for name in next(rows, (1, []))[1]]
             if not header:
                 raise TableError(f"{path}: empty; the first row must name the columns")
-            twice = [name for name in header if header.count(name) > 1]
+            twice = [name for name in header if name and header.count(name) > 1]
             if twice:
                 raise TableError(f"{path}: column {twice[0]!r} is there twice")
-            yield reader, header
-        except (csv.Error, UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise TableError(f"{path}: not a CSV file in UTF-8: {error}") from error
+            yield rows, header
+        except UnicodeDecodeError as error:
+            raise TableError(f"{path}: not a CSV file in UTF-8: {error}: save it as UTF-8") from error
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise TableError(f"{path}: not a gzip file, or a damaged one: {error}") from error
+
+
+def _numbered(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a csv reader, each with the number of the line in which it ends."""
+    number = 0
+    try:
+        for row in reader:
+            number = reader.line_num
+            yield number, row
+    except csv.Error as error:
+        said = 'a quote (") is not closed, or not at the end of its cell'
+        raise TableError(f"{path}, row {number + 1}: {said}: {error}") from error
 
 
 def _numbers(cells: list[str]) -> list[float]:

@@ -161,7 +161,16 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     if y is None:
         name = type(estimator).__name__
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
-    y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
+    try:
+        y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
+    except ValueError as error:
+        texts = [label for label in np.ravel(y).tolist() if isinstance(label, (str, bytes))]
+        if not task.classifies or not texts:
+            raise
+        raise ValueError(
+            f"Unknown label type: text. Classes must be numbers 0, 1, 2, …: got {texts[0]!r}. MLPClassifier takes any "
+            "labels."
+        ) from error
     if task.exclusive and y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     if task.classifies and y.ndim == 1:

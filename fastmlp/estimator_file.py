@@ -64,7 +64,10 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     file = read(path)
     if file.kind not in CLASSES:
-        raise ModelFileError(f"{os.fspath(path)}: holds a {file.kind!r}, which is no estimator")
+        raise ModelFileError(
+            f"{os.fspath(path)}: holds {file.kind!r}, not an estimator: that is what the method save of an estimator "
+            f"writes; for what fastmlp train --save wrote use: fastmlp predict {os.fspath(path)} data.csv"
+        )
     try:
         parameters, attributes = (
             {name: _from_json(value) for name, value in file.parameters[part].items()}

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_array, column_or_1d
@@ -304,7 +304,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         weights = super()._check_weights(sample_weight, rows, targets)
         if self.class_weight is None:
             return weights
-        by_class = compute_sample_weight(self.class_weight, self._decode(targets))
+        if isinstance(self.class_weight, list) and targets.ndim == 1:
+            raise ValueError(
+                "class_weight as a list is for several labels (multi-output), with a dict for each: this y takes one "
+                f"dict, of classes and weights. Got {self.class_weight!r}."
+            )
+        if isinstance(self.class_weight, dict) and targets.ndim == 1:  # of classes that these rows may lack
+            by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)[targets]
+        else:
+            by_class = compute_sample_weight(self.class_weight, self._decode(targets))
         by_class = check_array(by_class, ensure_2d=False, ensure_non_negative=True, input_name="class_weight")
         return some_weight(by_class if weights is None else weights * by_class)
 

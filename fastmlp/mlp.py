@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import inf, nan
 from numbers import Integral, Real
@@ -21,8 +24,19 @@ from fastmlp._core import Network, Training
 from fastmlp.callbacks import CallbackSupportMixin, Listener, listeners_of, with_callbacks
 from fastmlp.data import TASKS, some_weight
 from fastmlp.parameters import require_memory
-from fastmlp.perceptron import NON_FINITE, NonFiniteError, Perceptron, Samples, warn
+from fastmlp.perceptron import NonFiniteError, Perceptron, Samples, warn
 from fastmlp.validation import Validation
+
+
+@contextmanager
+def _named(argument: str) -> Iterator[None]:
+    """Let errors of checks name this argument's fellow of the validation, for which scikit-learn's have no word."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message, found = re.subn(rf"^(Input |`?){argument}\b", rf"\g<1>{argument}_val", str(error))
+        error.args = (message if found else f"{argument}_val: {message}",)
+        raise
 
 
 class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit-learn has no types
@@ -153,9 +167,13 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
                 if given[name] is None:
                     other = next(key for key, value in given.items() if value is not None)
                     raise ValueError(f"{other} is provided, but {name} was not provided.")
-            rows, targets = self._check_rows(X_val), self._encode(y_val)
-            check_consistent_length(rows, targets)
-            validation = Samples(rows, targets, self._check_weights(sample_weight_val, rows, targets))
+            with _named("X"):
+                rows = self._check_rows(X_val)
+            with _named("y"):
+                targets = self._encode(y_val)
+                check_consistent_length(rows, targets)
+            with _named("sample_weight"):
+                validation = Samples(rows, targets, self._check_weights(sample_weight_val, rows, targets))
         elif self.early_stopping and self.solver != "lbfgs":
             samples, validation = self._split(samples)
         else:
@@ -231,7 +249,7 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
         for curve in (self.loss_curve_, self.validation_scores_, self.validation_loss_curve_):
             curve.append(nan)
         self._slots[:], self._step = 0, 0
-        warn(f"Training stops at its best parameters so far. {NON_FINITE}", ConvergenceWarning)
+        warn(f"Training stops at its best parameters so far. {self._non_finite()}", ConvergenceWarning)
 
     def _run_epoch(self, training: Training, order: NDArray[np.int64] | None) -> None:
         for listener in self._listeners:
@@ -301,7 +319,7 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
         self._params[:] = result.x
         self.loss_ = self._reported_loss(samples, result.x, result.fun)
         if not (np.isfinite(self.loss_) and np.isfinite(self._params).all()):
-            raise NonFiniteError(NON_FINITE)
+            raise self._non_finite()
         if not result.stopped:
             self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
 

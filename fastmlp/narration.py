@@ -91,12 +91,18 @@ class NarratedTrainer(Trainer):
     def _epoch_ended(self, training: Training) -> bool:
         stop = super()._epoch_ended(training)
         width = len(str(self.max_iter))
+        # Written together with the end of the line, which Ctrl-C would otherwise cut off.
         print(
             f"epoch {self.n_iter_:{width}}/{self.max_iter}  loss {self.loss_:.4f}  {self._score('  ')}"
-            f"{self._rows_per_second:,.0f} samples/s",
+            f"{self._rows_per_second:,.0f} samples/s\n",
+            end="",
             flush=True,
         )
         return stop
+
+    def _remedy(self) -> str:
+        # The command line has standardised the data, and has options rather than parameters.
+        return f"Use a smaller --lr than {self.learning_rate_init:g}."
 
     def _score(self, separator: str) -> str:
         if not len(self._X_test):

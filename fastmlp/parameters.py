@@ -63,10 +63,10 @@ def require_memory(n_units: tuple[int, ...], n_slots: int, dtype: str) -> None:
 
 
 def _has_memory(n_bytes: int) -> bool:
-    """Whether so many bytes are not more than the memory of this machine."""
+    """Whether this machine has so much memory."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return n_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:  # Windows promises only what it has
+    try:  # Windows, unlike the others, refuses memory that it does not have
         np.empty(n_bytes, np.uint8)
     except (MemoryError, ValueError):  # ValueError: more than any array may have
         return False

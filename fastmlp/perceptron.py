@@ -29,11 +29,6 @@ from fastmlp.threads import PacedTraining, default_threads, prediction_threads, 
 
 DIVERGED = 10.0
 """A mean loss so many times that of guessing is worth a warning."""
-REMEDY = "Scale X, for example with StandardScaler or to the range 0 to 1, or use a smaller learning_rate_init."
-NON_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-    f"preprocessed. {REMEDY}"
-)
 
 
 class NonFiniteError(ValueError):
@@ -48,6 +43,13 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     ):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+class ThreadCounts(Interval):  # type: ignore[misc]  # scikit-learn has no types
+    """Numbers of threads; who knows -1 for all of them from scikit-learn is told how to say so."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, where None is all that this process may use"
 
 
 class Samples(NamedTuple):
@@ -82,7 +84,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, inf, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {inf})],
-        "n_threads": [None, Interval(Integral, 1, MAX_THREADS, closed="both")],
+        "n_threads": [None, ThreadCounts(Integral, 1, MAX_THREADS, closed="both")],
         "dtype": [None, StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
     }
 
@@ -344,7 +346,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         # Between two calls Python handles signals and lets other threads run.
         while (status := training.run(order)) != "epoch":
             if status == "not_finite":
-                raise NonFiniteError(NON_FINITE)
+                raise self._non_finite()
 
     def _epoch_ended(self, training: Training) -> bool:
         """Take note of the epoch; return whether training is to stop."""
@@ -387,9 +389,20 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         if self.loss_ > DIVERGED * guess:
             warn(
                 f"Training diverges: the loss of epoch {self.n_iter_} is {self.loss_:.6g}, where guessing costs "
-                f"{guess:.6g} at most. {REMEDY}",
+                f"{guess:.6g} at most. {self._remedy()}",
                 ConvergenceWarning,
             )
+
+    def _non_finite(self) -> NonFiniteError:
+        return NonFiniteError(f"Solver produced non-finite parameter weights. {self._remedy()}")
+
+    def _remedy(self) -> str:
+        """What to do where training diverges."""
+        large = "X" if TASKS[self._loss()].classifies else "X and y"
+        return (
+            f"The input data may contain large values and need to be preprocessed. Scale {large}, for example with "
+            "StandardScaler or to the range 0 to 1, or use a smaller learning_rate_init."
+        )
 
     def _network(self) -> Network:
         if not hasattr(self, "_params"):

@@ -22,6 +22,8 @@ class LossCurveDisplay:
         Validation loss, where there is one.
     best_epoch : int, default=None
         Number of the best epoch, from 1.
+    best_by_score : bool, default=False
+        Whether it is best by its validation score, which need not be where a loss is lowest.
     estimator_name : str, default=None
         Title of the plot.
 
@@ -50,11 +52,13 @@ class LossCurveDisplay:
         loss_curve: ArrayLike,
         validation_loss_curve: ArrayLike | None = None,
         best_epoch: int | None = None,
+        best_by_score: bool = False,
         estimator_name: str | None = None,
     ) -> None:
         self.loss_curve = loss_curve
         self.validation_loss_curve = validation_loss_curve
         self.best_epoch = best_epoch
+        self.best_by_score = best_by_score
         self.estimator_name = estimator_name
 
     @classmethod
@@ -88,6 +92,7 @@ class LossCurveDisplay:
             loss_curve=loss_curve,
             validation_loss_curve=validation_loss_curve,
             best_epoch=int(best) + 1,
+            best_by_score=bool(scores),
             estimator_name=type(estimator).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **line_kwargs)
@@ -123,7 +128,9 @@ class LossCurveDisplay:
         self.best_line_ = None
         if self.best_epoch is not None:
             style = {"color": "gray", "linestyle": "--", "linewidth": 1}
-            self.best_line_ = ax.axvline(self.best_epoch, label=f"Best epoch ({self.best_epoch})", **style)
+            n = self.best_epoch
+            label = f"Best validation score (epoch {n})" if self.best_by_score else f"Best epoch ({n})"
+            self.best_line_ = ax.axvline(n, label=label, **style)
         from matplotlib.ticker import MaxNLocator
 
         ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

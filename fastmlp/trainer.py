@@ -213,5 +213,16 @@ class Trainer(Perceptron):
         tags.target_tags.multi_output = True
         return tags
 
+    def _initialize(self, n_units: tuple[int, ...], dtype: str) -> None:
+        try:
+            super()._initialize(n_units, dtype)
+        except MemoryError as error:
+            if n_units[-1] < max(n_units) or not TASKS[self.loss].classifies:
+                raise
+            raise MemoryError(
+                f"y holds class numbers up to {n_units[-1] - 1}, which makes as many outputs: this machine has no "
+                "memory for them. Number the classes 0, 1, 2, …, or use MLPClassifier, which takes any labels."
+            ) from error
+
     def _check_targets(self, y: Any, first: bool, resume: bool, classes: Any) -> tuple[NDArray[Any], int]:
         return check_targets(y, self.loss, None if first else self.n_outputs_, self)

@@ -94,10 +94,10 @@ def test_csv_with_names_of_classes(iris: Path, tmp_path: Path, capsys: pytest.Ca
     model = tmp_path / "model.npz"
     assert run("train", iris, "--target", "species", "--epochs", 60, "--save", model) == 0
     assert "classification into 3 classes" in capsys.readouterr().out
-    # The columns are found by their names: in another order, among others, and with a text column that is not needed.
+    # The columns are found by their names: in another order, among others that are text or have no name.
     X, y = load_iris(return_X_y=True)
-    columns = [X[:, 3], ["no number"] * 150, X[:, 1], X[:, 0], X[:, 2]]
-    new = write_csv(tmp_path / "new.csv", ["pw", "note", "sw", "sl", "pl"], *columns)
+    columns = [range(150), range(150), X[:, 3], ["no number"] * 150, X[:, 1], X[:, 0], X[:, 2]]
+    new = write_csv(tmp_path / "new.csv", ["", "", "pw", "note", "sw", "sl", "pl"], *columns)
     assert run("predict", model, new) == 0
     header, *predicted = capsys.readouterr().out.splitlines()
     assert header == "species"
@@ -155,6 +155,15 @@ def test_redirected_predictions_are_utf_8(tmp_path: Path) -> None:
     assert set(printed.split()) == {"bird", *names}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+def test_a_file_name_that_is_not_utf_8(iris: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.csv"
+    Path(os.fsdecode(path)).write_bytes(iris.read_bytes())
+    command = [sys.executable, "-m", "fastmlp", "train", path, "--target", "species", "--epochs", "1"]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}  # where what cannot be encoded is passed on
+    assert b"caf\xe9" in subprocess.run(command, capture_output=True, env=environment, check=True).stdout
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_dialects(iris: Path, delimiter: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = "\ufeff" + iris.read_text(encoding="utf-8").replace(",", delimiter).replace("\n", "\n\n")
@@ -176,12 +185,16 @@ def test_dialects(iris: Path, delimiter: str, capsys: pytest.CaptureFixture[str]
         ("a,b,y\n1,2,0,7\n", "row 2: goes on after the last column 'y' (4 cells, the header has 3)"),
         ("a,b,z\n1,2,0\n", "no column 'y' in row 1, which must name the columns: a, b, z"),
         ("a,a,y\n1,2,0\n", "column 'a' is there twice"),
+        (",a,y\n0,1,0\n", "column 1 has no name in row 1: give it one, or leave it out, in pandas with to_csv(index="),
+        ("a, ,,y\n1,2,3,0\n", "column 2 has no name in row 1"),
         ("a,y\n1,1.5\n2,n/a\n", "row 3, column 'y': 'n/a' is not a number, as others of the column are"),
         ("y\n1\n", "no column but the target"),
         ("a,y\n", "no rows below the header"),
         ("", "empty"),
         ("a,y\n1,1\n2,1\n3,1\n", "all rows to train on are of the class 1"),
-        ('a,y\n"1,1\n', "not a CSV file"),
+        ('"a,y\n1,1\n', 'row 1: a quote (") is not closed'),
+        ('a,y\n"1\n",1\n\n"2,1\n3,1\n', 'row 5: a quote (") is not closed, or not at the end of its cell: unexpected'),
+        ('a,y\n"1"2,1\n', "row 2: a quote (\") is not closed, or not at the end of its cell: ',' expected"),
         (
             "a,b,y\n1,2,0\n\n3,1e300,1\n",
             "row 4, column 'b': 1e+300 is too large for float32 (at most 1.7e+38): correct",
@@ -197,6 +210,22 @@ def test_csv_errors_name_the_place(text: str, message: str, tmp_path: Path, caps
     error = failure(capsys, "train", data, "--target", "y")
     assert str(data) in error
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("latin.csv", "año,y\n1,1\n".encode("latin-1"), "not a CSV file in UTF-8: 'utf-8' codec can't decode"),
+        ("latin.csv", "a,y\n1,ñ\n".encode("latin-1"), ": save it as UTF-8\n"),
+        ("plain.csv.gz", b"a,y\n1,1\n", "not a gzip file, or a damaged one: Not a gzipped file"),
+        ("cut.csv.gz", gzip.compress(b"a,y\n1,1\n", mtime=0)[:-9], "a damaged one: Compressed file ended"),
+    ],
+)
+def test_files_of_another_encoding(
+    name: str, content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert message in failure(capsys, "train", tmp_path / name, "--target", "y")
 
 
 @pytest.mark.parametrize(
@@ -286,6 +315,22 @@ def test_many_classes_of_integers_bring_a_hint(tmp_path: Path, capsys: pytest.Ca
         assert capsys.readouterr().err == hint
 
 
+def test_few_whole_values_bring_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = [f"{i % 3}.0" for i in range(40)]
+    columns = [range(40), few, [f"{i}.0" for i in range(40)], [f"{i % 3}.5" for i in range(40)], ["1.0"] * 40]
+    data = write_csv(tmp_path / "n.csv", ["a", "few", "many", "halves", "one"], *columns)
+    for options, hint in (
+        (["few"], "fastmlp: hint: 3 values, all whole numbers: if few is a class, use --task classification\n"),
+        (["few", "--task", "classification"], ""),
+        (["few", "--task", "regression"], ""),
+        (["many"], ""),
+        (["halves"], ""),
+        (["one"], ""),
+    ):
+        assert run("train", data, "--epochs", 1, "--target", *options) == 0
+        assert capsys.readouterr().err == hint
+
+
 @pytest.mark.parametrize("widths", ["8,x", "0", "", "8,", "-1", "1.5"])
 def test_hidden_layers_that_are_none(widths: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -356,8 +401,29 @@ def test_an_interrupted_training_is_saved(
     assert run("predict", model, iris) == 0
 
 
+def test_an_interrupted_line_is_ended(
+    iris: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where stdout is not buffered, Ctrl-C is seen when a piece of the line has been written."""
+    write = sys.stdout.write
+
+    def interrupted(text: str) -> int:
+        n = write(text)
+        if text.startswith("epoch  2/"):
+            raise KeyboardInterrupt
+        return n
+
+    monkeypatch.setattr(sys.stdout, "write", interrupted)
+    assert run("train", iris, "--target", "species", "--epochs", 10) == 1
+    monkeypatch.undo()
+    assert re.search(r"^epoch  2/10 .* samples/s\ntest accuracy", capsys.readouterr().out, flags=re.MULTILINE)
+
+
 def test_a_diverging_training_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     X, y = load_diabetes(return_X_y=True)
     np.savez(tmp_path / "d.npz", X=X, y=y)
     error = failure(capsys, "train", tmp_path / "d.npz", "--lr", 1e6, "--activation", "identity")
-    assert "non-finite" in error
+    assert error.endswith("non-finite parameter weights. Use a smaller --lr than 1e+06.\n")
+    assert run("train", "--hidden", "none", "--lr", 1e9, "--epochs", 2, "--no-compare") == 0
+    warning = capsys.readouterr().err
+    assert re.match(r"fastmlp: warning: Training diverges: .* at most\. Use a smaller --lr than 1e\+09\.\n$", warning)

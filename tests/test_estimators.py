@@ -288,11 +288,25 @@ def test_class_weights_that_are_no_weights(weight: float, message: str) -> None:
         small(class_weight={3: weight}).fit(*digits())
 
 
+@pytest.mark.parametrize("weights", [[1, 2, 3], [{0: 1.0, 1: 2.0}], []])
+def test_class_weights_for_several_labels_are_not_for_one(weights: Any) -> None:
+    with pytest.raises(ValueError, match=r"class_weight as a list is for several labels .* takes one dict.* Got"):
+        small(class_weight=weights).fit(*digits())
+
+
 def test_class_weights_of_several_labels() -> None:
     X, Y = make_multilabel_classification(100, n_classes=2, random_state=0)
     by_label = [{0: 1.0, 1: 5.0}, {0: 2.0, 1: 1.0}]
     weights = np.where(Y[:, 0], 5.0, 1.0) * np.where(Y[:, 1], 1.0, 2.0)
     assert np.array_equal(small(class_weight=by_label).fit(X, Y).coefs_[0], small().fit(X, Y, weights).coefs_[0])
+
+
+def test_class_weights_of_classes_that_a_batch_lacks() -> None:
+    X, y = digits()
+    few = y < 5
+    weighted = small(class_weight={3: 2.0, 7: 9.0}).partial_fit(X[few], y[few], classes=range(10))
+    plain = small().partial_fit(X[few], y[few], np.where(y[few] == 3, 2.0, 1.0), classes=range(10))
+    assert np.array_equal(weighted.coefs_[0], plain.coefs_[0])
 
 
 def test_class_weights_in_partial_fit() -> None:

@@ -40,7 +40,7 @@ def test_training_and_validation_loss_with_the_best_epoch() -> None:
     best = int(np.argmax(classifier.validation_scores_)) + 1
     assert list(display.best_line_.get_xdata()) == [best, best]
     labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert labels == ["Training", "Validation", f"Best epoch ({best})"]
+    assert labels == ["Training", "Validation", f"Best validation score (epoch {best})"]
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Epoch", "Loss")
     assert display.figure_ is display.ax_.figure
 
@@ -54,6 +54,7 @@ def test_training_loss_alone(solver: str) -> None:
     assert ax.get_title() == display.estimator_name == "mine"
     assert len(display.lines_) == 1
     assert display.best_epoch == int(np.argmin(classifier.loss_curve_)) + 1
+    assert display.best_line_.get_label() == f"Best epoch ({display.best_epoch})"
 
 
 def test_a_display_from_numbers() -> None:

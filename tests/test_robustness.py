@@ -24,7 +24,7 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPClassifier, MLPRegressor, Trainer
-from fastmlp._core import MAX_THREADS, OPTIMIZERS
+from fastmlp._core import MAX_THREADS, OPTIMIZERS, Network
 from fastmlp.perceptron import DIVERGED
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -74,7 +74,10 @@ WRONG_DATA: dict[str, tuple[dict[str, Any], tuple[Any, ...], str]] = {
     "CSR index negative": ({}, (damaged_csr(-1), Y), "indices must be >= 0"),
     "lengths": ({}, (X, Y[:-1]), r"inconsistent numbers of samples: \[60, 59\]"),
     "no y": ({}, (X, None), "requires y to be passed"),
-    "text in y": ({}, (X, np.array(["a", "b", "c"])[Y]), "strings|string to float"),
+    "text in y": ({}, (X, np.array(["a", "b", "c"])[Y]), r"numbers 0, 1, 2, …: got '[abc]'\. MLPClassifier takes any"),
+    "list of text in y": ({"loss": "hinge"}, (X, ["b"] * 60), r"numbers 0, 1, 2, …: got 'b'\. MLPClassifier takes any"),
+    "text among values": ({"loss": "squared_error"}, (X, np.array(["a", "b", "c"], object)[Y]), "string to float"),
+    "None among classes": ({}, (X, np.array([0, None, 1], object)[Y]), "Input y contains NaN"),
     "NaN in y": ({"loss": "squared_error"}, (X, with_value(np.nan, (60, 1))), "Input y contains NaN"),
     "three dimensions of y": ({}, (X, np.zeros((60, 2, 2))), "dim 3"),
     "fractional classes": ({}, (X, Y + 0.5), "Unknown label type: continuous"),
@@ -125,6 +128,11 @@ def test_wrong_parameters_are_refused(name: str) -> None:
             small(**{name: value}).fit(X, Y)
 
 
+def test_all_threads_are_none() -> None:
+    with pytest.raises(ValueError, match=r"None or an int in the range \[1, \d+\], where None is all .* Got -1"):
+        small(n_threads=-1).fit(X, Y)
+
+
 @pytest.mark.parametrize("sizes", [(8.5,), (5.0,), ((5,),), ("a",), (None,), np.array(5.0), np.ones((1, 1), int)])
 def test_units_that_are_no_numbers(sizes: Any) -> None:
     with pytest.raises(TypeError, match=r"'hidden_layer_sizes' parameter must be an int .* Got .* instead"):
@@ -155,8 +163,10 @@ def test_a_fit_that_is_refused_leaves_the_fitted_trainer_alone() -> None:
 
 
 def test_a_class_number_beyond_memory() -> None:
-    with pytest.raises(MemoryError, match="Use smaller"):
+    with pytest.raises(MemoryError, match=r"y holds class numbers up to 72057594037927936, .* outputs: .* 0, 1"):
         small().fit(X, Y * 2**55)
+    with pytest.raises(MemoryError, match="Use smaller hidden_layer_sizes"):
+        small(hidden_layer_sizes=(2**40,)).fit(X, Y * 10**6)
 
 
 def test_what_a_fitted_trainer_refuses() -> None:
@@ -192,7 +202,7 @@ def test_raw_pixels_and_a_large_rate_are_told(data_file: Callable[[str], Path]) 
     with np.load(data_file("mnist.npz")) as mnist:
         rows, classes = mnist["X_train"][:3000], mnist["y_train"][:3000]
     trainer = Trainer(solver="sgd", learning_rate_init=0.1, random_state=0, max_iter=3, tol=0)
-    with pytest.warns(ConvergenceWarning, match=r"diverges: the loss of epoch 3 is .* Scale X") as caught:
+    with pytest.warns(ConvergenceWarning, match=r"diverges: the loss of epoch 3 is .* Scale X, for") as caught:
         trainer.fit(rows, classes)
     assert sum("diverges" in str(warning.message) for warning in caught) == 1
 
@@ -224,6 +234,14 @@ def test_values_that_diverge_from_the_first_epoch_are_told() -> None:
     regressor = MLPRegressor(solver="sgd", random_state=0)
     assert divergences(regressor, *unscaled()) == 1
     assert max(regressor.loss_curve_) < DIVERGED * regressor.loss_curve_[0]
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_a_regression_may_want_scaled_targets(solver: str) -> None:
+    with pytest.raises(ValueError, match=r"non-finite parameter weights.* Scale X and y, for"):
+        MLPRegressor(solver=solver).fit(X, X[:, 0] * 1e200)
+    with pytest.warns(ConvergenceWarning, match="diverges: .* Scale X and y, for"):
+        MLPRegressor(solver="sgd", random_state=0).fit(*unscaled())
 
 
 def test_small_or_constant_values_are_no_divergence() -> None:
@@ -338,6 +356,28 @@ def test_ctrl_c_keeps_the_model() -> None:
     assert process.returncode == 0, err
     assert "returned" in out
     assert out.endswith("usable\n")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
+def test_signals_are_handled_within_a_loss() -> None:
+    """An evaluation of L-BFGS may take seconds: handled at its end, the ticks of the timer would be one."""
+    rows, classes = RNG.uniform(-1, 1, (20000, 100)), RNG.randint(0, 10, 20000)
+    network = Network((100, 100, 10), "relu", "log_loss", "float64")
+    params = RNG.uniform(-0.1, 0.1, network.n_params)
+    ticks = 0
+
+    def tick(*_: Any) -> None:
+        nonlocal ticks
+        ticks += 1
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        network.loss_gradient(params, rows, classes, None, 0.0, np.empty_like(params), seconds=0.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ticks > 3
 
 
 def test_memory_mapped_rows(tmp_path: Path) -> None:

@@ -68,18 +68,36 @@ def test_rows_to_validate_on_are_watched_without_early_stopping(solver: str) -> 
 def test_what_is_wrong_with_rows_to_validate_on() -> None:
     X, y = digits()
     classifier = small()
+    nan, objects = X.copy(), X.astype(object)
+    nan[-1, -1], objects[-1, -1] = np.nan, "a"
     for given, message in (
         ({"X_val": X}, "X_val is provided, but y_val was not provided"),
         ({"y_val": y}, "y_val is provided, but X_val was not provided"),
         ({"sample_weight_val": y}, "sample_weight_val is provided, but X_val was not"),
-        ({"X_val": X[:, 1:], "y_val": y}, "expecting 64 features"),
-        ({"X_val": X, "y_val": y[1:]}, "inconsistent numbers of samples"),
-        ({"X_val": X, "y_val": y + 1}, "has classes not in"),
-        ({"X_val": X, "y_val": y, "sample_weight_val": 0 * y}, NO_WEIGHT),
+        ({"X_val": X[:, 1:], "y_val": y}, "X_val has 63 features, but MLPClassifier is expecting 64 features"),
+        ({"X_val": nan, "y_val": y}, "Input X_val contains NaN"),
+        ({"X_val": X.astype(str), "y_val": y}, "X_val: dtype='numeric' is not compatible with arrays of bytes/strings"),
+        ({"X_val": objects, "y_val": y}, "X_val: could not convert string to float: 'a'"),
+        ({"X_val": X, "y_val": y[1:]}, r"y_val: Found .* inconsistent numbers of samples: \[1797, 1796\]"),
+        ({"X_val": X, "y_val": y + 1}, "`y_val` has classes not in"),
+        ({"X_val": X, "y_val": y * np.nan}, "Input y_val contains NaN"),
+        ({"X_val": X, "y_val": y, "sample_weight_val": 0 * y}, f"sample_weight_val: {NO_WEIGHT}"),
+        ({"X_val": X, "y_val": y, "sample_weight_val": y[1:]}, r"sample_weight_val\.shape == \(1796,\)"),
+        ({"X_val": X, "y_val": y, "sample_weight_val": -y}, "sample_weight_val: Negative values"),
+        ({"X_val": X, "y_val": y, "sample_weight_val": y * np.nan}, "Input sample_weight_val contains NaN"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"^{message}"):
             classifier.fit(X, y, **given)
         assert vars(classifier) == classifier.get_params()
+
+
+def test_what_is_wrong_with_values_to_validate_on() -> None:
+    X, y = diabetes()
+    regressor = fastmlp.MLPRegressor("poisson", (8,))
+    for y_val, message in ((y - 9, r"y_val: Some value\(s\)"), (np.c_[y, y] ** 2, "`y_val` has 2 columns")):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            regressor.fit(X, y**2, X_val=X, y_val=y_val)
+        assert vars(regressor) == regressor.get_params()
 
 
 def test_early_stopping_needs_rows() -> None:
