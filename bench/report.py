@@ -85,16 +85,24 @@ def markdown(results: dict[str, Any]) -> str:
         f"{results['started'][:10]}. "
         f"{versions}; {blas}. "
         "Each other column: its time, and how many times as fast fastmlp is; below 1 fastmlp loses. "
-        "What is compiled at run time has been compiled before.\n\n"
+        "What is compiled at run time has been compiled before."
     )
+    if "numpy-avx512" in results["blas"] and "SkylakeX" not in results["blas"].get("numpy", ""):
+        text += (
+            " NumPy's OpenBLAS takes this CPU for one without AVX-512; `OPENBLAS_CORETYPE=SkylakeX` tells it better, "
+            f"which is the column {ENGINES['numpy-avx512'].title}."
+        )
+    text += "\n\n"
     if PICTURE.exists():
         picture = PICTURE.relative_to(RESULTS.parents[1]).as_posix()
         text += f"![Time of a step as a multiple of fastmlp's]({picture})\n\n"
-    for group, title in README_GROUPS.items():
-        if groups[group]:
-            text += _rival_table(title, groups[group])
+    tables = [_rival_table(title, groups[group]) for group, title in README_GROUPS.items() if groups[group]]
     if groups["variants"]:
-        text += _other_table(groups["variants"])
+        tables.append(_other_table(groups["variants"]))
+    text += "".join(tables[:1])
+    if tables[1:]:
+        more = "All threads, real data, predictions, other optimizers, instruction sets and dtypes, sparse rows"
+        text += f"<details>\n<summary>{more}</summary>\n\n{''.join(tables[1:])}</details>\n\n"
     reasons = dict.fromkeys(reason for row in rows for reason in row.get("differs", {}).values())
     return text + "".join(f"{reason}.\n" for reason in reasons) + ("\n" if reasons else "")
 
