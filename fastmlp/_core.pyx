@@ -380,7 +380,7 @@ cdef class Training:
 
     @property
     def position(self):
-        return self.task.position
+        return self.task.position + self.task.batch_position
 
     @property
     def loss(self):

@@ -52,16 +52,17 @@ class PacedTraining(Training):
         self._numbers = (1, self.n_threads)
         self._trials = [*self._numbers, *self._numbers]
         self._paces: dict[int, float] = {}
-        self._steps, self._seconds = 0, 0.0
+        self._rows, self._seconds = 0, 0.0
 
     def run(self, order: NDArray[np.int64] | None = None, seconds: float = 0.1) -> Status:
         """Train as `Training.run` does, and take note of the pace."""
         if self._trials:
             self.n_threads, seconds = self._trials[0], min(seconds, TRIAL_SECONDS)
-        step, start = self.step, perf_counter()
+        position, start = self.position, perf_counter()
         status = super().run(order, seconds)
         self._seconds += perf_counter() - start
-        self._steps += self.step - step
+        rows = self.position - position
+        self._rows += rows if rows > 0 else self.position  # of a new epoch
         if self._seconds >= (TRIAL_SECONDS if self._trials else TERM_SECONDS):
             self._next()
         return status
@@ -72,10 +73,10 @@ class PacedTraining(Training):
             self._trials, self._paces = [*self._numbers, *self._numbers], {}
         else:
             tried = self._trials.pop(0)
-            self._paces[tried] = max(self._paces.get(tried, 0.0), self._steps / self._seconds)
+            self._paces[tried] = max(self._paces.get(tried, 0.0), self._rows / self._seconds)
             if not self._trials:
                 self.n_threads = max(self._paces, key=lambda n: self._paces[n])
-        self._steps, self._seconds = 0, 0.0
+        self._rows, self._seconds = 0, 0.0
 
 
 def step_flops(network: Network, rows: Any, batch_size: int) -> float:

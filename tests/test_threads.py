@@ -138,22 +138,25 @@ def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("pace", ["one thread is faster", "two threads are faster"])
-def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
-    """By a clock that counts steps, fewer seconds each for one of the two numbers; the bits are those of one thread."""
+@pytest.mark.parametrize(("batch_size", "seconds"), [(50, 0.1), (400, 0.0)])
+def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeypatch):
+    """By a clock that counts rows, fewer seconds each for one of the two numbers; the bits are those of one thread."""
     faster = 1 if pace.startswith("one") else 2
     rng = np.random.RandomState(0)
     X, y = rng.rand(400, 30), rng.randint(3, size=400, dtype=np.int64)
     network = _core.Network((30, 20, 3), "relu", "log_loss", "float64")
     initial = rng.uniform(-0.1, 0.1, network.n_params)
     params, expected, slots = initial.copy(), initial.copy(), np.zeros((0, network.n_params))
-    plain = _core.Training(network, expected, slots, X, y, batch_size=50, learning_rate=0.1)
-    paced = threads.PacedTraining(network, params, slots, X, y, batch_size=50, learning_rate=0.1, n_threads=2)
+    settings = {"batch_size": batch_size, "learning_rate": 0.1}
+    plain = _core.Training(network, expected, slots, X, y, **settings)
+    paced = threads.PacedTraining(network, params, slots, X, y, **settings, n_threads=2)
     now, last, used = 0.0, 0, []
 
     def clock():
         nonlocal now, last
-        now += (paced.step - last) * (0.0025 if paced.n_threads == faster else 0.006)
-        last = paced.step
+        rows = paced.step * batch_size + paced.position % batch_size
+        now += (rows - last) * (5e-5 if paced.n_threads == faster else 12e-5)
+        last = rows
         if used[-1:] != [paced.n_threads]:
             used.append(paced.n_threads)
         return now
@@ -161,7 +164,7 @@ def test_paced_training_keeps_the_faster_team(pace, monkeypatch):
     monkeypatch.setattr(threads, "perf_counter", clock)
     for training in (paced, plain):
         for _ in range(20):
-            while training.run() != "epoch":
+            while training.run(None, seconds) != "epoch":
                 pass
     assert used == ([1, 2, 1, 2] if faster == 2 else [1, 2, 1, 2, 1])
     np.testing.assert_array_equal(params, expected)
