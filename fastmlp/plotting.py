@@ -86,13 +86,14 @@ class LossCurveDisplay:
             raise ValueError(f"This {type(estimator).__name__} has no loss curve: its solver does not keep one.")
         validation_loss_curve = getattr(estimator, "validation_loss_curve_", None)
         # The epoch whose parameters early stopping has restored, or else the one with the lowest training loss.
-        scores = getattr(estimator, "validation_scores_", None)
-        best = np.nanargmax(scores) if scores else np.nanargmin(loss_curve)
+        scores = getattr(estimator, "validation_scores_", None) or []
+        by_score = not np.isnan(scores).all()  # a scorer may have given NaN only
+        best = np.nanargmax(scores) if by_score else np.nanargmin(loss_curve)
         display = cls(
             loss_curve=loss_curve,
             validation_loss_curve=validation_loss_curve,
             best_epoch=int(best) + 1,
-            best_by_score=bool(scores),
+            best_by_score=by_score,
             estimator_name=type(estimator).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **line_kwargs)

@@ -45,6 +45,13 @@ def test_training_and_validation_loss_with_the_best_epoch() -> None:
     assert display.figure_ is display.ax_.figure
 
 
+def test_scores_that_are_no_numbers() -> None:
+    classifier = small(early_stopping=True, scoring=lambda *_: np.nan).fit(X, Y)
+    assert np.isnan(classifier.validation_scores_).all()
+    display = LossCurveDisplay.from_estimator(classifier)
+    assert display.best_line_.get_label() == f"Best epoch ({np.argmin(classifier.loss_curve_) + 1})"
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam"])
 def test_training_loss_alone(solver: str) -> None:
     classifier = small(solver=solver).fit(X, Y)
