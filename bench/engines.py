@@ -29,6 +29,24 @@ class Session(Protocol):
         """Weights, then biases, as they are now."""
 
 
+def estimator_settings(workload: Workload, order: np.random.RandomState) -> dict[str, Any]:
+    """Parameters of an estimator, in scikit-learn's names: one epoch for each call of `fit`, from the last one on."""
+    return {
+        "hidden_layer_sizes": workload.n_units[1:-1],
+        "activation": workload.activation,
+        "solver": "adam" if workload.optimizer == "adam" else "sgd",
+        "alpha": 0.0,
+        "batch_size": workload.batch_size,
+        "learning_rate_init": workload.learning_rate,
+        "max_iter": 1,
+        "random_state": order,
+        "warm_start": True,
+        "momentum": MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0,
+        "nesterovs_momentum": False,
+        "n_iter_no_change": np.inf,
+    }
+
+
 class Orders:
     """The rows in the order in which each epoch of `fit` uses them, for engines that do not draw it themselves."""
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.engines import MOMENTUM, SEED
+from bench.engines import SEED, estimator_settings
 from bench.workloads import Workload
 from fastmlp import Trainer
 
@@ -19,22 +19,8 @@ class FastmlpSession:
         self._predict = workload.task == "predict"
         self._initial = workload.initial()
         self._order = np.random.RandomState(SEED)
-        self._trainer = Trainer(
-            hidden_layer_sizes=workload.n_units[1:-1],
-            activation=workload.activation,
-            loss=workload.loss,
-            solver="adam" if workload.optimizer == "adam" else "sgd",
-            alpha=0.0,
-            batch_size=workload.batch_size,
-            learning_rate_init=workload.learning_rate,
-            max_iter=1,
-            random_state=self._order,
-            warm_start=True,
-            momentum=MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0,
-            nesterovs_momentum=False,
-            n_iter_no_change=np.inf,
-            n_threads=n_threads or None,
-        )
+        settings = estimator_settings(workload, self._order)
+        self._trainer = Trainer(**settings, loss=workload.loss, n_threads=n_threads or None)
         self._trainer.fit(self._X, self._y)  # makes the arrays that every turn goes on from
         self._trainer.max_iter = workload.n_epochs
 

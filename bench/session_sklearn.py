@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from bench.engines import MOMENTUM, SEED
+from bench.engines import SEED, estimator_settings
 from bench.workloads import Workload
 
 
@@ -20,20 +20,7 @@ class SklearnSession:
         self._initial = workload.initial()
         self._order = np.random.RandomState(SEED)
         model = MLPClassifier if workload.loss == "log_loss" else MLPRegressor
-        self._model = model(
-            hidden_layer_sizes=workload.n_units[1:-1],
-            activation=workload.activation,
-            solver="adam" if workload.optimizer == "adam" else "sgd",
-            alpha=0.0,
-            batch_size=workload.batch_size,
-            learning_rate_init=workload.learning_rate,
-            max_iter=1,
-            random_state=self._order,
-            warm_start=True,
-            momentum=MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0,
-            nesterovs_momentum=False,
-            n_iter_no_change=np.inf,
-        )
+        self._model = model(**estimator_settings(workload, self._order))
         self._model.fit(self._X, self._y)
         self._model.max_iter = workload.n_epochs
 

@@ -176,10 +176,10 @@ class BaseMLP(CallbackSupportMixin, Perceptron):  # type: ignore[misc]  # scikit
                 validation = Samples(rows, targets, self._check_weights(sample_weight_val, rows, targets))
         elif self.early_stopping and self.solver != "lbfgs":
             samples, validation = self._split(samples)
+            if validation.weights is not None:
+                some_weight(validation.weights)
         else:
             return samples
-        if validation.weights is not None:
-            some_weight(validation.weights)
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_, self.best_validation_score_ = [], [], -inf
         if self.early_stopping:

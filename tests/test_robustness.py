@@ -128,6 +128,14 @@ def test_wrong_parameters_are_refused(name: str) -> None:
             small(**{name: value}).fit(X, Y)
 
 
+def test_memory_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    small(max_iter=1).fit(X, Y)
+    for width in (2**25, 2**40):  # more than is free, and more than any array may have
+        with pytest.raises(MemoryError, match="Use smaller hidden_layer_sizes"):
+            small(hidden_layer_sizes=(width, width)).fit(X, Y)
+
+
 def test_all_threads_are_none() -> None:
     with pytest.raises(ValueError, match=r"None or an int in the range \[1, \d+\], where None is all .* Got -1"):
         small(n_threads=-1).fit(X, Y)

@@ -118,9 +118,11 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     if (!task->X.indices || dense_is_faster(net))
         net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
     else used = carve_sparse(net, base, used);
-    int64_t widest = 0;
-    for (int64_t l = 0; l < net->n_layers; l++) widest = widest > task->n_units[l] ? widest : task->n_units[l];
-    if (streams_weights(task) && !leaves_weights(task)) net->panel = carve(base, &used, widest * PANEL, sizeof(real));
+    if (streams_weights(task) && !leaves_weights(task)) {
+        int64_t widest = 0;
+        for (int64_t l = 0; l < net->n_layers; l++) widest = widest > task->n_units[l] ? widest : task->n_units[l];
+        net->panel = carve(base, &used, widest * PANEL, sizeof(real));
+    }
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
     net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) {
