@@ -66,6 +66,9 @@ def rows(n_cpus: int, isa: str) -> Iterator[Row]:
         for workload in largest:
             forced = {"fastmlp": Run("fastmlp", workload, isa="x86-64-v3")}
             yield Row(f"AVX2, {workload.name}", "variants", forced, {"percent": 85})
+    if isa.startswith("x86-64-"):
+        baseline = {"fastmlp": Run("fastmlp", largest[0], isa="x86-64")}
+        yield Row(f"SSE2, {largest[0].name}", "variants", baseline, {})
     yield from _variants(largest[0])
     yield from _sparse()
     for workload in REAL:
