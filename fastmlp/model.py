@@ -116,7 +116,7 @@ class Model:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file that `load` reads; see `fastmlp.persistence`."""
+        """Write the model to a file that `load` reads; see `fastmlp.model_file`."""
         arrays = {f"coefs_{layer}": W for layer, W in enumerate(self.coefs)}
         arrays |= {f"intercepts_{layer}": b for layer, b in enumerate(self.intercepts)}
         arrays |= {"inputs_mean": self.inputs.mean, "inputs_scale": self.inputs.scale}

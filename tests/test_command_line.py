@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastmlp.persistence import ModelFile, write
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from threadpoolctl import threadpool_info
 
 from fastmlp.__main__ import main
 from fastmlp.model import Model, Scaler
-from fastmlp.persistence import ModelFile, write
 
 
 def write_csv(path: Path, header: list[str], *columns: object, delimiter: str = ",") -> Path:

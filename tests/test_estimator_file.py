@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastmlp.persistence import ModelFile, read, write
 from numpy.typing import NDArray
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -14,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, ModelFileError, Trainer, load
-from fastmlp.persistence import ModelFile, read, write
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

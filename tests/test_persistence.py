@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastmlp.persistence import ModelFile, ModelFileError, read, write
 
 from fastmlp import persistence
-from fastmlp.persistence import ModelFile, ModelFileError, read, write
 
 MODEL = ModelFile(
     "test",
