@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastmlp.estimator_file import load
     from fastmlp.estimators import MLPClassifier, MLPRegressor
-    from fastmlp.persistence import ModelFileError
+    from fastmlp.model_file import ModelFileError
     from fastmlp.plotting import LossCurveDisplay
     from fastmlp.trainer import Trainer
 
@@ -34,7 +34,7 @@ _HOMES = {
     "LossCurveDisplay": "fastmlp.plotting",
     "MLPClassifier": "fastmlp.estimators",
     "MLPRegressor": "fastmlp.estimators",
-    "ModelFileError": "fastmlp.persistence",
+    "ModelFileError": "fastmlp.model_file",
     "Trainer": "fastmlp.trainer",
     "load": "fastmlp.estimator_file",
 }

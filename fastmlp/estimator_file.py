@@ -1,6 +1,6 @@
 """Estimators in model files: which of their attributes are kept, how, and what is checked before one is believed.
 
-The file is one of `fastmlp.persistence`, its kind the name of the class. Its parameters are ``"parameters"``, those of
+The file is one of `fastmlp.model_file`, its kind the name of the class. Its parameters are ``"parameters"``, those of
 the constructor, and ``"attributes"``, the fitted ones; attributes that are arrays of numbers or text lie in the arrays.
 JSON has no word for some values: they are objects of one key, as `_to_json` writes them.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import fastmlp
 from fastmlp._core import OPTIMIZERS
-from fastmlp.persistence import ModelFile, ModelFileError, read, write
+from fastmlp.model_file import ModelFile, ModelFileError, read, write
 
 CLASSES = ("MLPClassifier", "MLPRegressor", "Trainer")
 """What can be saved."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import persistence
+from fastmlp import model_file
 from fastmlp._core import Network
 from fastmlp.threads import prediction_threads
 
@@ -116,7 +116,7 @@ class Model:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file that `load` reads; see `fastmlp.persistence`."""
+        """Write the model to a file that `load` reads; see `fastmlp.model_file`."""
         arrays = {f"coefs_{layer}": W for layer, W in enumerate(self.coefs)}
         arrays |= {f"intercepts_{layer}": b for layer, b in enumerate(self.intercepts)}
         arrays |= {"inputs_mean": self.inputs.mean, "inputs_scale": self.inputs.scale}
@@ -125,7 +125,7 @@ class Model:
         if self.classes is not None:
             arrays["classes"] = self.classes
         parameters = {name: getattr(self, name) for name in ("activation", "loss", "features", "target")}
-        persistence.write(path, persistence.ModelFile(KIND, {"n_layers": len(self.coefs), **parameters}, arrays))
+        model_file.write(path, model_file.ModelFile(KIND, {"n_layers": len(self.coefs), **parameters}, arrays))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -138,9 +138,9 @@ class Model:
         OSError
             If the file cannot be read.
         """
-        file = persistence.read(path)
+        file = model_file.read(path)
         if file.kind != KIND:
-            raise persistence.ModelFileError(
+            raise model_file.ModelFileError(
                 f"{os.fspath(path)}: holds {file.kind!r}, not a {KIND}: that is what fastmlp train --save writes, and "
                 "fastmlp.load in Python reads what the method save of an estimator wrote"
             )
@@ -157,12 +157,12 @@ class Model:
             )
             shapes = [(len(W), len(b)) for W, b in zip(model.coefs, model.intercepts, strict=True)]
         except (KeyError, TypeError) as error:
-            raise persistence.ModelFileError(f"{os.fspath(path)}: lacks a part of the model: {error}") from error
+            raise model_file.ModelFileError(f"{os.fspath(path)}: lacks a part of the model: {error}") from error
         # The engine trusts the shapes of what it is given.
         if [W.shape for W in model.coefs] != shapes or any(a[1] != b[0] for a, b in pairwise(shapes)):
-            raise persistence.ModelFileError(f"{os.fspath(path)}: the layers do not fit together")
+            raise model_file.ModelFileError(f"{os.fspath(path)}: the layers do not fit together")
         if any(array.dtype != np.float32 for array in (*model.coefs, *model.intercepts)):
-            raise persistence.ModelFileError(f"{os.fspath(path)}: the parameters are not float32")
+            raise model_file.ModelFileError(f"{os.fspath(path)}: the parameters are not float32")
         if model.classes is not None and model.classes.shape != (shapes[-1][1],):
-            raise persistence.ModelFileError(f"{os.fspath(path)}: the classes are not those of the outputs")
+            raise model_file.ModelFileError(f"{os.fspath(path)}: the classes are not those of the outputs")
         return model

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.csv_table import TableError, first_too_large, read_csv, target_values, too_large
-from fastmlp.persistence import HEADER
+from fastmlp.model_file import HEADER
 
 Array = NDArray[Any]
 

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 from fastmlp.__main__ import main
 from fastmlp.model import Model, Scaler
-from fastmlp.persistence import ModelFile, write
+from fastmlp.model_file import ModelFile, write
 
 
 def write_csv(path: Path, header: list[str], *columns: object, delimiter: str = ",") -> Path:

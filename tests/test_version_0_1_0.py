@@ -1,7 +1,7 @@
 """What version 0.1.0 wrote is read: files of `save`, pickles, and models of the command line.
 
-Each estimator in ``version_0_1_0`` was made by the constructor call that ``expected.json`` quotes, fitted to its X and y,
-and written by version 0.1.0 itself, which also computed what is expected here.
+Each estimator in ``version_0_1_0`` was made by the constructor call that ``expected.json`` quotes, fitted to X and y
+there, and written by version 0.1.0 itself, which also computed what is expected here.
 """
 
 import json
