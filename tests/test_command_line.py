@@ -13,8 +13,8 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from threadpoolctl import threadpool_info
 
-from fastmlp.__main__ import main
-from fastmlp.model import Model, Scaler
+from fastmlp.cli.main import main
+from fastmlp.cli.model import Model, Scaler
 from fastmlp.model_file import ModelFile, write
 
 
@@ -71,7 +71,7 @@ def test_numpy_is_timed_with_one_thread_and_with_all(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fastest of all passes is the one that is compared with."""
-    from fastmlp.narration import PASSES, NarratedTrainer
+    from fastmlp.cli.narration import PASSES, NarratedTrainer
 
     in_numpy, limits = NarratedTrainer._in_numpy, []
 
@@ -383,7 +383,7 @@ def test_the_same_seed_gives_the_same_file(iris: Path, tmp_path: Path) -> None:
 def test_an_interrupted_training_is_saved(
     iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastmlp.narration import NarratedTrainer
+    from fastmlp.cli.narration import NarratedTrainer
 
     ended = NarratedTrainer._epoch_ended
 

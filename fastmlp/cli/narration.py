@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import Training, isa
-from fastmlp.numpy_training import NumpyTraining
+from fastmlp.cli.numpy_training import NumpyTraining
 from fastmlp.trainer import Trainer
 
 Array = NDArray[Any]
