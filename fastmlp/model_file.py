@@ -47,6 +47,12 @@ class ModelFileError(ValueError):
     """The file is damaged, from a newer version, or not a model file of the expected kind."""
 
 
+def require(condition: bool, what: str) -> None:
+    """Refuse what was read, in these words as a ValueError, unless the condition holds."""
+    if not condition:
+        raise ValueError(what)
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """Contents of a model file.
