@@ -37,10 +37,10 @@ lint: # style, types, and the stub against the module that was built
 	$(CLANG_FORMAT) --dry-run --Werror $(C_FILES)
 
 portability: # the engine without Python on every platform: what runs here must give the same bits
-	$(PYTHON) -m bench.portability
+	$(PYTHON) -m tools.portability
 
 wheel: # source archive and wheels for every CPython of this machine into dist, each installed and tested
-	$(PYTHON) -m bench.wheel
+	$(PYTHON) -m tools.wheel
 
 # test_allocations.py preloads a library of its own.
 sanitize: # the tests on an engine with address and undefined-behaviour sanitizers; then the usual engine again

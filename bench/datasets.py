@@ -1,4 +1,8 @@
-"""Real data, read from a folder beside the checkout or the one that FASTMLP_DATA names; made-up data where absent."""
+"""Real data, read from a folder beside the checkout or the one that FASTMLP_DATA names; made-up data where absent.
+
+This is the one place that reads the files. What the engines train on is prepared here; `bench.real_data` prepares for
+the estimators, with missing values, text and rows to test on.
+"""
 
 import os
 from collections.abc import Callable
@@ -19,7 +23,7 @@ def load(name: str, n_rows: int, n_features: int, n_outputs: int) -> Data:
     Where the file is absent, X is uniform noise of the same shape, and y classes or, for one output, values drawn at
     random.
     """
-    if (FOLDER / FILES[name]).exists():
+    if is_real(name):
         X, y = LOADERS[name]()
         if X.shape[1] != n_features or len(X) < n_rows:
             raise ValueError(f"{FILES[name]} has the shape {X.shape}, not ({n_rows} or more, {n_features})")
@@ -32,15 +36,33 @@ def load(name: str, n_rows: int, n_features: int, n_outputs: int) -> Data:
 
 def is_real(name: str) -> bool:
     """Whether the file of this data set is there."""
-    return (FOLDER / FILES[name]).exists()
+    return path(name).exists()
+
+
+def path(name: str) -> Path:
+    """The file of this data set."""
+    return FOLDER / FILES[name]
+
+
+def table(name: str) -> tuple[Any, NDArray[Any]]:
+    """The columns of a CSV file as a frame, without its target, and the target."""
+    import pandas
+
+    frame = pandas.read_csv(path(name))
+    y: NDArray[Any] = frame.pop(TARGETS[name]).to_numpy()
+    return frame, y
+
+
+def arrays(name: str, *parts: str) -> list[NDArray[Any]]:
+    """These arrays of an .npz file."""
+    with np.load(path(name)) as content:
+        return [content[part] for part in parts]
 
 
 def images(name: str) -> tuple[Data, Data]:
     """Training and test part of "mnist" or "fashion": float32 pixels from 0 to 1 and class numbers."""
-    with np.load(FOLDER / FILES[name]) as arrays:
-        parts = [(arrays[f"X_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")]
-    (X, y), (X_test, y_test) = [((X / np.float32(255)), y.astype(np.int64)) for X, y in parts]
-    return (X, y), (X_test, y_test)
+    X, y, X_test, y_test = arrays(name, "X_train", "y_train", "X_test", "y_test")
+    return (X / np.float32(255), y.astype(np.int64)), (X_test / np.float32(255), y_test.astype(np.int64))
 
 
 def _images(name: str) -> Callable[[], Data]:
@@ -48,32 +70,36 @@ def _images(name: str) -> Callable[[], Data]:
 
 
 def _adult() -> Data:
-    """One-hot columns and standardised numbers of the training part."""
-    import pandas
-
-    frame = pandas.read_csv(FOLDER / FILES["adult"]).dropna()
-    y = frame.pop("income").astype("category").cat.codes.to_numpy(np.int64)
-    return _standardised(pandas.get_dummies(frame).to_numpy(np.float64)), y
+    """The training part."""
+    X, y = _complete_rows("adult")
+    return X, np.unique(y, return_inverse=True)[1].astype(np.int64)
 
 
 def _california() -> Data:
+    X, y = _complete_rows("california")
+    y = y.astype(np.float64) / 1e5
+    return X, y - y.mean()
+
+
+def _complete_rows(name: str) -> Data:
+    """Rows of a table without missing values: one-hot columns and standardised numbers; and their targets."""
     import pandas
 
-    frame = pandas.read_csv(FOLDER / FILES["california"]).dropna()
-    y = frame.pop("median_house_value").to_numpy(np.float64) / 1e5
-    return _standardised(pandas.get_dummies(frame).to_numpy(np.float64)), y - y.mean()
+    frame, y = table(name)
+    complete = frame.notna().all(axis=1).to_numpy()
+    return _standardised(pandas.get_dummies(frame[complete]).to_numpy(np.float64)), y[complete]
 
 
 def _covtype() -> Data:
-    with np.load(FOLDER / FILES["covtype"]) as arrays:
-        X, y = arrays["X"].astype(np.float64), arrays["y"].astype(np.int64) - 1
+    X, y = arrays("covtype", "X", "y")
+    X = X.astype(np.float64)
     X[:, :10] = _standardised(X[:, :10])  # the others are 0 and 1
-    return X, y
+    return X, y.astype(np.int64) - 1
 
 
 def _higgs() -> Data:
-    with np.load(FOLDER / FILES["higgs"]) as arrays:
-        return _standardised(arrays["X_train"].astype(np.float64)), arrays["y_train"].astype(np.int64)
+    X, y = arrays("higgs", "X_train", "y_train")
+    return _standardised(X.astype(np.float64)), y.astype(np.int64)
 
 
 def _standardised(X: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,10 +112,27 @@ FILES = {
     "mnist": "mnist.npz",
     "fashion": "fashion_mnist.npz",
     "adult": "adult_train.csv.gz",
+    "adult_test": "adult_test.csv.gz",
     "california": "california_housing.csv.gz",
     "covtype": "covtype_20k.npz",
     "higgs": "higgs_7k.npz",
+    "heart": "heart.csv.gz",
+    "diamonds": "diamonds.csv.gz",
+    "letter": "letter.csv.gz",
+    "a9a": "a9a.svm.gz",
+    "a9a_test": "a9a.t.svm.gz",
+    "yeast": "yeast_multilabel.npz",
+    "bibtex": "bibtex_multilabel.npz",
 }
+TARGETS = {
+    "adult": "income",
+    "adult_test": "income",
+    "california": "median_house_value",
+    "heart": "AHD",
+    "diamonds": "price",
+    "letter": "letter",
+}
+"""Column to predict of each table."""
 LOADERS: dict[str, Callable[[], Data]] = {
     "mnist": _images("mnist"),
     "fashion": _images("fashion"),

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from bench.datasets import FOLDER
+from bench.datasets import arrays, images, path, table
 
 
 class Split(NamedTuple):
@@ -23,13 +23,6 @@ class Split(NamedTuple):
     X_test: Any
     y: Any
     y_test: Any
-
-
-def read_csv(name: str, target: str) -> tuple[Any, Any]:
-    """The columns of a file of the data folder as a frame, and its target."""
-    frame = pandas.read_csv(FOLDER / name)
-    y = frame.pop(target)
-    return frame, y.to_numpy()
 
 
 def prepared(X: Any, X_test: Any, y: Any, y_test: Any) -> Split:
@@ -52,56 +45,53 @@ def split(X: Any, y: Any) -> Split:
 
 
 def heart() -> Split:
-    return split(*read_csv("heart.csv.gz", "AHD"))
+    return split(*table("heart"))
 
 
 def adult() -> Split:
-    X, y = read_csv("adult_train.csv.gz", "income")
-    X_test, y_test = read_csv("adult_test.csv.gz", "income")
+    X, y = table("adult")
+    X_test, y_test = table("adult_test")
     return prepared(X, X_test, y, y_test)
 
 
 def california() -> Split:
-    X, y = read_csv("california_housing.csv.gz", "median_house_value")
+    X, y = table("california")
     return split(X, y / 1e5)
 
 
 def diamonds() -> Split:
-    X, y = read_csv("diamonds.csv.gz", "price")
+    X, y = table("diamonds")
     return split(X, np.log(y))
 
 
 def letter() -> Split:
-    frame = pandas.read_csv(FOLDER / "letter.csv.gz")
-    y = frame.pop(frame.select_dtypes(exclude="number").columns[0]).to_numpy(object)
-    return prepared(frame[:16000], frame[16000:], y[:16000], y[16000:])
+    X, y = table("letter")
+    return prepared(X[:16000], X[16000:], y[:16000], y[16000:])
 
 
 def covtype() -> Split:
-    with np.load(FOLDER / "covtype_20k.npz") as arrays:
-        return split(pandas.DataFrame(arrays["X"]), arrays["y"])
+    X, y = arrays("covtype", "X", "y")
+    return split(pandas.DataFrame(X), y)
 
 
 def a9a() -> Split:
     """Sparse, as it is."""
-    X, y = load_svmlight_file(FOLDER / "a9a.svm.gz", n_features=123)
-    X_test, y_test = load_svmlight_file(FOLDER / "a9a.t.svm.gz", n_features=123)
+    X, y = load_svmlight_file(path("a9a"), n_features=123)
+    X_test, y_test = load_svmlight_file(path("a9a_test"), n_features=123)
     return Split(X, X_test, y, y_test)
 
 
 def yeast() -> Split:
-    with np.load(FOLDER / "yeast_multilabel.npz") as arrays:
-        return Split(*(arrays[name] for name in ("X_train", "X_test", "Y_train", "Y_test")))
+    return Split(*arrays("yeast", "X_train", "X_test", "Y_train", "Y_test"))
 
 
 def bibtex() -> Split:
     """Sparse, with 159 labels."""
-    with np.load(FOLDER / "bibtex_multilabel.npz") as arrays:
-        parts = []
-        for part in ("X_train", "X_test", "Y_train", "Y_test"):
-            indices = arrays[f"{part}_indices"].astype(np.int32)
-            csr = (np.ones(len(indices)), indices, arrays[f"{part}_indptr"])
-            parts.append(scipy.sparse.csr_matrix(csr, shape=tuple(arrays[f"{part}_shape"])))
+    parts = []
+    for part in ("X_train", "X_test", "Y_train", "Y_test"):
+        indices, indptr, shape = arrays("bibtex", f"{part}_indices", f"{part}_indptr", f"{part}_shape")
+        csr = (np.ones(len(indices)), indices.astype(np.int32), indptr)
+        parts.append(scipy.sparse.csr_matrix(csr, shape=tuple(shape)))
     X, X_test, Y, Y_test = parts
     return Split(X, X_test, Y.toarray().astype(int), Y_test.toarray().astype(int))
 
@@ -113,9 +103,8 @@ def digits() -> Split:
 
 def mnist() -> Split:
     """float32 pixels from 0 to 1."""
-    with np.load(FOLDER / "mnist.npz") as arrays:
-        X, X_test = (arrays[name] / np.float32(255) for name in ("X_train", "X_test"))
-        return Split(X, X_test, arrays["y_train"], arrays["y_test"])
+    (X, y), (X_test, y_test) = images("mnist")
+    return Split(X, X_test, y, y_test)
 
 
 def twenty_features() -> Split:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from bench.engines import MOMENTUM, Orders
 from bench.workloads import Workload
-from fastmlp.numpy_training import NumpyTraining
+from fastmlp.cli.numpy_training import NumpyTraining
 
 
 class NumpySession:

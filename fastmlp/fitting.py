@@ -188,7 +188,7 @@ class Fit:
 
     def begin(self, samples: Samples, settings: Any, random_state: np.random.RandomState, remedy: str) -> None:
         """Allocate all that training on these rows needs; the remedy is what to do where it diverges."""
-        self.samples, self.settings, self._random_state, self.remedy = samples, settings, random_state, remedy
+        self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
         self.n_rows, self.stopped = samples.rows.shape[0], False
         if self.optimizer == "lbfgs":
             return
@@ -216,10 +216,15 @@ class Fit:
 
     def end(self) -> None:
         """Let go of rows and memory."""
-        for name in ("samples", "settings", "remedy", "n_rows", "_random_state", "_training", "_order"):
+        for name in ("samples", "settings", "remedy", "n_rows", "random_state", "_training", "_order"):
             self.__dict__.pop(name, None)
         if self._scratch and self._scratch.nbytes > KEPT_SCRATCH:
             self._scratch = None
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of the training, while there is one."""
+        return self._training.n_threads if self._training else 1
 
     def run(self, n_epochs: int, listeners: Sequence[Listener]) -> None:
         """Train for so many epochs or until a listener ends it, which `stopped` says.
@@ -243,7 +248,7 @@ class Fit:
         training, order = self._training, self._order
         assert training is not None
         if order is not None:
-            self._random_state.shuffle(order)
+            self.random_state.shuffle(order)
         training.learning_rate = self.learning_rate()
         status = "yield"
         # Between two calls Python handles signals and lets other threads run.

@@ -16,8 +16,9 @@ from bench.report import END, START, rewrite_readme
 from bench.roofline import PRODUCTS, flops, table
 from bench.rows import NETWORKS, REAL, RIVALS, rows
 from bench.workloads import Row, Run, Workload
-from fastmlp import _core, numpy_training
-from fastmlp.numpy_training import NumpyTraining
+from fastmlp import _core
+from fastmlp.cli import numpy_training
+from fastmlp.cli.numpy_training import NumpyTraining
 
 TINY = Workload((5, 4, 3), 8, n_rows=50, activation="tanh", learning_rate=0.1)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmlp.persistence import ModelFile, read, write
 from numpy.typing import NDArray
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -15,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, ModelFileError, Trainer, load
+from fastmlp.model_file import ModelFile, read, write
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -122,7 +122,7 @@ def test_truncated_and_newer_files_are_refused(tmp_path: Path, monkeypatch: pyte
         path.write_bytes(content[:length])
         with pytest.raises(ModelFileError):
             load(path)
-    monkeypatch.setattr(fastmlp.persistence, "FORMAT", 2)
+    monkeypatch.setattr(fastmlp.model_file, "FORMAT", 2)
     estimator.save(path)
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match="newer version"):

@@ -16,10 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
 ENGINE = sorted((CSRC / "engine").glob("*"))
 ISA_FILES = sorted(CSRC.glob("isa_*.c"))
-FACE = sorted((ROOT / "fastmlp").glob("*.py"))
+FACE = sorted((ROOT / "fastmlp").rglob("*.py"))
 DOOR = ROOT / "fastmlp" / "_core.pyx"
 
 pytestmark = pytest.mark.skipif(not ENGINE, reason="needs the sources")
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def code(path: Path) -> str:
@@ -36,7 +40,7 @@ def includes(path: Path) -> list[str]:
 def found(pattern: str, paths: list[Path]) -> list[str]:
     """Where code matches, as messages."""
     return [
-        f"{path.relative_to(ROOT).as_posix()}: {match.group().strip()}"
+        f"{relative(path)}: {match.group().strip()}"
         for path in paths
         for match in re.finditer(pattern, code(path), flags=re.MULTILINE)
     ]
@@ -141,7 +145,7 @@ def literals(tree: ast.AST) -> Iterator[set[object]]:
             yield {item.value for item in node.elts if isinstance(item, ast.Constant)}
 
 
-@pytest.mark.parametrize("path", FACE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FACE, ids=relative)
 def test_face_asks_the_engine_for_names(path: Path) -> None:
     tree = ast.parse(path.read_bytes())
     for names in (_core.ACTIVATIONS, _core.LOSSES, tuple(_core.OPTIMIZERS)):
@@ -149,12 +153,18 @@ def test_face_asks_the_engine_for_names(path: Path) -> None:
         assert repeated == []
 
 
-@pytest.mark.parametrize("path", FACE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FACE, ids=relative)
 def test_face_imports_neither_the_workshop_nor_pointers(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            assert not {name.split(".")[0] for name in names} & {"bench", "tests", "ctypes", "cffi"}
+            assert not {name.split(".")[0] for name in names} & {"bench", "tools", "tests", "ctypes", "cffi"}
+
+
+@pytest.mark.parametrize("path", [path for path in FACE if path.parent.name != "cli"], ids=relative)
+def test_command_line_is_used_by_nothing_else(path: Path) -> None:
+    if path.name != "__main__.py":
+        assert "fastmlp.cli" not in path.read_text(encoding="utf-8")
 
 
 def test_documented_names_are_the_engines() -> None:
@@ -166,7 +176,7 @@ def test_documented_names_are_the_engines() -> None:
         assert all(re.findall(r'"(\w+)"', line) == list(names) for line in documented)
 
 
-@pytest.mark.parametrize("path", [*ENGINE, *FACE, DOOR], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*ENGINE, *FACE, DOOR], ids=relative)
 def test_files_stay_readable(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
     assert path.stem not in {"utils", "util", "common", "helpers", "misc"}

@@ -39,7 +39,7 @@ def test_one_version(installed: Distribution) -> None:
 
 def test_the_script_is_the_module(installed: Distribution) -> None:
     (script,) = installed.entry_points.select(group="console_scripts", name="fastmlp")
-    from fastmlp.__main__ import main
+    from fastmlp.cli.main import main
 
     assert script.load() is main
 
@@ -52,7 +52,7 @@ def test_import_brings_numpy_and_one_extension() -> None:
 
 
 def test_help_does_not_wait_for_scikit_learn() -> None:
-    code = "import sys, fastmlp.__main__; print('sklearn' in sys.modules)"
+    code = "import sys, fastmlp.cli.main; print('sklearn' in sys.modules)"
     assert run_python(code).strip() == "False"
 
 

@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import persistence
+from fastmlp import _core, model_file
 from fastmlp._core import Network
+from fastmlp.model_file import ModelFileError, require
 from fastmlp.threads import prediction_threads
 
 Array = NDArray[Any]
@@ -125,7 +126,7 @@ class Model:
         if self.classes is not None:
             arrays["classes"] = self.classes
         parameters = {name: getattr(self, name) for name in ("activation", "loss", "features", "target")}
-        persistence.write(path, persistence.ModelFile(KIND, {"n_layers": len(self.coefs), **parameters}, arrays))
+        model_file.write(path, model_file.ModelFile(KIND, {"n_layers": len(self.coefs), **parameters}, arrays))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -138,31 +139,68 @@ class Model:
         OSError
             If the file cannot be read.
         """
-        file = persistence.read(path)
+        file = model_file.read(path)
         if file.kind != KIND:
-            raise persistence.ModelFileError(
+            raise ModelFileError(
                 f"{os.fspath(path)}: holds {file.kind!r}, not a {KIND}: that is what fastmlp train --save writes, and "
                 "fastmlp.load in Python reads what the method save of an estimator wrote"
             )
-        arrays, parameters = file.arrays, file.parameters
         try:
-            layers = range(parameters.pop("n_layers"))
-            model = cls(
-                coefs=[arrays[f"coefs_{layer}"] for layer in layers],
-                intercepts=[arrays[f"intercepts_{layer}"] for layer in layers],
-                inputs=Scaler(arrays["inputs_mean"], arrays["inputs_scale"]),
-                outputs=Scaler(arrays["outputs_mean"], arrays["outputs_scale"]) if "outputs_mean" in arrays else None,
-                classes=arrays.get("classes"),
-                **parameters,
-            )
-            shapes = [(len(W), len(b)) for W, b in zip(model.coefs, model.intercepts, strict=True)]
-        except (KeyError, TypeError) as error:
-            raise persistence.ModelFileError(f"{os.fspath(path)}: lacks a part of the model: {error}") from error
-        # The engine trusts the shapes of what it is given.
-        if [W.shape for W in model.coefs] != shapes or any(a[1] != b[0] for a, b in pairwise(shapes)):
-            raise persistence.ModelFileError(f"{os.fspath(path)}: the layers do not fit together")
-        if any(array.dtype != np.float32 for array in (*model.coefs, *model.intercepts)):
-            raise persistence.ModelFileError(f"{os.fspath(path)}: the parameters are not float32")
-        if model.classes is not None and model.classes.shape != (shapes[-1][1],):
-            raise persistence.ModelFileError(f"{os.fspath(path)}: the classes are not those of the outputs")
-        return model
+            return cls(**_checked_parts(dict(file.parameters), dict(file.arrays)))
+        except ValueError as error:
+            raise ModelFileError(f"{os.fspath(path)}: not a {KIND} of this version: {error}") from error
+
+
+def _checked_parts(parameters: dict[str, Any], arrays: dict[str, Array]) -> dict[str, Any]:
+    """The arguments of `Model`, each of them fit for the engine, which trusts what it is given; ValueError if not."""
+    n_layers = parameters.pop("n_layers", None)
+    require(type(n_layers) is int and n_layers >= 1, "n_layers is not a number of layers")
+    # Taken out of the arrays before anything is counted: no more layers than there are arrays.
+    require(n_layers <= len(arrays), "it lacks layers")
+    coefs = [_parameters(arrays, f"coefs_{layer}", 2) for layer in range(n_layers)]
+    intercepts = [_parameters(arrays, f"intercepts_{layer}", 1) for layer in range(n_layers)]
+    widths = [coefs[0].shape[0], *map(len, intercepts)]
+    require(all(W.shape == shape for W, shape in zip(coefs, pairwise(widths), strict=True)), "layers that do not fit")
+    require(min(widths) >= 1, "a layer without units")
+    require(set(parameters) == {"activation", "loss", "features", "target"}, f"parameters {sorted(parameters)}")
+    for name, known in {"activation": _core.ACTIVATIONS, "loss": ("log_loss", "squared_error")}.items():
+        require(parameters[name] in known, f"{name} {parameters[name]!r}")
+    features, target = parameters["features"], parameters["target"]
+    names = isinstance(features, list) and len(features) == widths[0] and all(isinstance(f, str) for f in features)
+    require(features is None or names, "features that are not a name for each column")
+    require(isinstance(target, str), "a target that is not a name")
+    parts = {"coefs": coefs, "intercepts": intercepts, "inputs": _scaler(arrays, "inputs", widths[0]), **parameters}
+    if parameters["loss"] == "log_loss":
+        classes = arrays.pop("classes", np.empty(0))
+        require(classes.shape == (widths[-1],) and classes.dtype.kind in "biufU", "classes that are not the outputs'")
+        require(classes.dtype.kind != "f" or bool(np.isfinite(classes).all()), "classes that are not finite")
+        parts["classes"] = classes
+    else:
+        require(widths[-1] == 1, f"{widths[-1]} outputs of a regression")
+        parts["outputs"] = _scaler(arrays, "outputs", 1)
+    require(not arrays, f"arrays {sorted(arrays)}")
+    return parts
+
+
+def _parameters(arrays: dict[str, Array], name: str, n_dimensions: int) -> Array:
+    """Take the array out; it is finite, float32 and of so many dimensions."""
+    array = arrays.pop(name, None)
+    require(array is not None, f"it lacks {name}")
+    assert array is not None
+    require(array.dtype == np.float32 and array.ndim == n_dimensions, f"{name} is {array.dtype} of {array.shape}")
+    require(bool(np.isfinite(array).all()), f"{name} is not finite")
+    return array
+
+
+def _scaler(arrays: dict[str, Array], name: str, n_columns: int) -> Scaler:
+    """Take mean and scale out: finite float64, the scale positive, one of each for each column."""
+    found = []
+    for part in ("mean", "scale"):
+        array = arrays.pop(f"{name}_{part}", None)
+        require(array is not None, f"it lacks {name}_{part}")
+        assert array is not None
+        fits = array.dtype == np.float64 and array.shape == (n_columns,) and bool(np.isfinite(array).all())
+        require(fits, f"{name}_{part} is not a finite number for each column")
+        found.append(array)
+    require(bool((found[1] > 0).all()), f"{name}_scale is not positive")
+    return Scaler(*found)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.csv_table import TableError, first_too_large, read_csv, target_values, too_large
+from fastmlp.cli.csv_table import TableError, first_too_large, read_csv, target_values, too_large
 from fastmlp.model_file import HEADER
 
 Array = NDArray[Any]

@@ -1,4 +1,4 @@
-"""The engine without Python, on every platform: ``python -m bench.portability``.
+"""The engine without Python, on every platform: ``python -m tools.portability``.
 
 Compiles ``csrc/selftest.c`` with the compilers of this machine at two optimization levels, with gcc's ThreadSanitizer,
 and with zig (``pip install ziglang``) for the other platforms; runs what this machine can, aarch64 through qemu and
@@ -123,7 +123,7 @@ def disagreements(digests: Digests, expected: Digests) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a build or a run failed or digests differ."""
-    parser = argparse.ArgumentParser(prog="python -m bench.portability", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.portability", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", metavar="REGEX", help="only builds in whose names this is found")
     only = parser.parse_args(argv).only
     expected: Digests = {}

@@ -1,4 +1,4 @@
-"""The wheel as a user gets it: ``python -m bench.wheel`` (the extra ``release`` must be installed).
+"""The wheel as a user gets it: ``python -m tools.wheel`` (the extra ``release`` must be installed).
 
 Builds the source archive and from it, for every CPython of this machine, a wheel with the machine's compiler and one
 with zig against the C library of 2012 (glibc 2.17); repairs and checks them; installs each in a fresh environment and
@@ -137,7 +137,7 @@ def try_wheel(scripts: Path, wheel: Path, sources: Path, folder: Path, with_test
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when anything failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.wheel", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.wheel", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="for this Python only, and without the tests")
     parser.add_argument(
         "--only", default="", metavar="REGEX", help='only builds in whose names, as in "zig 3.14t", it is found'

@@ -1,0 +1,1 @@
+"""The command line, ``python -m fastmlp``: a house of its own, which uses the package as its users do."""
