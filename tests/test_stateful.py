@@ -176,7 +176,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize(make=st.sampled_from([MLPClassifier, MLPRegressor, Trainer]), n_classes=st.sampled_from([2, 3]))
     def begin(self, make: Callable[..., Any], n_classes: int) -> None:
-        self.estimator, self.twin = (make((4,), max_iter=2, random_state=0) for _ in range(2))
+        self.estimator, self.twin = (make(hidden_layer_sizes=(4,), max_iter=2, random_state=0) for _ in range(2))
         self.valid = VALID if make is Trainer else VALID | VALID_OF_MLP
         self.n_classes = n_classes
         self.invalid: set[str] = set()
