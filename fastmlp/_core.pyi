@@ -147,6 +147,9 @@ class Scratch:
     """The memory in which trainings compute, one after the other: a new training need not wait for fresh pages."""
 
     def __init__(self) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
 
 class Training:
     """Training in progress: the arrays of one fit, and where in the epoch it stands.

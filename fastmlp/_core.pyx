@@ -204,6 +204,10 @@ cdef class Scratch:
     def __init__(self):
         self.lock = Lock()
 
+    @property
+    def nbytes(self):
+        return 0 if self.block is None else self.block.nbytes
+
     cdef void *fit(self, const fm_engine *engine, const fm_task *task) except NULL:
         """The block, grown where the task needs more, with what the task goes on from."""
         cdef int64_t size = engine.scratch_bytes(task) + FM_ALIGNMENT
