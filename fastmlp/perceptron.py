@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from fastmlp import estimator_file
+from fastmlp import estimator_file, estimator_state
 from fastmlp._core import ACTIVATIONS, MAX_THREADS, OPTIMIZERS, Network, Training
 from fastmlp.data import TASKS, check_weights, compute_dtype, is_readable, readable, require_numbers, row_checks
 from fastmlp.parameters import ParameterViews, hidden_units, initial_parameters, require_memory
@@ -180,6 +180,18 @@ class Perceptron(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """
         check_is_fitted(self)
         estimator_file.save(self, path)
+
+    def _state(self) -> dict[str, Any]:
+        """What has been fitted, in plain values and arrays."""
+        state: dict[str, Any] = self.__getstate__()  # type: ignore[assignment]
+        return estimator_state.migrate(state)
+
+    @classmethod
+    def _from_state(cls, parameters: dict[str, Any], state: dict[str, Any]) -> Self:
+        """The estimator with these hyper-parameters that `_state` was taken of."""
+        estimator = cls(**parameters)
+        estimator.__dict__.update(estimator_state.attributes(state))
+        return estimator
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_params")
