@@ -5,10 +5,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastmlp.classifier import MLPClassifier
     from fastmlp.estimator_file import load
-    from fastmlp.estimators import MLPClassifier, MLPRegressor
     from fastmlp.model_file import ModelFileError
     from fastmlp.plotting import LossCurveDisplay
+    from fastmlp.regressor import MLPRegressor
     from fastmlp.trainer import Trainer
 
 if find_spec("fastmlp._core") is None:
@@ -32,8 +33,8 @@ __all__ = [
 
 _HOMES = {
     "LossCurveDisplay": "fastmlp.plotting",
-    "MLPClassifier": "fastmlp.estimators",
-    "MLPRegressor": "fastmlp.estimators",
+    "MLPClassifier": "fastmlp.classifier",
+    "MLPRegressor": "fastmlp.regressor",
     "ModelFileError": "fastmlp.model_file",
     "Trainer": "fastmlp.trainer",
     "load": "fastmlp.estimator_file",

@@ -95,7 +95,16 @@ cdef tuple _names(const char **names):
 
 cdef const fm_engine *_any = fm_engine_at(0, 4)
 ACTIVATIONS = _names(<const char **>_any.activations)
-LOSSES = _names(<const char **>_any.losses)
+_LOSSES = _names(<const char **>_any.losses)
+from collections import namedtuple
+Loss = namedtuple("Loss", "output mean_over_outputs threshold exclusive lowest highest")
+_I = float("inf")
+LOSSES = {"log_loss": Loss("softmax", False, 0.5, True, 0.0, 1.0), "binary_log_loss": Loss("logistic", False, 0.5, False, 0.0, 1.0),
+ "squared_error": Loss("identity", True, None, False, -_I, _I), "poisson": Loss("exp", False, None, False, 0.0, _I), "hinge": Loss("identity", False, 0.0, False, -_I, _I)}
+class Scratch:
+    nbytes = 0
+def aligned_empty(shape, dtype):
+    return np.empty(shape, dtype)
 OPTIMIZERS = {name: _any.optimizer_slots[i] for i, name in enumerate(_names(<const char **>_any.optimizers))}
 MAX_THREADS = FM_MAX_THREADS
 _DTYPES = {"f": FM_FLOAT32, "d": FM_FLOAT64, "B": FM_UINT8, "?": FM_UINT8}
@@ -246,7 +255,7 @@ cdef class Network:
         self.task.n_layers = len(self.n_units) - 1
         self.task.n_units = <const int64_t *>_data(self._units, np.int64)
         self.task.activation = ACTIVATIONS.index(activation)
-        self.task.loss = LOSSES.index(loss)
+        self.task.loss = _LOSSES.index(loss)
 
     def step_flops(self, batch_size):
         products = [fan_in * fan_out for fan_in, fan_out in zip(self.n_units, self.n_units[1:])]
@@ -289,6 +298,9 @@ cdef class Network:
             status = self.engine.run(&task)
         return status != FM_NOT_FINITE
 
+    def evaluate(self, params, X, y, sample_weight, n_threads=1, seconds=0.1):
+        return self.loss_gradient(params, X, y, sample_weight, 0.0, np.empty_like(params), n_threads, seconds)
+
     def loss_gradient(
         self, params, X, y, sample_weight, double alpha, gradient, int32_t n_threads=1, double seconds=0.1,
     ):
@@ -325,7 +337,7 @@ cdef class Training:
 
     def __init__(
         self, Network network, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200, alpha=0.0,
-        learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1,
+        learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1, scratch=None,
     ):
         self.network, self.scratch, self._kept = network, _Scratch(), (params, slots, *_arrays(X), y, sample_weight)
         cdef fm_task *task = &self.task

@@ -1,61 +1,65 @@
-"""What may listen to training: a progress bar, and scikit-learn's callbacks where it has them (from 1.9 on)."""
+"""Listeners that tell: what `verbose` prints, a progress bar, and scikit-learn's callbacks where it has them (1.9)."""
 
-from typing import Any, Protocol
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from fastmlp.fitting import Fit, Listener
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback._callback_support import callback_management_context
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this scikit-learn has no callbacks."""
 
-    def with_callbacks(method: Any) -> Any:
-        """The method itself: this scikit-learn has no callbacks."""
-        return method
+    def callback_management_context(estimator: Any) -> Any:
+        """Nothing to tear down: this scikit-learn has no callbacks."""
+        return nullcontext()
 
 
-__all__ = ["CallbackSupportMixin", "Listener", "listeners_of", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "Narration", "callback_management_context", "listeners_of"]
 
 
-class Listener(Protocol):
-    """What is told of each epoch, or iteration, of one call of fit."""
+class Narration(Listener):
+    """Prints loss and validation score of each epoch, in scikit-learn's words."""
 
-    def epoch_begins(self) -> None:
-        """Listen to the beginning of an epoch."""
+    def __init__(self, tell: Callable[[str], None], validates: bool) -> None:
+        self._tell, self._validates = tell, validates
 
-    def epoch_ended(self) -> bool:
-        """Listen to the end of an epoch; return whether training is to stop."""
+    def epoch_ended(self, fit: Fit) -> bool:
+        """Print them."""
+        self._tell(f"Iteration {fit.n_iter}, loss = {fit.last_loss:.8f}")
+        if self._validates and fit.validation_scores:
+            self._tell(f"Validation score: {fit.validation_scores[-1]:f}")
+        return False
 
-    def close(self) -> None:
-        """Take note that training has ended, whether well or not."""
 
-
-class ProgressBar:
+class ProgressBar(Listener):
     """A bar of tqdm's, which suits terminals and notebooks."""
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, name: str, n_epochs: int) -> None:
         try:
             from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError('verbose="progress" needs tqdm: pip install tqdm') from error
-        self._estimator = estimator
-        self._bar = tqdm(total=estimator.max_iter, desc=type(estimator).__name__, unit="epoch")
+        self._bar = tqdm(total=n_epochs, desc=name, unit="epoch")
 
-    def epoch_begins(self) -> None:
-        """Do nothing."""
-
-    def epoch_ended(self) -> bool:
+    def epoch_ended(self, fit: Fit) -> bool:
         """Advance the bar."""
-        self._bar.set_postfix(loss=f"{self._estimator.loss_:.4g}", refresh=False)
+        self._bar.set_postfix(loss=f"{fit.last_loss:.4g}", refresh=False)
         self._bar.update()
         return False
 
-    def close(self) -> None:
+    def close(self, fit: Fit | None) -> None:
         """Leave the bar as it is."""
         self._bar.close()
 
 
-class ScikitLearnCallbacks:
+class ScikitLearnCallbacks(Listener):
     """The callbacks that were set on an estimator: fit is a task of theirs, and each epoch a task in it."""
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
@@ -67,32 +71,29 @@ class ScikitLearnCallbacks:
         self._fit.call_on_fit_task_begin(**self._arguments)
         self._epoch: Any = None
 
-    def epoch_begins(self) -> None:
+    def epoch_begins(self, fit: Fit) -> None:
         """Begin a task."""
         self._epoch = self._fit.subcontext(task_name="epoch").call_on_fit_task_begin(**self._arguments)
 
-    def epoch_ended(self) -> bool:
+    def epoch_ended(self, fit: Fit) -> bool:
         """End the task; return whether a callback asks for the end of training."""
         epoch, self._epoch = self._epoch, None
-        return bool(epoch.call_on_fit_task_end(**self._arguments, reconstruction_attributes=self._fitted))
+        # Nothing is needed for the copy that a callback may ask for: copies of an estimator are fitted.
+        return bool(epoch.call_on_fit_task_end(**self._arguments, reconstruction_attributes=dict))
 
-    def close(self) -> None:
+    def close(self, fit: Fit | None) -> None:
         """End the tasks that are left."""
         if self._epoch is not None:
             self._epoch.call_on_fit_task_end(estimator=self._estimator)
-        if hasattr(self._estimator, "_params"):
-            self._fit.call_on_fit_task_end(**self._arguments, reconstruction_attributes=self._fitted)
-
-    def _fitted(self) -> dict[str, Any]:
-        """What makes a copy of the estimator one that was fitted up to now, and holds no data."""
-        return {"_params": self._estimator._params.copy(), "_listeners": (), "_validation": None}
+        if fit is not None:
+            self._fit.call_on_fit_task_end(**self._arguments, reconstruction_attributes=dict)
 
 
-def listeners_of(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Listener, ...]:
-    """Whoever listens to this call of fit: usually nobody."""
+def listeners_of(estimator: Any, X: Any, y: Any, sample_weight: Any) -> list[Listener]:
+    """Whoever listens to this call of fit from outside: usually nobody."""
     listeners: list[Listener] = []
     if getattr(estimator, "_skl_callbacks", None):
         listeners.append(ScikitLearnCallbacks(estimator, X, y, sample_weight))
     if estimator.verbose == "progress":
-        listeners.append(ProgressBar(estimator))
-    return tuple(listeners)
+        listeners.append(ProgressBar(type(estimator).__name__, estimator.max_iter))
+    return listeners

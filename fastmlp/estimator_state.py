@@ -172,22 +172,3 @@ def _loss_of_0_1_0(old: Mapping[str, Any]) -> str:
     outputs = old["out_activation_"]
     require(isinstance(outputs, str) and outputs in LOSS_OF_OUTPUTS, f"out_activation_ {outputs!r} is unknown")
     return "hinge" if outputs == "identity" and old.get("loss") == "hinge" else LOSS_OF_OUTPUTS[outputs]
-
-
-def attributes(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `migrate`."""
-    from sklearn.preprocessing import LabelBinarizer
-
-    names = OF_0_1_0 | OPTIONAL_IN_0_1_0 | {"n_epochs_of_fit": "_n_epochs_of_fit"}
-    found = {attribute: state[name] for name, attribute in names.items()}
-    if state["feature_names"] is None:
-        del found["feature_names_in_"]
-    outputs = {loss: name for name, loss in LOSS_OF_OUTPUTS.items()} | {"hinge": "identity"}
-    n_units = state["n_units"]
-    found |= {"n_layers_": len(n_units), "n_outputs_": n_units[-1], "out_activation_": outputs[state["loss"]]}
-    if "classes" in state:
-        binarizer = LabelBinarizer()
-        binarizer.y_type_, binarizer.sparse_input_ = state["y_type"], state["sparse_output"]
-        binarizer.classes_ = state["classes"]
-        found |= {"classes_": state["classes"], "_label_binarizer": binarizer}
-    return found

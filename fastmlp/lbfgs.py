@@ -1,71 +1,80 @@
 """L-BFGS: SciPy's minimiser over the engine's loss and gradient of all rows."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
+from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp._core import Network
-from fastmlp.perceptron import Samples
+from fastmlp._core import LOSSES, Network
+from fastmlp.threads import default_threads, step_flops
+
+if TYPE_CHECKING:
+    from fastmlp.fitting import Fit, Listener
 
 VECTORS = 25
 """Arrays as large as the parameters that the minimiser keeps: two for each of ten corrections, and its own state."""
 
 
-def minimize(
-    network: Network,
-    start: NDArray[Any],
-    samples: Samples,
-    after_iteration: Callable[[NDArray[np.float64], float], bool],
-    *,
-    alpha: float,
-    n_threads: int,
-    **options: Any,
-) -> OptimizeResult:
-    """Minimise the mean loss of all rows, penalty included.
+def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None:
+    """Minimise the mean loss of all rows, penalty included, until it converges or a listener ends it.
 
-    Parameters
-    ----------
-    network : Network
-        In float64: a line search needs more digits than float32 has.
-    start : ndarray of shape (n_params,)
-        Where to begin.
-    samples : Samples
-    after_iteration : callable (params, loss) -> bool
-        Told where each iteration has arrived; whether to stop there.
-    alpha : float
-        Strength of the penalty.
-    n_threads : int
-    **options
-        SciPy's options of L-BFGS-B.
+    It computes in float64: a line search needs more digits than float32 has.
 
-    Returns
-    -------
-    OptimizeResult
-        SciPy's, and in ``stopped`` whether `after_iteration` has asked for the end.
+    Raises
+    ------
+    NonFiniteError
+        If parameters or loss have become infinite or NaN.
     """
-    stopped = False
+    settings, samples, network = fit.settings, fit.samples, fit.network
+    network = Network(network.n_units, network.activation, network.loss, "float64")
+    n_threads = settings.n_threads or default_threads(step_flops(network, samples.rows, samples.rows.shape[0]))
 
     def loss_and_gradient(params: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         gradient = np.empty_like(params)  # a new one: SciPy may keep it
-        return network.loss_gradient(params, *samples, alpha, gradient, n_threads), gradient
+        return network.loss_gradient(params, *samples, settings.alpha, gradient, n_threads), gradient
 
     def callback(intermediate_result: OptimizeResult) -> None:  # SciPy looks at the name of the argument
-        nonlocal stopped
-        stopped = after_iteration(intermediate_result.x, float(intermediate_result.fun))
-        if stopped:
+        fit.params[...] = intermediate_result.x
+        loss = _reported(fit, intermediate_result.x, float(intermediate_result.fun))
+        fit.best_loss = min(loss, inf if fit.best_loss is None else fit.best_loss)
+        fit.note(loss, listeners, n_rows=0)
+        if fit.stopped:
             raise StopIteration
+        for listener in listeners:
+            listener.epoch_begins(fit)
 
+    for listener in listeners:
+        listener.epoch_begins(fit)
     result = scipy_minimize(
         loss_and_gradient,
-        start.astype(np.float64),
+        fit.params.astype(np.float64),
         method="L-BFGS-B",
         jac=True,
         callback=callback,
-        options=options,
+        options={"maxfun": settings.max_fun, "maxiter": n_iterations, "gtol": settings.tol},
     )
-    result.stopped = stopped
-    return result
+    fit.params[...] = result.x
+    fit.last_loss = _reported(fit, result.x, float(result.fun))
+    if not (np.isfinite(fit.last_loss) and np.isfinite(fit.params).all()):
+        raise fit.non_finite()
+    if not fit.stopped:
+        fit.n_iter = _check_optimize_result("lbfgs", result, n_iterations)
+        fit.stopped = True
+
+
+def _reported(fit: Fit, params: NDArray[Any], loss: float) -> float:
+    """The loss as the other solvers report it: where they take the mean over the outputs, so does this."""
+    n_units, samples = fit.network.n_units, fit.samples
+    if n_units[-1] == 1 or not LOSSES[fit.network.loss].mean_over_outputs:
+        return float(loss)
+    weights = params[: -sum(n_units[1:])]
+    n = samples.rows.shape[0] if samples.weights is None else samples.weights.sum()
+    penalty = 0.5 * fit.settings.alpha * (weights @ weights) / n
+    return float((loss - penalty) / n_units[-1] + penalty)

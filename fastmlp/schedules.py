@@ -1,40 +1,42 @@
-"""The learning rate as a function of progress. A schedule is its two functions and one entry of `SCHEDULES`."""
+"""The learning rate as a pure function of where the training stands. A schedule is one entry of `SCHEDULES`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 SMALLEST_RATE = 1e-6
 """A plateau at this learning rate or below ends the training, where it would have been lowered."""
 
 
+class Place(NamedTuple):
+    """Where a training stands when an epoch begins."""
+
+    learning_rate_init: float
+    lowered: float
+    """`learning_rate_init`, divided by 5 for each plateau so far."""
+    t: int
+    """Rows used so far, in all epochs."""
+    power_t: float
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate schedule.
+    """A schedule of the learning rate.
 
     Attributes
     ----------
-    after_epoch : callable (rate, learning_rate_init, t, power_t) -> float
-        Learning rate of the next epoch, from that of the last and the number t of rows used so far.
-    on_plateau : callable (rate) -> (float or None, str)
-        Learning rate to go on with where the loss has stopped improving, None to stop; and a word to the user.
+    rate : callable (Place) -> float
+        Learning rate of the steps of the epoch that begins there.
+    lowers : bool
+        Whether a plateau lowers the rate, rather than ending the training.
     """
 
-    after_epoch: Callable[[float, float, int, float], float]
-    on_plateau: Callable[[float], tuple[float | None, str]]
-
-
-def _stop(rate: float) -> tuple[float | None, str]:
-    return None, "Stopping."
-
-
-def _lower(rate: float) -> tuple[float | None, str]:
-    if rate <= SMALLEST_RATE:
-        return None, "Learning rate too small. Stopping."
-    return rate / 5, f"Setting learning rate to {rate / 5:f}"
+    rate: Callable[[Place], float]
+    lowers: bool = False
 
 
 SCHEDULES = {
-    "constant": Schedule(lambda rate, init, t, power_t: init, _stop),
-    "invscaling": Schedule(lambda rate, init, t, power_t: init / (t + 1) ** power_t, _stop),
-    "adaptive": Schedule(lambda rate, init, t, power_t: rate, _lower),
+    "constant": Schedule(lambda at: at.learning_rate_init),
+    "invscaling": Schedule(lambda at: at.learning_rate_init / (at.t + 1) ** at.power_t),
+    "adaptive": Schedule(lambda at: at.lowered, lowers=True),
 }

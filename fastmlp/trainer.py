@@ -1,21 +1,22 @@
-"""The trainer: a perceptron on arrays, with class numbers as labels and the network's outputs as predictions."""
+"""The trainer: the bare network over arrays, with class numbers as labels and the network's outputs as predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length
 
 from fastmlp._core import LOSSES
-from fastmlp.data import TASKS, check_targets, score
-from fastmlp.perceptron import Perceptron
+from fastmlp.base import BaseMLP, Fitted
+from fastmlp.hyperparameters import constraints
+from fastmlp.targets import check_targets, score
 
 
-class Trainer(Perceptron):
+class Trainer(BaseMLP):
     """Trains a multi-layer perceptron on arrays.
 
     Hyper-parameters, attributes and random numbers are those of scikit-learn's ``MLPClassifier`` and
@@ -30,39 +31,54 @@ class Trainer(Perceptron):
     loss : {"log_loss", "binary_log_loss", "squared_error", "poisson", "hinge"}, default="log_loss"
         Softmax and cross-entropy; K independent sigmoids and their cross-entropies; half the square; half the Poisson
         deviance of an exponential output; one margin for each output.
-    solver : {"sgd", "adam"}, default="adam"
+    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+        "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
     alpha : float, default=0.0001
         Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
     batch_size : int or "auto", default="auto"
         "auto" is ``min(200, n_rows)``.
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
         Schedule of the learning rate with ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1) ** power_t``;
-        divided by 5 where the loss has stopped improving.
+        divided by 5 where the loss, or the validation score, has stopped improving.
     learning_rate_init : float, default=0.001
+        Learning rate that the schedule starts from.
     power_t : float, default=0.5
         Exponent of the schedule "invscaling".
     max_iter : int, default=200
-        Largest number of epochs of one call of `fit`.
+        Largest number of epochs of one call of `fit`, or of iterations of "lbfgs".
     shuffle : bool, default=True
         Whether each epoch uses the rows in another random order.
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights and of the order of the rows.
-    tol : float, default=1e-4
-        An epoch whose loss is not lower than the best by this much has not improved.
-    verbose : bool, default=False
-        Whether to print the loss of each epoch.
+        Source of the initial weights, of the validation rows and of the order of the rows.
+    tol : float, default=0.0001
+        An epoch whose loss, or validation score, is not better than the best by this much has not improved. With
+        "lbfgs" the largest component of the gradient at the end.
+    verbose : bool, int or "progress", default=False
+        Whether to print the loss of each epoch; "progress" for a progress bar, which needs tqdm.
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted parameters and the optimizer's state.
     momentum : float, default=0.9
         From 0 to 1, with ``solver="sgd"``.
     nesterovs_momentum : bool, default=True
         Whether the momentum is Nesterov's.
-    beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's two moments, in [0, 1).
-    epsilon : float, default=1e-8
+    early_stopping : bool, default=False
+        Whether to stop where the validation score has stopped improving, and to restore the best parameters. Not with
+        "lbfgs".
+    validation_fraction : float, default=0.1
+        Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. The
+        rows of a binary classification are drawn from each class.
+    beta_1 : float, default=0.9
+        Decay rate of Adam's first moment, in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of Adam's second moment, in [0, 1).
+    epsilon : float, default=1e-08
         Keeps Adam's denominator from zero.
     n_iter_no_change : int, default=10
-        Training stops after more than this many epochs in a row that have not improved.
+        Training stops after more than this many epochs in a row that have not improved; ``np.inf`` for never.
+    max_fun : int, default=15000
+        Largest number of evaluations of the loss with "lbfgs".
+    scoring : str, callable or None, default=None
+        The validation score: a scorer or its name, "loss" for the negative loss, None for the accuracy or R².
     n_threads : int or None, default=None
         None: as many as this process may use and a step of this network has work for. The result is the same.
     dtype : {"float32", "float64"} or None, default=None
@@ -77,13 +93,17 @@ class Trainer(Perceptron):
     loss_ : float
         Mean loss of the last epoch, penalty included.
     loss_curve_ : list of float
-        The same of each epoch.
-    best_loss_ : float
-        The lowest of them.
+        The same of each epoch. Pickles and files leave out what `partial_fit` has added, which would make them grow.
+    best_loss_ : float or None
+        The lowest of them; None with `early_stopping`.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Score and loss (without penalty) of the validation rows after each epoch, where there are any.
+    best_validation_score_ : float or None
+        The highest of the scores.
     n_iter_ : int
-        Number of epochs of the last call.
+        Number of epochs or iterations of the last call.
     t_ : int
-        Number of rows used in all calls, each epoch again.
+        Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
@@ -101,17 +121,14 @@ class Trainer(Perceptron):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Perceptron._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES))],
-    }
+    _parameter_constraints: ClassVar[dict[str, Any]] = constraints("Trainer")
 
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str = "relu",
-        *,
         loss: str = "log_loss",
+        *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
@@ -121,60 +138,33 @@ class Trainer(Perceptron):
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
+        tol: float = 0.0001,
+        verbose: bool | int | str = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        epsilon: float = 1e-08,
         n_iter_no_change: int | float = 10,
+        max_fun: int = 15000,
+        scoring: str | Callable[..., float] | None = None,
         n_threads: int | None = None,
         dtype: str | type | None = None,
     ) -> None:
         self._set_parameters(locals())
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train until the loss stops improving, or for `max_iter` epochs.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features)
-            Read where it lies, without a copy, if float32, float64 or uint8 with contiguous rows, or CSR of these.
-        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
-            Class numbers from 0, or one-hot rows, probabilities or 0/1 labels; values where the loss compares values.
-        sample_weight : array-like of shape (n_rows,), default=None
-            Not negative; None for ones.
-
-        Returns
-        -------
-        self : Trainer
-
-        Raises
-        ------
-        ValueError
-            If a hyper-parameter or an input is invalid, or if the parameters have become infinite or NaN.
-        MemoryError
-            If the network does not fit in the memory of this machine.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If `max_iter` epochs were not enough, or if the loss diverges.
-        UserWarning
-            If training was interrupted from the keyboard: the steps so far are kept.
-        """
-        self._validate_params()
-        return self._fit(X, y, sample_weight, n_epochs=None)
-
+    @available_if(BaseMLP._has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
 
         Parameters, errors and warnings are those of `fit`; the first call decides the shape of the network.
         """
-        self._validate_params()
-        return self._fit(X, y, sample_weight, n_epochs=1)
+        with self._training(X, y, sample_weight, resumes=True) as (fit, n_epochs, listeners):
+            fit.run(n_epochs, listeners)
+        return self
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the outputs of the network: probabilities, margins or values, as the loss defines them.
@@ -194,35 +184,37 @@ class Trainer(Perceptron):
         ValueError
             If X is invalid or does not have the columns of the fit.
         """
-        outputs = self._predict(X)
-        return outputs[:, 0] if self.n_outputs_ == 1 else outputs
+        outputs, _ = self._predict(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy where the loss compares classes, R² where it compares values.
 
         A matrix of labels counts as right where the whole row is.
         """
-        outputs = self._predict(X)
-        n_outputs = None if TASKS[self._loss()].classifies else self.n_outputs_
-        targets, _ = check_targets(y, self._loss(), n_outputs, self)
+        outputs, fitted = self._predict(X)
+        loss = fitted.fit.network.loss
+        n_outputs = outputs.shape[1] if LOSSES[loss].threshold is None else None
+        targets, _ = check_targets(y, loss, n_outputs, self)
         check_consistent_length(outputs, targets, sample_weight)
-        return score(targets, outputs, self._loss(), sample_weight)
+        return score(targets, outputs, loss, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _initialize(self, n_units: tuple[int, ...], dtype: str) -> None:
-        try:
-            super()._initialize(n_units, dtype)
-        except MemoryError as error:
-            if n_units[-1] < max(n_units) or not TASKS[self.loss].classifies:
-                raise
-            raise MemoryError(
-                f"y holds class numbers up to {n_units[-1] - 1}, which makes as many outputs: this machine has no "
-                "memory for them. Number the classes 0, 1, 2, …, or use MLPClassifier, which takes any labels."
-            ) from error
+    def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
+        return *check_targets(y, self.loss, None, self), self.loss, None
 
-    def _check_targets(self, y: Any, first: bool, resume: bool, classes: Any) -> tuple[NDArray[Any], int]:
-        return check_targets(y, self.loss, None if first else self.n_outputs_, self)
+    def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
+        network = fitted.fit.network
+        return check_targets(y, network.loss, network.n_units[-1], self)[0]
+
+    def _memory_error(self, error: MemoryError, n_units: tuple[int, ...]) -> MemoryError:
+        if n_units[-1] < max(n_units) or LOSSES[self.loss].threshold is None:
+            return error
+        return MemoryError(
+            f"y holds class numbers up to {n_units[-1] - 1}, which makes as many outputs: this machine has no "
+            "memory for them. Number the classes 0, 1, 2, …, or use MLPClassifier, which takes any labels."
+        )

@@ -1,23 +1,42 @@
-"""Validation: rows kept out of the training, and how well the network does on them after each epoch."""
+"""Validation: how well the network does, after each epoch, on rows that it is not trained on."""
 
-import copy
-from collections.abc import Callable
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.data import TASKS, score
-from fastmlp.perceptron import Perceptron, Samples
+from fastmlp._core import LOSSES
+from fastmlp.fitting import Fit, Listener, threads
+from fastmlp.rows import Samples
+from fastmlp.targets import score
+from fastmlp.threads import prediction_threads
 
 
-class Validation:
-    """The loss and the score of a perceptron in training on rows that it is not trained on.
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Let errors of checks name this argument's fellow of the validation, for which scikit-learn's have no word."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message, found = re.subn(rf"^(Input |`?){argument}\b", rf"\g<1>{argument}_val", str(error))
+        error.args = (message if found else f"{argument}_val: {message}",)
+        raise
+
+
+class Validation(Listener):
+    """Measures loss and score on some rows.
 
     Parameters
     ----------
-    estimator : Perceptron
-        In training: its parameters change in place.
+    estimator : estimator
+        Fitted with the network in training, for the scorer.
+    fit : Fit
     samples : Samples
         The rows.
     labels : ndarray
@@ -26,35 +45,50 @@ class Validation:
         "loss" for the negative loss, None for the accuracy or R².
     """
 
+    curves = ("validation_scores", "validation_loss_curve")
+
     def __init__(
-        self, estimator: Perceptron, samples: Samples, labels: NDArray[Any], scorer: Callable[..., float] | str | None
+        self,
+        estimator: Any,
+        fit: Fit,
+        samples: Samples,
+        labels: NDArray[Any],
+        scorer: Callable[..., float] | str | None,
     ) -> None:
-        self._samples, self._labels, self._scorer = samples, labels, scorer
-        # A copy shares the parameters. Rows that were checked have lost their names, of which it therefore knows none.
-        self._copy = copy.copy(estimator)
-        self._copy.__dict__.pop("feature_names_in_", None)
+        self._estimator, self._samples, self._labels, self._scorer = estimator, samples, labels, scorer
+        if fit.best_validation_score is None:
+            fit.validation_scores, fit.validation_loss_curve, fit.best_validation_score = [], [], -inf
 
-    def __call__(self) -> tuple[float, float]:
-        """Score and loss now."""
-        loss = self._loss()
+    def measure(self, fit: Fit) -> dict[str, float]:
+        """Measure score and loss."""
+        loss = self._loss(fit)
+        return {"validation_scores": self._score(fit, loss), "validation_loss_curve": loss}
+
+    def epoch_ended(self, fit: Fit) -> bool:
+        """Take note of the best score."""
+        assert fit.validation_scores is not None
+        assert fit.best_validation_score is not None
+        if fit.validation_scores[-1] > fit.best_validation_score:
+            fit.best_validation_score = fit.validation_scores[-1]
+        return False
+
+    def _score(self, fit: Fit, loss: float) -> float:
+        rows, targets, weights = self._samples
         if self._scorer == "loss":
-            return -loss, loss
+            return -loss
         if self._scorer is None:
-            return self._default_score(), loss
-        weights = {} if self._samples.weights is None else {"sample_weight": self._samples.weights}
+            network = fit.network
+            outputs = np.empty((rows.shape[0], network.n_units[-1]), network.dtype)
+            n_threads = fit.settings.n_threads or prediction_threads(network, rows)
+            finite = network.predict(fit.params, rows, outputs, n_threads) and np.isfinite(outputs).all()
+            return score(targets, outputs, network.loss, weights) if finite else float("nan")
         assert callable(self._scorer)
-        return float(self._scorer(self._copy, self._samples.rows, self._labels, **weights)), loss
+        return float(
+            self._scorer(self._estimator, rows, self._labels, **({} if weights is None else {"sample_weight": weights}))
+        )
 
-    def _default_score(self) -> float:
-        outputs = self._copy._outputs(self._samples.rows)
-        if not np.isfinite(outputs).all():
-            return float("nan")
-        return score(self._samples.targets, outputs, self._copy._loss(), self._samples.weights)
-
-    def _loss(self) -> float:
-        estimator, (rows, targets, weights) = self._copy, self._samples
-        network = estimator._network()
-        n_threads = estimator._threads(network, rows, rows.shape[0])
-        gradient = np.empty_like(estimator._params)
-        loss = network.loss_gradient(estimator._params, rows, targets, weights, 0.0, gradient, n_threads)
-        return loss / estimator.n_outputs_ if TASKS[network.loss].mean_over_outputs else loss
+    def _loss(self, fit: Fit) -> float:
+        network, rows = fit.network, self._samples.rows
+        n_threads = threads(fit.settings, network, rows, rows.shape[0])
+        loss = network.evaluate(fit.params, *self._samples, n_threads)
+        return loss / network.n_units[-1] if LOSSES[network.loss].mean_over_outputs else loss

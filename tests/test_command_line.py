@@ -71,11 +71,11 @@ def test_numpy_is_timed_with_one_thread_and_with_all(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fastest of all passes is the one that is compared with."""
-    from fastmlp.cli.narration import PASSES, NarratedTrainer
+    from fastmlp.cli.report import PASSES, Report
 
-    in_numpy, limits = NarratedTrainer._in_numpy, []
+    in_numpy, limits = Report._in_numpy, []
 
-    def timed(self: NarratedTrainer, X: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    def timed(self: Report, X: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         limits.append(max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"))
         _, loss = in_numpy(self, X, y)
         return 10.0 - (len(limits) in (3, 5)) * limits[-1], loss
@@ -83,7 +83,7 @@ def test_numpy_is_timed_with_one_thread_and_with_all(
     n_all = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=0)
     if not n_all:
         pytest.skip("a BLAS that cannot be limited")
-    monkeypatch.setattr(NarratedTrainer, "_in_numpy", timed)
+    monkeypatch.setattr(Report, "_in_numpy", timed)
     assert run("train", "--epochs", 1) == 0
     assert limits == sorted({1, n_all}) * PASSES
     assert ", 1 BLAS thread, " in capsys.readouterr().out
@@ -383,16 +383,17 @@ def test_the_same_seed_gives_the_same_file(iris: Path, tmp_path: Path) -> None:
 def test_an_interrupted_training_is_saved(
     iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastmlp.cli.narration import NarratedTrainer
+    from fastmlp.cli.report import Report
+    from fastmlp.fitting import Fit
 
-    ended = NarratedTrainer._epoch_ended
+    ended = Report.epoch_ended
 
-    def interrupt(self: NarratedTrainer, training: object) -> bool:
-        if self.n_iter_ == 4:
+    def interrupt(self: Report, fit: Fit) -> bool:
+        if fit.n_iter == 4:
             raise KeyboardInterrupt
-        return bool(ended(self, training))
+        return ended(self, fit)
 
-    monkeypatch.setattr(NarratedTrainer, "_epoch_ended", interrupt)
+    monkeypatch.setattr(Report, "epoch_ended", interrupt)
     model = tmp_path / "model.npz"
     assert run("train", iris, "--target", "species", "--save", model) == 1
     captured = capsys.readouterr()

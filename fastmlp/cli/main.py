@@ -19,7 +19,8 @@ from fastmlp.cli import tables
 from fastmlp.cli.model import Model, Scaler
 
 if TYPE_CHECKING:
-    from fastmlp.cli.narration import NarratedTrainer
+    from fastmlp.cli.report import Report
+    from fastmlp.trainer import Trainer
 
 Array = NDArray[Any]
 
@@ -89,9 +90,8 @@ def train(arguments: argparse.Namespace) -> int:
     _announce(arguments, data, classes, trainer)
 
     X = inputs.transform(data.X)
-    trainer.watch(inputs.transform(data.X_test), y_test)
-    _fit(trainer, X, y)
-    print(trainer.summary())
+    report = _fit(trainer, X, y, inputs.transform(data.X_test), y_test)
+    print(report.summary())
     if arguments.save:
         network = (trainer.coefs_, trainer.intercepts_, trainer.activation, trainer.loss)
         Model(*network, data.features, data.target, inputs, outputs, classes).save(arguments.save)
@@ -102,7 +102,7 @@ def train(arguments: argparse.Namespace) -> int:
     if compare is None:
         compare = arguments.data is None and arguments.solver == "sgd"
     if compare:
-        _compare(trainer, X, y)
+        _compare(trainer, report, X, y)
     return 0
 
 
@@ -158,11 +158,11 @@ def _target_scaler(data: tables.Data) -> Scaler:
     return Scaler.fit(data.y[:, None])
 
 
-def _trainer(arguments: argparse.Namespace, loss: str, n_rows: int) -> "NarratedTrainer":
+def _trainer(arguments: argparse.Namespace, loss: str, n_rows: int) -> "Trainer":
     # Here because it brings scikit-learn, which neither --help nor predict needs.
-    from fastmlp.cli.narration import NarratedTrainer
+    from fastmlp.trainer import Trainer
 
-    return NarratedTrainer(
+    return Trainer(
         arguments.hidden,
         arguments.activation,
         loss=loss,
@@ -179,9 +179,7 @@ def _trainer(arguments: argparse.Namespace, loss: str, n_rows: int) -> "Narrated
     )
 
 
-def _announce(
-    arguments: argparse.Namespace, data: tables.Data, classes: Array | None, trainer: "NarratedTrainer"
-) -> None:
+def _announce(arguments: argparse.Namespace, data: tables.Data, classes: Array | None, trainer: "Trainer") -> None:
     task = f"regression of {data.target}" if classes is None else f"classification into {len(classes)} classes"
     print(f"{data.title}: {len(data.X)} rows to train on, {len(data.X_test)} to test on; {task}")
     widths = (data.X.shape[1], *arguments.hidden, 1 if classes is None else len(classes))
@@ -191,25 +189,30 @@ def _announce(
     )
 
 
-def _fit(trainer: "NarratedTrainer", X: Array, y: Array) -> None:
+def _fit(trainer: "Trainer", X: Array, y: Array, X_test: Array, y_test: Array) -> "Report":
+    """Train, telling each epoch; return who tells."""
+    from fastmlp.cli.report import Report
+
+    report = Report(trainer, X_test, y_test)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer.fit(X, y)
+        report.train(X, y)
     for warning in caught:
         # The number of epochs is the user's choice, so that it was reached is no news.
         if "Maximum iterations" not in str(warning.message):
             print(f"fastmlp: warning: {warning.message}", file=sys.stderr)
+    return report
 
 
-def _compare(trainer: "NarratedTrainer", X: Array, y: Array) -> None:
-    seconds, loss, n_threads = trainer.time_in_numpy(X, y)
+def _compare(trainer: "Trainer", report: "Report", X: Array, y: Array) -> None:
+    seconds, loss, n_threads = report.time_in_numpy(X, y)
     threads = f", {n_threads} BLAS thread{'s' if n_threads > 1 else ''}" if n_threads else ""
     # Rounding differs, and grows from step to step; a wrong step would show in the first digit.
     if not isclose(loss, trainer.loss_, rel_tol=0.01, abs_tol=1e-4):
         raise ValueError(f"the same training in NumPy ended with the loss {loss:.6g}, not {trainer.loss_:.6g}")
     print(
         f"plain NumPy {np.__version__}{threads}, same weights, same batches: loss {loss:.4f} in {seconds:.3g} s; "
-        f"fastmlp was {seconds / trainer.seconds_:.1f} times faster"
+        f"fastmlp was {seconds / report.seconds:.1f} times faster"
     )
 
 

@@ -1,135 +1,13 @@
-"""Rows and targets as the engine reads them: checked, and converted only where it cannot read them as they are."""
+"""Targets and weights as the engine reads them, and the score of outputs against them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
-READABLE = (np.float32, np.float64, np.uint8)
-"""Dtypes of a matrix that the engine reads."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a loss is for: its outputs, and the targets it takes.
-
-    Attributes
-    ----------
-    out_activation : str
-        Function of the outputs.
-    threshold : float or None
-        A single output above it stands for class 1. None where the targets are values rather than classes.
-    exclusive : bool
-        Each row belongs to exactly one class.
-    lowest, highest : float
-        Range of a target value.
-    mean_over_outputs : bool
-        It is reported as a mean over the outputs, while the sum is minimised.
-    """
-
-    out_activation: str
-    threshold: float | None = None
-    exclusive: bool = False
-    lowest: float = -np.inf
-    highest: float = np.inf
-    mean_over_outputs: bool = False
-
-    @property
-    def classifies(self) -> bool:
-        """Whether one-dimensional targets are class numbers."""
-        return self.threshold is not None
-
-
-TASKS = {
-    "log_loss": Task("softmax", threshold=0.5, exclusive=True, lowest=0.0, highest=1.0),
-    "binary_log_loss": Task("logistic", threshold=0.5, lowest=0.0, highest=1.0),
-    "squared_error": Task("identity", mean_over_outputs=True),
-    "poisson": Task("exp", lowest=0.0),
-    "hinge": Task("identity", threshold=0.0),
-}
-"""The task of each loss of the engine."""
-
-
-def row_checks(dtype: str | type | None) -> dict[str, Any]:
-    """The arguments of scikit-learn's checks of X: numbers of other dtypes than `READABLE` are converted to dtype."""
-    return {"accept_sparse": "csr", "dtype": (np.dtype(dtype or "float64"), *READABLE)}
-
-
-def require_numbers(X: Any) -> None:
-    """Raise unless X may hold numbers: scikit-learn's checks with `row_checks` would convert text and dates.
-
-    Raises
-    ------
-    ValueError
-        If X is an array of strings or bytes, or a list of such rows.
-    TypeError
-        If X is an array, a list or a data frame of dates or durations.
-    """
-    is_table = isinstance(X, (list, tuple)) or hasattr(X, "dtypes")
-    dtype = np.asarray(X[:1]).dtype if is_table else getattr(X, "dtype", None)
-    kind = getattr(dtype, "kind", None)
-    if kind in ("U", "S"):
-        raise ValueError(
-            "dtype='numeric' is not compatible with arrays of bytes/strings. Convert your data to numeric values "
-            f"explicitly instead: X has the dtype {dtype}."
-        )
-    if kind in ("M", "m"):
-        raise TypeError(
-            f"X has the dtype {dtype}: dates and durations are not numbers. Convert them explicitly, for example to "
-            "days since a date."
-        )
-
-
-def readable(X: Any, dtype: str | type | None) -> Any:
-    """Return X as the engine reads it: X itself, or a view, where its layout allows.
-
-    Parameters
-    ----------
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
-        As scikit-learn's checks with the arguments of `row_checks` return it.
-    dtype : {"float32", "float64"}, type or None
-        In which repeated entries of a sparse matrix are summed; None for the dtype to compute in.
-
-    Raises
-    ------
-    ValueError
-        If X is an inconsistent CSR matrix.
-    """
-    if not scipy.sparse.issparse(X):
-        return _contiguous_rows(X)
-    X.check_format(full_check=True)  # the engine follows the indices without looking
-    if not X.has_canonical_format:
-        X = X.astype(compute_dtype(X, dtype), copy=True)
-        X.sum_duplicates()
-    parts = (X.data, X.indices, X.indptr)
-    if not all(part.flags.c_contiguous and part.flags.aligned for part in parts):
-        X = type(X)(tuple(np.array(part, order="C") for part in parts), shape=X.shape)
-    return X
-
-
-def is_readable(X: Any, finite: bool) -> bool:
-    """Whether the engine reads X as it is, seen without the cost of scikit-learn's checks; they decide where not.
-
-    With ``finite`` its values are looked at, too.
-    """
-    if type(X) is not np.ndarray or X.ndim != 2 or X.dtype not in READABLE or not len(X):
-        return False
-    if (X.shape[1] != 1 and X.strides[1] != X.itemsize) or not X.flags.aligned:
-        return False
-    if not finite:
-        return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.add.reduce(X, axis=None)))
-
-
-def compute_dtype(X: Any, dtype: str | type | None) -> str:
-    """The dtype to compute in: the one asked for, or that of X as scikit-learn chooses it."""
-    if dtype is not None:
-        return np.dtype(dtype).name
-    return "float32" if X.dtype in (np.float32, np.uint8) else "float64"
+from fastmlp._core import LOSSES, Loss
+from fastmlp.rows import READABLE, contiguous_rows
 
 
 def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> tuple[NDArray[Any], int]:
@@ -140,7 +18,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
         Class numbers or values, as the loss takes them.
     loss : str
-        Name in `TASKS`.
+        Name in `LOSSES`.
     n_outputs : int or None
         Number of outputs that the network has; None to let y decide.
     estimator : object
@@ -157,7 +35,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     ValueError
         If y does not have the shape, the classes or the range of values that the loss and the network need.
     """
-    task = TASKS[loss]
+    task = LOSSES[loss]
     if y is None:
         name = type(estimator).__name__
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
@@ -165,7 +43,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
     except ValueError as error:
         texts = [label for label in np.ravel(y).tolist() if isinstance(label, (str, bytes))]
-        if not task.classifies or not texts:
+        if task.threshold is None or not texts:
             raise
         raise ValueError(
             f"Unknown label type: text. Classes must be numbers 0, 1, 2, …: got {texts[0]!r}. MLPClassifier takes any "
@@ -173,7 +51,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         ) from error
     if task.exclusive and y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    if task.classifies and y.ndim == 1:
+    if task.threshold is not None and y.ndim == 1:
         return _check_classes(y, task, n_outputs)
     return _check_values(y.reshape(len(y), -1), loss, n_outputs)
 
@@ -199,8 +77,8 @@ def score(targets: NDArray[Any], outputs: NDArray[Any], loss: str, sample_weight
 
     Computed here because scikit-learn's metrics look at their arguments for longer than a small epoch takes.
     """
-    task = TASKS[loss]
-    if not task.classifies:
+    task = LOSSES[loss]
+    if task.threshold is None:
         return _r2(targets, outputs, sample_weight)
     if task.exclusive and targets.ndim == 2:
         targets = targets.argmax(axis=1)
@@ -224,7 +102,7 @@ def _r2(targets: NDArray[Any], outputs: NDArray[Any], sample_weight: Any) -> flo
     return float(np.mean(1 - ratio))
 
 
-def _check_classes(y: NDArray[Any], task: Task, n_outputs: int | None) -> tuple[NDArray[np.int64], int]:
+def _check_classes(y: NDArray[Any], task: Loss, n_outputs: int | None) -> tuple[NDArray[np.int64], int]:
     classes = np.ascontiguousarray(y, dtype=np.int64)
     if y.dtype.kind == "f" and not np.array_equal(classes, y):
         raise ValueError(
@@ -246,7 +124,7 @@ def _check_classes(y: NDArray[Any], task: Task, n_outputs: int | None) -> tuple[
 
 
 def _check_values(Y: NDArray[Any], loss: str, n_outputs: int | None) -> tuple[NDArray[Any], int]:
-    task = TASKS[loss]
+    task = LOSSES[loss]
     if n_outputs is not None and Y.shape[1] != n_outputs:
         raise ValueError(f"`y` has {Y.shape[1]} columns, but the network has {n_outputs} outputs.")
     if Y.dtype == np.bool_:
@@ -265,10 +143,4 @@ def _check_values(Y: NDArray[Any], loss: str, n_outputs: int | None) -> tuple[ND
             raise ValueError(
                 f"Each row of y must sum to 1 with the loss {loss!r}: the rows are one-hot or probabilities."
             )
-    return _contiguous_rows(Y), Y.shape[1]
-
-
-def _contiguous_rows(A: NDArray[Any]) -> NDArray[Any]:
-    """A itself if the elements of a row are adjacent in memory and aligned, else a copy in C order."""
-    adjacent = A.shape[1] == 1 or A.strides[1] == A.itemsize
-    return A if adjacent and A.flags.aligned else np.array(A, order="C")
+    return contiguous_rows(Y), Y.shape[1]

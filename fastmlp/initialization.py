@@ -1,4 +1,4 @@
-"""The parameters of a network in Python's hands: how many, their first values, views to read and assign."""
+"""The parameters of a network in Python's hands: how many fit in memory, their first values, views to assign to."""
 
 import os
 from collections.abc import Iterable
@@ -40,15 +40,13 @@ def hidden_units(hidden_layer_sizes: int | Iterable[int]) -> tuple[int, ...]:
     return units
 
 
-def initial_parameters(network: Network, random_state: np.random.RandomState) -> NDArray[Any]:
+def initial_parameters(network: Network, params: NDArray[Any], random_state: np.random.RandomState) -> None:
     """Draw parameters after Glorot and Bengio, in scikit-learn's order: weights, then biases, layer by layer."""
-    params = np.empty(network.n_params, network.dtype)
     factor = 2.0 if network.activation == "logistic" else 6.0
     for W, b in zip(network.coefs(params), network.intercepts(params), strict=True):
         bound = sqrt(factor / sum(W.shape))
         W[...] = random_state.uniform(-bound, bound, W.shape)
         b[...] = random_state.uniform(-bound, bound, b.shape)
-    return params
 
 
 def require_memory(n_units: tuple[int, ...], n_slots: int, dtype: str) -> None:

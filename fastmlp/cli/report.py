@@ -1,4 +1,6 @@
-"""A trainer that tells how it is doing, and times the same training in plain NumPy."""
+"""What the command line tells of a training, and the same training timed in plain NumPy."""
+
+from __future__ import annotations
 
 from time import perf_counter
 from typing import Any
@@ -6,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core import Training, isa
+from fastmlp._core import isa
 from fastmlp.cli.numpy_training import NumpyTraining
+from fastmlp.fitting import Fit, Listener
 from fastmlp.trainer import Trainer
 
 Array = NDArray[Any]
@@ -18,23 +21,65 @@ ENOUGH = 2.0
 """Seconds after which no further pass begins."""
 
 
-class NarratedTrainer(Trainer):
+class Report(Listener):
     """Prints a line after each epoch.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    X_test, y_test : ndarray
+        Rows to score after each epoch; without any, no score is told.
 
     Attributes
     ----------
-    seconds_ : float
+    seconds : float
         Time that the epochs have taken, without the narration.
     """
 
-    def watch(self, X_test: Array, y_test: Array) -> None:
-        """Name the rows to score after each epoch; without any, no score is told."""
-        self._X_test, self._y_test = X_test, y_test
+    def __init__(self, trainer: Trainer, X_test: Array, y_test: Array) -> None:
+        self._trainer, self._X_test, self._y_test = trainer, X_test, y_test
+        self.seconds = 0.0
+
+    def train(self, X: Array, y: Array) -> None:
+        """Train, telling it."""
+        with self._trainer._training(X, y, None) as (fit, n_epochs, listeners):
+            # The command line has standardised the data, and has options rather than parameters.
+            fit.remedy = f"Use a smaller --lr than {fit.settings.learning_rate_init:g}."
+            listeners.append(self)
+            fit.run(n_epochs, listeners)
 
     def summary(self) -> str:
         """The score, the epochs and the time they took, and on what."""
         threads = f"{self._used_threads} thread{'s' if self._used_threads > 1 else ''}"
-        return f"{self._score(' ')}after {self.n_iter_} epochs in {self.seconds_:.3g} s on {isa()}, {threads}"
+        n_epochs = self._trainer.n_iter_
+        return f"{self._score(' ')}after {n_epochs} epochs in {self.seconds:.3g} s on {isa()}, {threads}"
+
+    def epoch_begins(self, fit: Fit) -> None:
+        """Start the clock; remember the beginning for `time_in_numpy`."""
+        if fit.n_iter == 0:
+            trainer = self._trainer
+            self._initial = [W.copy() for W in trainer.coefs_], [b.copy() for b in trainer.intercepts_]
+            self._initial_random_state = fit.random_state.get_state()
+            self._used_threads = fit.n_threads
+        self._start = perf_counter()
+
+    def measure(self, fit: Fit) -> dict[str, float]:
+        """Stop the clock."""
+        self._epoch_seconds = perf_counter() - self._start
+        self.seconds += self._epoch_seconds
+        return {}
+
+    def epoch_ended(self, fit: Fit) -> bool:
+        """Print a line."""
+        n_epochs = self._trainer.max_iter
+        # Written together with the end of the line, which Ctrl-C would otherwise cut off.
+        print(
+            f"epoch {fit.n_iter:{len(str(n_epochs))}}/{n_epochs}  loss {fit.last_loss:.4f}  {self._score('  ')}"
+            f"{fit.n_rows / self._epoch_seconds:,.0f} samples/s\n",
+            end="",
+            flush=True,
+        )
+        return False
 
     def time_in_numpy(self, X: Array, y: Array) -> tuple[float, float, int]:
         """The same training in plain NumPy, from the same initial weights in the same batches.
@@ -62,52 +107,24 @@ class NarratedTrainer(Trainer):
 
     def _in_numpy(self, X: Array, y: Array) -> tuple[float, float]:
         """Seconds and last loss of one training."""
-        names, steps = (self.activation, self.loss), (int(self.batch_size), self.learning_rate_init)
-        training = NumpyTraining(*self._initial_parameters, *names, X, y, *steps)
+        trainer = self._trainer
+        names, steps = (trainer.activation, trainer.loss), (int(trainer.batch_size), trainer.learning_rate_init)
+        training = NumpyTraining(*self._initial, *names, X, y, *steps)
         random_state = np.random.RandomState()
         random_state.set_state(self._initial_random_state)
         order = np.arange(len(X))
         seconds, loss = 0.0, np.nan
-        for _ in range(self.n_iter_):
+        for _ in range(trainer.n_iter_):
             random_state.shuffle(order)
             start = perf_counter()
             loss = training.epoch(order)
             seconds += perf_counter() - start
         return seconds, loss
 
-    def _train(self, training: Training, n_rows: int, n_epochs: int | None) -> None:
-        self.seconds_, self._used_threads = 0.0, training.n_threads
-        self._initial_parameters = [W.copy() for W in self.coefs_], [b.copy() for b in self.intercepts_]
-        self._initial_random_state = self._random_state.get_state()
-        super()._train(training, n_rows, n_epochs)
-
-    def _run_epoch(self, training: Training, order: NDArray[np.int64] | None) -> None:
-        start = perf_counter()
-        super()._run_epoch(training, order)
-        seconds = perf_counter() - start
-        self.seconds_ += seconds
-        self._rows_per_second = training.position / seconds
-
-    def _epoch_ended(self, training: Training) -> bool:
-        stop = super()._epoch_ended(training)
-        width = len(str(self.max_iter))
-        # Written together with the end of the line, which Ctrl-C would otherwise cut off.
-        print(
-            f"epoch {self.n_iter_:{width}}/{self.max_iter}  loss {self.loss_:.4f}  {self._score('  ')}"
-            f"{self._rows_per_second:,.0f} samples/s\n",
-            end="",
-            flush=True,
-        )
-        return stop
-
-    def _remedy(self) -> str:
-        # The command line has standardised the data, and has options rather than parameters.
-        return f"Use a smaller --lr than {self.learning_rate_init:g}."
-
     def _score(self, separator: str) -> str:
         if not len(self._X_test):
             return ""
-        outputs = self.predict(self._X_test)
+        outputs = self._trainer.predict(self._X_test)
         if outputs.ndim == 2:
             return f"test accuracy {100 * np.mean(outputs.argmax(axis=1) == self._y_test):.2f} %{separator}"
         residual = np.sum((outputs - self._y_test) ** 2, dtype=np.float64)

@@ -1,0 +1,251 @@
+"""Each hyper-parameter once: default, type, constraint and description.
+
+`python -m tools.signatures` writes signatures and docstrings of the estimators from it.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS
+from fastmlp.schedules import SCHEDULES
+
+
+class ThreadCounts(Interval):  # type: ignore[misc]  # scikit-learn has no types
+    """Numbers of threads; who knows -1 for all of them from scikit-learn is told how to say so."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, where None is all that this process may use"
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A hyper-parameter of the estimators.
+
+    Attributes
+    ----------
+    default : object
+    annotation : str
+        Its type, as it stands in the signature.
+    constraint : list
+        As scikit-learn's ``_parameter_constraints`` has it.
+    description : str
+        What it does; in numpydoc.
+    documented : str
+        Its type as the docstring words it; empty: the annotation.
+    """
+
+    default: Any
+    annotation: str
+    constraint: list[Any]
+    description: str
+    documented: str = ""
+
+
+def _names(*names: str) -> str:
+    return "{" + ", ".join(f'"{name}"' for name in names) + "}"
+
+
+NOT_NEGATIVE = Interval(Real, 0, inf, closed="left")
+POSITIVE = Interval(Real, 0, inf, closed="neither")
+BELOW_ONE = Interval(Real, 0, 1, closed="left")
+COUNT = Interval(Integral, 1, None, closed="left")
+
+SHARED = {
+    "hidden_layer_sizes": Hyperparameter(
+        (100,),
+        "int | Sequence[int]",
+        ["array-like", COUNT],
+        "Number of units of each hidden layer; ``()`` for a linear model.",
+        "int or array-like of int",
+    ),
+    "activation": Hyperparameter(
+        "relu", "str", [StrOptions(set(ACTIVATIONS))], "Of the hidden layers.", _names(*ACTIVATIONS)
+    ),
+    "solver": Hyperparameter(
+        "adam",
+        "str",
+        [StrOptions({"lbfgs", "sgd", "adam"})],
+        '"lbfgs" minimises the loss of all rows at once, in float64; the others take batches.',
+        _names("lbfgs", "sgd", "adam"),
+    ),
+    "alpha": Hyperparameter(
+        0.0001,
+        "float",
+        [NOT_NEGATIVE],
+        "Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.",
+    ),
+    "batch_size": Hyperparameter(
+        "auto", "int | str", [StrOptions({"auto"}), COUNT], '"auto" is ``min(200, n_rows)``.', 'int or "auto"'
+    ),
+    "learning_rate": Hyperparameter(
+        "constant",
+        "str",
+        [StrOptions(set(SCHEDULES))],
+        'Schedule of the learning rate with ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1) ** power_t``; '
+        "divided by 5 where the loss, or the validation score, has stopped improving.",
+        _names(*SCHEDULES),
+    ),
+    "learning_rate_init": Hyperparameter(0.001, "float", [POSITIVE], "Learning rate that the schedule starts from."),
+    "power_t": Hyperparameter(
+        0.5, "float", [Interval(Real, 0, None, closed="left")], 'Exponent of the schedule "invscaling".'
+    ),
+    "max_iter": Hyperparameter(
+        200, "int", [COUNT], 'Largest number of epochs of one call of `fit`, or of iterations of "lbfgs".'
+    ),
+    "shuffle": Hyperparameter(True, "bool", ["boolean"], "Whether each epoch uses the rows in another random order."),
+    "random_state": Hyperparameter(
+        None,
+        "int | np.random.RandomState | None",
+        ["random_state"],
+        "Source of the initial weights, of the validation rows and of the order of the rows.",
+        "int, RandomState instance or None",
+    ),
+    "tol": Hyperparameter(
+        1e-4,
+        "float",
+        [Interval(Real, 0, None, closed="left")],
+        "An epoch whose loss, or validation score, is not better than the best by this much has not improved. With "
+        '"lbfgs" the largest component of the gradient at the end.',
+    ),
+    "verbose": Hyperparameter(
+        False,
+        "bool | int | str",
+        ["verbose", StrOptions({"progress"})],
+        'Whether to print the loss of each epoch; "progress" for a progress bar, which needs tqdm.',
+        'bool, int or "progress"',
+    ),
+    "warm_start": Hyperparameter(
+        False, "bool", ["boolean"], "Whether `fit` goes on from the fitted parameters and the optimizer's state."
+    ),
+    "momentum": Hyperparameter(
+        0.9, "float", [Interval(Real, 0, 1, closed="both")], 'From 0 to 1, with ``solver="sgd"``.'
+    ),
+    "nesterovs_momentum": Hyperparameter(True, "bool", ["boolean"], "Whether the momentum is Nesterov's."),
+    "early_stopping": Hyperparameter(
+        False,
+        "bool",
+        ["boolean"],
+        "Whether to stop where the validation score has stopped improving, and to restore the best parameters. Not "
+        'with "lbfgs".',
+    ),
+    "validation_fraction": Hyperparameter(
+        0.1,
+        "float",
+        [BELOW_ONE],
+        "Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. "
+        "The rows of a binary classification are drawn from each class.",
+    ),
+    "beta_1": Hyperparameter(0.9, "float", [BELOW_ONE], "Decay rate of Adam's first moment, in [0, 1)."),
+    "beta_2": Hyperparameter(0.999, "float", [BELOW_ONE], "Decay rate of Adam's second moment, in [0, 1)."),
+    "epsilon": Hyperparameter(1e-8, "float", [POSITIVE], "Keeps Adam's denominator from zero."),
+    "n_iter_no_change": Hyperparameter(
+        10,
+        "int | float",
+        [COUNT, Options(Real, {inf})],
+        "Training stops after more than this many epochs in a row that have not improved; ``np.inf`` for never.",
+        "int",
+    ),
+    "max_fun": Hyperparameter(15000, "int", [COUNT], 'Largest number of evaluations of the loss with "lbfgs".'),
+    "scoring": Hyperparameter(
+        None,
+        "str | Callable[..., float] | None",
+        [str, callable, None],
+        'The validation score: a scorer or its name, "loss" for the negative loss, None for the accuracy or R².',
+        "str, callable or None",
+    ),
+    "n_threads": Hyperparameter(
+        None,
+        "int | None",
+        [None, ThreadCounts(Integral, 1, MAX_THREADS, closed="both")],
+        "None: as many as this process may use and a step of this network has work for. The result is the same.",
+        "int or None",
+    ),
+    "dtype": Hyperparameter(
+        None,
+        "str | type | None",
+        [None, StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
+        "What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.",
+        '{"float32", "float64"} or None',
+    ),
+}
+"""What every estimator has, in the order of the signatures."""
+
+
+def _with(own: dict[str, tuple[str, Hyperparameter]], first: dict[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+    """`SHARED` after `first`, with each of `own` in front of the name given with it."""
+    result = dict(first)
+    for name, entry in SHARED.items():
+        result |= {key: value for key, (before, value) in own.items() if before == name}
+        result[name] = entry
+    return result
+
+
+TRAINER_LOSS = Hyperparameter(
+    "log_loss",
+    "str",
+    [StrOptions(set(LOSSES))],
+    "Softmax and cross-entropy; K independent sigmoids and their cross-entropies; half the square; half the Poisson "
+    "deviance of an exponential output; one margin for each output.",
+    _names(*LOSSES),
+)
+REGRESSOR_LOSS = Hyperparameter(
+    "squared_error",
+    "str",
+    [StrOptions({"squared_error", "poisson"})],
+    "Half the square; half the Poisson deviance of an exponential output.",
+    _names("squared_error", "poisson"),
+)
+CLASS_WEIGHT = Hyperparameter(
+    None,
+    "ClassWeight",
+    [dict, list, StrOptions({"balanced"}), None],
+    'Factors of the sample weights by class; "balanced" is ``n_rows / (n_classes * n_rows_of_the_class)``. For several '
+    "labels a list with a dict for each label.",
+    'dict, list of dict, "balanced" or None',
+)
+
+HYPERPARAMETERS = {
+    "Trainer": _with({"loss": ("solver", TRAINER_LOSS)}, {}),
+    "MLPClassifier": _with({"class_weight": ("scoring", CLASS_WEIGHT)}, {}),
+    "MLPRegressor": _with({}, {"loss": REGRESSOR_LOSS}),
+}
+"""Those of each estimator, in the order of its signature."""
+
+
+def constraints(estimator: str) -> dict[str, list[Any]]:
+    """scikit-learn's ``_parameter_constraints`` of the estimator of that name."""
+    return {name: entry.constraint for name, entry in HYPERPARAMETERS[estimator].items()}
+
+
+ATTRIBUTES = {
+    "coefs_": (
+        "list of ndarray of shape (fan_in, fan_out)",
+        "Weight matrices: views into one vector. Assigning to the list or to an item of it copies the values.",
+    ),
+    "intercepts_": ("list of ndarray of shape (fan_out,)", "Bias vectors, likewise."),
+    "loss_": ("float", "Mean loss of the last epoch, penalty included."),
+    "loss_curve_": (
+        "list of float",
+        "The same of each epoch. Pickles and files leave out what `partial_fit` has added, which would make them grow.",
+    ),
+    "best_loss_": ("float or None", "The lowest of them; None with `early_stopping`."),
+    "validation_scores_, validation_loss_curve_": (
+        "list of float or None",
+        "Score and loss (without penalty) of the validation rows after each epoch, where there are any.",
+    ),
+    "best_validation_score_": ("float or None", "The highest of the scores."),
+    "n_iter_": ("int", "Number of epochs or iterations of the last call."),
+    "t_": ("int", 'Number of rows used in all calls, each epoch again; 0 with "lbfgs".'),
+    "n_features_in_, n_outputs_, n_layers_": (
+        "int",
+        "Number of inputs, of outputs, and of layers of units, inputs and outputs included.",
+    ),
+    "feature_names_in_": ("ndarray of str of shape (n_features_in_,)", "Where X has string names of columns."),
+    "out_activation_": ("str", "Function of the outputs."),
+}
+"""The fitted attributes that every estimator has: type and description, in numpydoc."""

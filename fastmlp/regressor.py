@@ -1,0 +1,211 @@
+"""MLPRegressor: scikit-learn's, parameter for parameter, and what users missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, column_or_1d
+
+from fastmlp.base import BaseMLP, Fitted
+from fastmlp.hyperparameters import constraints
+from fastmlp.targets import check_targets
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types
+    """Multi-layer perceptron regressor, of one or several outputs.
+
+    Names, defaults, formulas and random numbers are those of scikit-learn's ``MLPRegressor``.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, default="squared_error"
+        Half the square; half the Poisson deviance of an exponential output.
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Number of units of each hidden layer; ``()`` for a linear model.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Of the hidden layers.
+    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+        "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
+    batch_size : int or "auto", default="auto"
+        "auto" is ``min(200, n_rows)``.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        Schedule of the learning rate with ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1) ** power_t``;
+        divided by 5 where the loss, or the validation score, has stopped improving.
+    learning_rate_init : float, default=0.001
+        Learning rate that the schedule starts from.
+    power_t : float, default=0.5
+        Exponent of the schedule "invscaling".
+    max_iter : int, default=200
+        Largest number of epochs of one call of `fit`, or of iterations of "lbfgs".
+    shuffle : bool, default=True
+        Whether each epoch uses the rows in another random order.
+    random_state : int, RandomState instance or None, default=None
+        Source of the initial weights, of the validation rows and of the order of the rows.
+    tol : float, default=0.0001
+        An epoch whose loss, or validation score, is not better than the best by this much has not improved. With
+        "lbfgs" the largest component of the gradient at the end.
+    verbose : bool, int or "progress", default=False
+        Whether to print the loss of each epoch; "progress" for a progress bar, which needs tqdm.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fitted parameters and the optimizer's state.
+    momentum : float, default=0.9
+        From 0 to 1, with ``solver="sgd"``.
+    nesterovs_momentum : bool, default=True
+        Whether the momentum is Nesterov's.
+    early_stopping : bool, default=False
+        Whether to stop where the validation score has stopped improving, and to restore the best parameters. Not with
+        "lbfgs".
+    validation_fraction : float, default=0.1
+        Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. The
+        rows of a binary classification are drawn from each class.
+    beta_1 : float, default=0.9
+        Decay rate of Adam's first moment, in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of Adam's second moment, in [0, 1).
+    epsilon : float, default=1e-08
+        Keeps Adam's denominator from zero.
+    n_iter_no_change : int, default=10
+        Training stops after more than this many epochs in a row that have not improved; ``np.inf`` for never.
+    max_fun : int, default=15000
+        Largest number of evaluations of the loss with "lbfgs".
+    scoring : str, callable or None, default=None
+        The validation score: a scorer or its name, "loss" for the negative loss, None for the accuracy or R².
+    n_threads : int or None, default=None
+        None: as many as this process may use and a step of this network has work for. The result is the same.
+    dtype : {"float32", "float64"} or None, default=None
+        What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (fan_in, fan_out)
+        Weight matrices: views into one vector. Assigning to the list or to an item of it copies the values.
+    intercepts_ : list of ndarray of shape (fan_out,)
+        Bias vectors, likewise.
+    loss_ : float
+        Mean loss of the last epoch, penalty included.
+    loss_curve_ : list of float
+        The same of each epoch. Pickles and files leave out what `partial_fit` has added, which would make them grow.
+    best_loss_ : float or None
+        The lowest of them; None with `early_stopping`.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Score and loss (without penalty) of the validation rows after each epoch, where there are any.
+    best_validation_score_ : float or None
+        The highest of the scores.
+    n_iter_ : int
+        Number of epochs or iterations of the last call.
+    t_ : int
+        Number of rows used in all calls, each epoch again; 0 with "lbfgs".
+    n_features_in_, n_outputs_, n_layers_ : int
+        Number of inputs, of outputs, and of layers of units, inputs and outputs included.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Where X has string names of columns.
+    out_activation_ : str
+        Function of the outputs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastmlp import MLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> MLPRegressor(solver="lbfgs", max_iter=500, random_state=0).fit(20 * X, y).score(20 * X, y) > 0.5
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = constraints("MLPRegressor")
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 0.0001,
+        verbose: bool | int | str = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-08,
+        n_iter_no_change: int | float = 10,
+        max_fun: int = 15000,
+        scoring: str | Callable[..., float] | None = None,
+        n_threads: int | None = None,
+        dtype: str | type | None = None,
+    ) -> None:
+        self._set_parameters(locals())
+
+    @available_if(BaseMLP._has_partial_fit)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        self : MLPRegressor
+        """
+        with self._training(X, y, sample_weight, resumes=True) as (fit, n_epochs, listeners):
+            fit.run(n_epochs, listeners)
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the predicted values.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
+        """
+        outputs, _ = self._predict(X)
+        return _column(outputs)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
+        return *check_targets(self._check_values(y), self.loss, None, self), self.loss, None
+
+    def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
+        network = fitted.fit.network
+        return check_targets(self._check_values(y), network.loss, network.n_units[-1], self)[0]
+
+    def _decode(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any]:
+        return _column(targets)
+
+    def _check_values(self, y: Any) -> Any:
+        if y is not None:
+            y = check_array(y, ensure_2d=False, dtype="numeric", estimator=self, input_name="y")
+            y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        return y
+
+
+def _column(values: NDArray[Any]) -> NDArray[Any]:
+    """A single column as a vector."""
+    return values[:, 0] if values.shape[1] == 1 else values
