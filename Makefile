@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
 
-.PHONY: build test bench readme asm format lint portability wheel sanitize clean
+.PHONY: build test bench readme asm format lint portability wheel sanitize stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -48,6 +48,11 @@ sanitize: # the tests on an engine with address and undefined-behaviour sanitize
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest --ignore tests/test_allocations.py; \
 	status=$$?; $(PYTHON) setup.py build_ext --inplace --force && exit $$status
+
+RUNS ?= 1000
+STEPS ?= 50
+stateful: build # many calls in any order, other ones each time
+	FASTMLP_STATEFUL_RUNS=$(RUNS) FASTMLP_STATEFUL_STEPS=$(STEPS) $(PYTHON) -m pytest tests/test_stateful.py
 
 clean:
 	rm -rf build dist *.egg-info fastmlp/*.so

@@ -1,11 +1,10 @@
-"""What the estimators share: scikit-learn's contract, fitted attributes, a call of fit from its checks to its end."""
+"""What the estimators share: scikit-learn's contract, the fitted attributes, predictions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from operator import is_
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -13,43 +12,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import estimator_file
 from fastmlp._core import LOSSES, MAX_THREADS
-from fastmlp.callbacks import CallbackSupportMixin, Narration, callback_management_context, listeners_of
-from fastmlp.fitting import Fit, Listener, NonFiniteError, batch_size, warn
-from fastmlp.initialization import ParameterViews, hidden_units
-from fastmlp.rows import Samples, compute_dtype, feature_names, first_rows, is_readable, rows_like_first
-from fastmlp.stopping import Divergence, EarlyStopping, Plateau
-from fastmlp.targets import check_weights, some_weight
+from fastmlp.call import Call
+from fastmlp.callbacks import CallbackSupportMixin
+from fastmlp.fitted import Fitted
+from fastmlp.fitting import Fit, Listener
+from fastmlp.initialization import ParameterViews
+from fastmlp.rows import is_readable, rows_like_first
+from fastmlp.targets import check_weights
 from fastmlp.threads import prediction_threads
-from fastmlp.validation import Validation, naming
-
-HeldOut = tuple[Any, Any, Any]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """All that a fit has made, replaced at once: who predicts meanwhile has the old network or the new one.
-
-    Attributes
-    ----------
-    fit : Fit
-    n_features : int
-    feature_names : ndarray of str or None
-    labels : object
-        What the estimator knows of the meaning of y.
-    """
-
-    fit: Fit
-    n_features: int
-    feature_names: NDArray[Any] | None
-    labels: Any = None
 
 
 def _fitted_attribute(read: Callable[[Fitted], Any], documentation: str) -> Any:
@@ -306,186 +280,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         view.__dict__.update(self.__dict__ | {"_fitted": fitted} | changes)
         return view
 
-    # -- one call of fit --
-
-    @contextmanager
     def _training(
         self,
         X: Any,
         y: Any,
         sample_weight: Any,
-        held_out: HeldOut = (None, None, None),
+        held_out: tuple[Any, Any, Any] = (None, None, None),
         classes: Any = None,
         resumes: bool = False,
-    ) -> Iterator[tuple[Fit, int, list[Listener]]]:
-        """Check and prepare everything; train in the body of the with statement; keep the result, or what was before.
-
-        Yields the training, the largest number of its epochs, and its listeners.
-        """
-        settings, before = self._settings(), self._fitted
-        with callback_management_context(self):
-            outside = [] if resumes else listeners_of(self, X, y, sample_weight)
-            fit = before.fit if before else None
-            try:
-                fitted, samples, random_state = self._checked(settings, before, X, y, sample_weight, classes, resumes)
-                fit = fitted.fit
-                with fit.claimed(), self._unchanged_if_it_fails(fitted, before, samples, settings):
-                    samples, listeners = self._listening(fitted, samples, held_out, settings, random_state, resumes)
-                    listeners += outside
-                    fit.adopt(settings, restarts=not resumes)
-                    fit.begin(samples, settings, random_state, self._remedy(fit))
-                    self._fitted, self._valid = fitted, list(vars(settings).values())
-                    with self._outcome(fit, listeners, None if resumes else settings.max_iter):
-                        yield fit, 1 if resumes else settings.max_iter, listeners
-            finally:
-                for listener in outside:
-                    listener.close(fit)
-
-    def _checked(
-        self, settings: Any, before: Fitted | None, X: Any, y: Any, sample_weight: Any, classes: Any, resumes: bool
-    ) -> tuple[Fitted, Samples, np.random.RandomState]:
-        """The training to go on with, or a new one; its samples; its source of random numbers."""
-        continues = before is not None and (resumes or settings.warm_start)
-        if resumes:
-            self._check_call(before, settings, classes)
-        if continues:
-            assert before is not None
-            rows, labels = self._rows(X, before), before.labels
-            targets = self._encode(y, before, exact=not resumes)
-            n_outputs, loss = before.fit.network.n_units[-1], before.fit.network.loss
-        else:
-            rows = first_rows(X, settings.dtype, self)
-            targets, n_outputs, loss, labels = self._understand(y, classes)
-        check_consistent_length(rows, targets)
-        weights = self._weigh(sample_weight, rows, targets, labels)
-        random_state = check_random_state(settings.random_state)
-        n_units = (rows.shape[1], *hidden_units(settings.hidden_layer_sizes), n_outputs)
-        samples = Samples(rows, targets, weights)
-        if not continues:
-            try:
-                fit = Fit.start(n_units, loss, compute_dtype(rows, settings.dtype), settings, samples, random_state)
-            except MemoryError as error:
-                raise self._memory_error(error, n_units) from error
-            return Fitted(fit, rows.shape[1], feature_names(X), labels), samples, random_state
-        assert before is not None
-        if n_units != before.fit.network.n_units:
-            raise ValueError(
-                f"The fitted network has layers of {before.fit.network.n_units} units, but now {n_units} are asked "
-                "for: a fit that goes on from the last one needs the same."
-            )
-        return before, samples, random_state
-
-    @contextmanager
-    def _unchanged_if_it_fails(
-        self, fitted: Fitted, before: Fitted | None, samples: Samples, settings: Any
-    ) -> Iterator[None]:
-        """Take everything back that a training has done which ends in an error; let go of what only it needed."""
-        fit = fitted.fit
-        # What fails within one step has changed no parameter.
-        several_steps = samples.rows.shape[0] > batch_size(settings, samples)
-        backup = fit.backup(with_arrays=several_steps) if fitted is before else None
-        try:
-            yield
-        except BaseException:
-            if backup is not None:
-                fit.restore(backup)
-            elif self._fitted is fitted:  # another thread may have fitted it since then
-                self.__dict__.pop("_fitted")
-                if before is not None:
-                    self._fitted = before
-            raise
-        finally:
-            fit.end()
-
-    def _listening(
-        self,
-        fitted: Fitted,
-        samples: Samples,
-        held_out: HeldOut,
-        settings: Any,
-        random_state: np.random.RandomState,
-        resumes: bool,
-    ) -> tuple[Samples, list[Listener]]:
-        """The samples to train on, and the listeners that the hyper-parameters ask for."""
-        fit, validation = fitted.fit, None
-        early = settings.early_stopping and settings.solver != "lbfgs"
-        if any(given is not None for given in held_out):
-            validation = self._held_out(fitted, *held_out)
-        elif early:
-            samples, validation = self._split(fitted, samples, settings, random_state)
-        tell: Callable[[str], None] = print if settings.verbose not in (False, 0, "progress") else lambda message: None
-        listeners: list[Listener] = [Narration(tell, validation is not None)]
-        if settings.solver != "lbfgs":
-            listeners += [EarlyStopping(settings, tell, fit) if early else Plateau(settings, tell)]
-            listeners += [Divergence(samples, settings, resumes)]
-        if validation is not None:
-            scorer = settings.scoring
-            scorer = scorer if scorer in (None, "loss") else check_scoring(self, scorer)
-            # Rows that were checked have lost their names.
-            view = self._view(replace(fitted, feature_names=None))
-            listeners += [Validation(view, fit, validation, self._decode(validation.targets, fitted), scorer)]
-        return samples, listeners
-
-    def _held_out(self, fitted: Fitted, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples:
-        """Rows to validate on that the user has given."""
-        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
-        for name in ("X_val", "y_val"):
-            if given[name] is None:
-                other = next(key for key, value in given.items() if value is not None)
-                raise ValueError(f"{other} is provided, but {name} was not provided.")
-        with naming("X"):
-            rows = self._rows(X_val, fitted)
-        with naming("y"):
-            targets = self._encode(y_val, fitted)
-            check_consistent_length(rows, targets)
-        with naming("sample_weight"):
-            return Samples(rows, targets, self._weigh(sample_weight_val, rows, targets, fitted.labels))
-
-    def _split(
-        self, fitted: Fitted, samples: Samples, settings: Any, random_state: np.random.RandomState
-    ) -> tuple[Samples, Samples]:
-        """Samples to train on and to validate on."""
-        if settings.validation_fraction == 0:
-            raise ValueError(
-                "early_stopping needs rows to validate on, but validation_fraction is 0: make it larger, or pass X_val "
-                "and y_val to fit."
-            )
-        parts = train_test_split(
-            *(array for array in samples if array is not None),
-            random_state=random_state,
-            test_size=settings.validation_fraction,
-            stratify=self._stratify(samples.targets, fitted),
-        )
-        if parts[1].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        weights = parts[4:] or (None, None)
-        if weights[1] is not None:
-            some_weight(weights[1])
-        return Samples(parts[0], parts[2], weights[0]), Samples(parts[1], parts[3], weights[1])
-
-    @contextmanager
-    def _outcome(self, fit: Fit, listeners: list[Listener], max_iter: int | None) -> Iterator[None]:
-        """Say how a training has ended."""
-        try:
-            yield
-            if max_iter is not None and not fit.stopped:
-                warn(
-                    f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
-                    "converged yet.",
-                    ConvergenceWarning,
-                )
-        except KeyboardInterrupt:
-            warn("Training interrupted by user.")
-        except NonFiniteError as error:
-            if not any(listener.survives(fit) for listener in listeners):
-                raise
-            warn(f"Training stops at its best parameters so far. {error}", ConvergenceWarning)
-        if max_iter is not None:
-            fit.n_epochs_of_fit = len(fit.loss_curve)
-        for listener in listeners:
-            listener.finished(fit)
+    ) -> AbstractContextManager[tuple[Fit, int, list[Listener]]]:
+        """A context to train in; see `fastmlp.call`."""
+        return Call(self, held_out, classes, resumes).training(X, y, sample_weight)
 
     def _remedy(self, fit: Fit) -> str:
         """What to do where training diverges."""

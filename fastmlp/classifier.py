@@ -17,7 +17,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_array, column_or_1d
 
-from fastmlp.base import BaseMLP, Fitted
+from fastmlp.base import BaseMLP
+from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.targets import some_weight
 

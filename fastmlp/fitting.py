@@ -214,11 +214,11 @@ class Fit:
             scratch=self._scratch,
         )
 
-    def end(self) -> None:
+    def end(self, keeps_scratch: bool) -> None:
         """Let go of rows and memory."""
         for name in ("samples", "settings", "remedy", "n_rows", "random_state", "_training", "_order"):
             self.__dict__.pop(name, None)
-        if self._scratch and self._scratch.nbytes > KEPT_SCRATCH:
+        if not keeps_scratch or (self._scratch and self._scratch.nbytes > KEPT_SCRATCH):
             self._scratch = None
 
     @property

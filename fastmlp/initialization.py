@@ -1,6 +1,5 @@
 """The parameters of a network in Python's hands: how many fit in memory, their first values, views to assign to."""
 
-import os
 from collections.abc import Iterable
 from itertools import pairwise
 from math import sqrt
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import Network
+from fastmlp.memory import memory_limit
 
 
 class ParameterViews(list[NDArray[Any]]):
@@ -61,9 +61,10 @@ def require_memory(n_units: tuple[int, ...], n_slots: int, dtype: str) -> None:
 
 
 def _has_memory(n_bytes: int) -> bool:
-    """Whether this machine has so much memory."""
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return n_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Whether this process may use so much memory."""
+    limit = memory_limit()
+    if limit is not None:
+        return n_bytes <= limit
     try:  # Windows, unlike the others, refuses memory that it does not have
         np.empty(n_bytes, np.uint8)
     except (MemoryError, ValueError):  # ValueError: more than any array may have

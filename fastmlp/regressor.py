@@ -11,7 +11,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, column_or_1d
 
-from fastmlp.base import BaseMLP, Fitted
+from fastmlp.base import BaseMLP
+from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.targets import check_targets
 

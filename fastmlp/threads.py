@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import MAX_THREADS, Network, Training
+from fastmlp.control_groups import CGROUPS, OWN_CGROUPS, own_folders
 
 SERIAL_FLOPS = 10e6
 """A step below this is faster on one thread: starting and synchronising a second costs more than it does."""
@@ -26,9 +27,6 @@ TERM_SECONDS = 1.0
 """How long the faster one is kept before both are tried again."""
 
 Status = Literal["epoch", "yield", "not_finite"]
-
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def default_threads(flops: float) -> int:
@@ -120,22 +118,10 @@ def _cgroup_quotas(mount: Path, own_groups: Path) -> tuple[float, ...]:
 
 
 def _read_quotas(mount: Path, own_groups: Path) -> Iterator[float]:
-    try:
-        own = [line.split(":", 2) for line in own_groups.read_text().splitlines()]
-    except OSError:
-        return
-    for _, controllers, path in own:
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # Inside a container the path may be that of the host: then only the root of the hierarchy is there.
-        top = mount / "cpu" if controllers else mount
-        group = top / path.lstrip("/")
-        for folder in [group, *group.parents]:
-            quota = _quota(folder)
-            if quota is not None:
-                yield quota
-            if folder == top:
-                break
+    for folder in own_folders("cpu", mount, own_groups):
+        quota = _quota(folder)
+        if quota is not None:
+            yield quota
 
 
 def _quota(folder: Path) -> float | None:

@@ -11,7 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length
 
 from fastmlp._core import LOSSES
-from fastmlp.base import BaseMLP, Fitted
+from fastmlp.base import BaseMLP
+from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.targets import check_targets, score
 

@@ -1,15 +1,10 @@
 """Training allocates nothing: malloc calls are counted by a library loaded before the C library."""
 
-import ctypes
-import os
-import shlex
-import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
-import pytest
+from preload import preloaded
 
 COUNTER = """
 #include <stddef.h>
@@ -61,18 +56,9 @@ for X in (X, scipy.sparse.csr_array(X * (X < 0.1))):
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts in the way of the GNU C library")
 def test_no_allocation_in_the_loop(tmp_path: Path) -> None:
     """One epoch calls malloc as often with 500 batches as with a single one; with one thread, never."""
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    if not hasattr(ctypes.CDLL(None), "__libc_memalign") or shutil.which(compiler[0]) is None:
-        pytest.skip("needs the GNU C library and a C compiler")
-    (tmp_path / "counter.c").write_text(COUNTER)
-    library = tmp_path / "counter.so"
-    subprocess.run(
-        [*compiler, "-shared", "-fPIC", "-O1", "-fno-builtin", "counter.c", "-o", library], cwd=tmp_path, check=True
-    )
-    environment = {**os.environ, "LD_PRELOAD": str(library), "OPENBLAS_NUM_THREADS": "1"}
+    environment = preloaded(COUNTER, tmp_path)
     run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     lines = [tuple(map(int, line.split())) for line in run.stdout.splitlines()]

@@ -1,0 +1,201 @@
+"""One call of fit or partial_fit: from the user's arrays to a training, and from its end back to the estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length
+
+from fastmlp.callbacks import Narration, callback_management_context, listeners_of
+from fastmlp.fitted import Fitted
+from fastmlp.fitting import Fit, Listener, NonFiniteError, batch_size, warn
+from fastmlp.initialization import hidden_units
+from fastmlp.rows import Samples, compute_dtype, feature_names, first_rows
+from fastmlp.stopping import Divergence, EarlyStopping, Plateau
+from fastmlp.targets import some_weight
+from fastmlp.validation import Validation, naming
+
+
+class Call:
+    """A call of fit or partial_fit.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    held_out : tuple of X_val, y_val, sample_weight_val
+    classes : array-like or None
+        Those that `partial_fit` has been told.
+    resumes : bool
+        Whether it is partial_fit.
+    """
+
+    def __init__(self, estimator: Any, held_out: tuple[Any, Any, Any], classes: Any, resumes: bool) -> None:
+        self._estimator, self._held_out, self._classes, self._resumes = estimator, held_out, classes, resumes
+        self._settings, self._before = estimator._settings(), estimator._fitted
+
+    @contextmanager
+    def training(self, X: Any, y: Any, sample_weight: Any) -> Iterator[tuple[Fit, int, list[Listener]]]:
+        """Check and prepare everything; train in the body of the with statement; keep the result, or what was before.
+
+        Yields the training, the largest number of its epochs, and its listeners.
+        """
+        estimator, settings, before = self._estimator, self._settings, self._before
+        with callback_management_context(estimator):
+            outside = [] if self._resumes else listeners_of(estimator, X, y, sample_weight)
+            fit = before.fit if before else None
+            try:
+                fitted, samples = self._checked(X, y, sample_weight)
+                fit = fitted.fit
+                with fit.claimed(), self._unchanged_if_it_fails(fitted, samples):
+                    samples, listeners = self._listening(fitted, samples)
+                    listeners += outside
+                    fit.adopt(settings, restarts=not self._resumes)
+                    fit.begin(samples, settings, self._random_state, estimator._remedy(fit))
+                    estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
+                    with self._outcome(fit, listeners):
+                        yield fit, 1 if self._resumes else settings.max_iter, listeners
+            finally:
+                for listener in outside:
+                    listener.close(fit)
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any) -> tuple[Fitted, Samples]:
+        """The training to go on with, or a new one, and its samples."""
+        estimator, settings, before = self._estimator, self._settings, self._before
+        if self._resumes:
+            estimator._check_call(before, settings, self._classes)
+        if before is not None and (self._resumes or settings.warm_start):
+            rows, fitted = estimator._rows(X, before), before
+            targets, n_outputs = estimator._encode(y, before, exact=not self._resumes), before.fit.network.n_units[-1]
+        else:
+            rows, fitted = first_rows(X, settings.dtype, estimator), None
+            targets, n_outputs, loss, labels = estimator._understand(y, self._classes)
+        check_consistent_length(rows, targets)
+        weights = estimator._weigh(sample_weight, rows, targets, fitted.labels if fitted else labels)
+        samples = Samples(rows, targets, weights)
+        n_units = (rows.shape[1], *hidden_units(settings.hidden_layer_sizes), n_outputs)
+        self._random_state = check_random_state(settings.random_state)
+        if fitted is not None:
+            if n_units != fitted.fit.network.n_units:
+                raise ValueError(
+                    f"The fitted network has layers of {fitted.fit.network.n_units} units, but now {n_units} are asked "
+                    "for: a fit that goes on from the last one needs the same."
+                )
+            return fitted, samples
+        dtype = compute_dtype(rows, settings.dtype)
+        try:
+            fit = Fit.start(n_units, loss, dtype, settings, samples, self._random_state)
+        except MemoryError as error:
+            raise estimator._memory_error(error, n_units) from error
+        return Fitted(fit, rows.shape[1], feature_names(X), labels), samples
+
+    @contextmanager
+    def _unchanged_if_it_fails(self, fitted: Fitted, samples: Samples) -> Iterator[None]:
+        """Take everything back that a training has done which ends in an error; let go of what only it needed."""
+        fit, estimator, before = fitted.fit, self._estimator, self._before
+        # What fails within one step has changed no parameter.
+        several_steps = samples.rows.shape[0] > batch_size(self._settings, samples)
+        backup = fit.backup(with_arrays=several_steps) if fitted is before else None
+        try:
+            yield
+        except BaseException:
+            if backup is not None:
+                fit.restore(backup)
+            elif estimator._fitted is fitted:  # another thread may have fitted it since then
+                del estimator._fitted
+                if before is not None:
+                    estimator._fitted = before
+            raise
+        finally:
+            fit.end(keeps_scratch=self._resumes)
+
+    def _listening(self, fitted: Fitted, samples: Samples) -> tuple[Samples, list[Listener]]:
+        """The samples to train on, and the listeners that the hyper-parameters ask for."""
+        estimator, settings, fit = self._estimator, self._settings, fitted.fit
+        validation = None
+        early = settings.early_stopping and settings.solver != "lbfgs"
+        if any(given is not None for given in self._held_out):
+            validation = self._given(fitted, *self._held_out)
+        elif early:
+            samples, validation = self._split(fitted, samples)
+        tell: Callable[[str], None] = print if settings.verbose not in (False, 0, "progress") else lambda message: None
+        listeners: list[Listener] = [Narration(tell, validation is not None)]
+        if settings.solver != "lbfgs":
+            listeners += [EarlyStopping(settings, tell, fit) if early else Plateau(settings, tell)]
+            listeners += [Divergence(samples, settings, self._resumes)]
+        if validation is not None:
+            scorer = settings.scoring
+            scorer = scorer if scorer in (None, "loss") else check_scoring(estimator, scorer)
+            # Rows that were checked have lost their names.
+            view = estimator._view(replace(fitted, feature_names=None))
+            labels: NDArray[Any] = estimator._decode(validation.targets, fitted)
+            listeners += [Validation(view, fit, validation, labels, scorer)]
+        return samples, listeners
+
+    def _given(self, fitted: Fitted, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples:
+        """The rows to validate on that the user has given."""
+        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        for name in ("X_val", "y_val"):
+            if given[name] is None:
+                other = next(key for key, value in given.items() if value is not None)
+                raise ValueError(f"{other} is provided, but {name} was not provided.")
+        estimator = self._estimator
+        with naming("X"):
+            rows = estimator._rows(X_val, fitted)
+        with naming("y"):
+            targets = estimator._encode(y_val, fitted)
+            check_consistent_length(rows, targets)
+        with naming("sample_weight"):
+            return Samples(rows, targets, estimator._weigh(sample_weight_val, rows, targets, fitted.labels))
+
+    def _split(self, fitted: Fitted, samples: Samples) -> tuple[Samples, Samples]:
+        """Samples to train on and to validate on."""
+        if self._settings.validation_fraction == 0:
+            raise ValueError(
+                "early_stopping needs rows to validate on, but validation_fraction is 0: make it larger, or pass X_val "
+                "and y_val to fit."
+            )
+        parts = train_test_split(
+            *(array for array in samples if array is not None),
+            random_state=self._random_state,
+            test_size=self._settings.validation_fraction,
+            stratify=self._estimator._stratify(samples.targets, fitted),
+        )
+        if parts[1].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        weights = parts[4:] or (None, None)
+        if weights[1] is not None:
+            some_weight(weights[1])
+        return Samples(parts[0], parts[2], weights[0]), Samples(parts[1], parts[3], weights[1])
+
+    @contextmanager
+    def _outcome(self, fit: Fit, listeners: list[Listener]) -> Iterator[None]:
+        """Say how a training has ended."""
+        max_iter = self._settings.max_iter
+        try:
+            yield
+            if not self._resumes and not fit.stopped:
+                warn(
+                    f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
+                    "converged yet.",
+                    ConvergenceWarning,
+                )
+        except KeyboardInterrupt:
+            warn("Training interrupted by user.")
+        except NonFiniteError as error:
+            if not any(listener.survives(fit) for listener in listeners):
+                raise
+            warn(f"Training stops at its best parameters so far. {error}", ConvergenceWarning)
+        if not self._resumes:
+            fit.n_epochs_of_fit = len(fit.loss_curve)
+        for listener in listeners:
+            listener.finished(fit)
