@@ -17,6 +17,7 @@ from fastmlp import estimator_file
 from fastmlp._core import LOSSES, MAX_THREADS
 from fastmlp.call import Call
 from fastmlp.callbacks import CallbackSupportMixin
+from fastmlp.estimator_state import migrate
 from fastmlp.fitted import Fitted
 from fastmlp.fitting import Fit
 from fastmlp.initialization import ParameterViews
@@ -182,10 +183,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        names = self._parameter_constraints
-        if "_params" in state:  # of version 0.1.0
-            old = {name: value for name, value in state.items() if name not in names}
-            state = {name: state[name] for name in names if name in state} | {"_fitted": estimator_file.migrate(old)}
+        if "_params" in state:  # of version 0.1.0, which had fewer hyper-parameters
+            defaults = type(self)().get_params(deep=False)
+            state = {name: state.get(name, value) for name, value in defaults.items()} | {"_fitted": migrate(state)}
         if "_fitted" in state:
             state = state | {"_fitted": self._fitted_from(state["_fitted"])}
         super().__setstate__(state)

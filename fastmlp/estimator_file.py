@@ -1,33 +1,27 @@
-"""Estimators in model files: which of their attributes are kept, how, and what is checked before one is believed.
+"""Estimators in model files.
 
 The file is one of `fastmlp.model_file`, its kind the name of the class. Its parameters are ``"parameters"``, those of
-the constructor, and ``"attributes"``, the fitted ones; attributes that are arrays of numbers or text lie in the arrays.
-JSON has no word for some values: they are objects of one key, as `_to_json` writes them.
+the constructor, and ``"state"``, what `fastmlp.estimator_state` describes; arrays of numbers or text lie in the arrays.
+JSON has no word for some values: they are objects of one key, as `_to_json` writes them. Version 0.1.0 wrote the fitted
+attributes, as ``"attributes"``, instead of the state.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from itertools import pairwise
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp
-from fastmlp._core import OPTIMIZERS
-from fastmlp.model_file import ModelFile, ModelFileError, read, write
+from fastmlp.estimator_state import check_state, migrate
+from fastmlp.model_file import ModelFile, ModelFileError, read, require, write
 
 CLASSES = ("MLPClassifier", "MLPRegressor", "Trainer")
 """What can be saved."""
-
-REQUIRED = {"n_features_in_", "n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "n_layers_", "n_outputs_"} | {
-    "out_activation_", "_n_units", "_params", "_slots", "_optimizer", "_step", "_rate", "_no_improvement_count"
-}  # fmt: skip
-OPTIONAL = {"feature_names_in_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"} | {
-    "_n_epochs_of_fit", "classes_", "_label_binarizer"
-}  # fmt: skip
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -35,12 +29,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     kind = type(estimator).__name__
     if kind not in CLASSES or type(estimator) is not getattr(fastmlp, kind):
         raise TypeError(f"{kind} is not a class of fastmlp's: it would be another one after loading")
-    state = estimator.__getstate__()
-    state = {name: value for name, value in state.items() if name in REQUIRED | OPTIONAL}
+    state = estimator._state()
+    check_state(kind, state)  # what could not be read again is not written
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
-    attributes = {name: _to_json(name, value) for name, value in state.items() if name not in arrays}
+    values = {name: _to_json(name, value) for name, value in state.items() if name not in arrays}
     parameters = {name: _to_json(name, value) for name, value in estimator.get_params(deep=False).items()}
-    write(path, ModelFile(kind, {"parameters": parameters, "attributes": attributes}, arrays))
+    write(path, ModelFile(kind, {"parameters": parameters, "state": values}, arrays))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -69,19 +63,26 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"writes; for what fastmlp train --save wrote use: fastmlp predict {os.fspath(path)} data.csv"
         )
     try:
-        parameters, attributes = (
-            {name: _from_json(value) for name, value in file.parameters[part].items()}
-            for part in ("parameters", "attributes")
-        )
-        estimator = getattr(fastmlp, file.kind)(**parameters)
-        estimator._validate_params()
-        attributes |= file.arrays
-        _check(attributes)
-        estimator.__dict__.update(attributes)
-        _check_labels(attributes, estimator)
+        return _estimator(file)
     except Exception as error:
         raise ModelFileError(f"{os.fspath(path)}: not a {file.kind} of this version: {error}") from error
-    return estimator
+
+
+def _estimator(file: ModelFile) -> Any:
+    """What the file holds; any exception where it does not hold an estimator."""
+    part = "attributes" if "attributes" in file.parameters else "state"
+    require(set(file.parameters) == {"parameters", part}, f"it holds {', '.join(file.parameters) or 'nothing'}")
+    parameters, state = (
+        {name: _from_json(value) for name, value in file.parameters[name].items()} for name in ("parameters", part)
+    )
+    require(not set(state) & set(file.arrays), "it holds an array twice")
+    state |= file.arrays
+    if part == "attributes":
+        state = migrate(parameters | state)
+    estimator_class = getattr(fastmlp, file.kind)
+    estimator_class(**parameters)._validate_params()
+    check_state(file.kind, state)
+    return estimator_class._from_state(parameters, state)
 
 
 def _to_json(name: str, value: Any) -> Any:
@@ -89,7 +90,7 @@ def _to_json(name: str, value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if np.isfinite(value) else {"float": repr(value)}
+        return float(value) if np.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, np.generic):
         return _to_json(name, value.item())
     if isinstance(value, list):
@@ -100,12 +101,10 @@ def _to_json(name: str, value: Any) -> Any:
         return {"object array": _to_json(name, value.tolist())} if value.dtype == object else value.tolist()
     if isinstance(value, dict):
         return {"dict": [[_to_json(name, key), _to_json(name, item)] for key, item in value.items()]}
-    if isinstance(value, np.random.RandomState):
+    if isinstance(value, np.random.RandomState) and value.get_state(legacy=False)["bit_generator"] == "MT19937":
         return {"RandomState": _to_json(name, value.get_state(legacy=False))}
     if value in (np.float32, np.float64):
         return np.dtype(value).name
-    if type(value).__name__ == "LabelBinarizer":
-        return {"LabelBinarizer": [value.y_type_, bool(value.sparse_input_)]}
     what_to_do = ": first set it to None or to the name of a scorer" if name == "scoring" else ""
     raise TypeError(f"{name}={value!r} cannot be saved{what_to_do}")
 
@@ -116,20 +115,18 @@ def _from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
-    if kind == "LabelBinarizer":
-        return _label_binarizer(*content)
-    content = _from_json(content)
-    if kind == "RandomState":
-        random_state = np.random.RandomState()
-        random_state.set_state(content)
-        return random_state
-    make: dict[str, Callable[[Any], Any]] = {
-        "float": float,
-        "tuple": tuple,
-        "dict": dict,
-        "object array": _object_array,
+    make: dict[str, tuple[type, Callable[[Any], Any]]] = {
+        "float": (str, float),
+        "tuple": (list, tuple),
+        "dict": (list, dict),
+        "object array": (list, _object_array),
+        "RandomState": (dict, _random_state),
+        "LabelBinarizer": (list, _label_binarizer),  # of version 0.1.0
     }
-    return make[kind](content)
+    require(kind in make, f"{kind!r} is no kind of value")
+    content = _from_json(content)
+    require(isinstance(content, make[kind][0]), f"{kind!r} of a {type(content).__name__}")
+    return make[kind][1](content)
 
 
 def _object_array(items: list[Any]) -> NDArray[np.object_]:
@@ -138,46 +135,25 @@ def _object_array(items: list[Any]) -> NDArray[np.object_]:
     return array
 
 
-def _label_binarizer(y_type: str, sparse_input: bool) -> Any:
-    from sklearn.preprocessing import LabelBinarizer
-
-    binarizer = LabelBinarizer()
-    binarizer.y_type_, binarizer.sparse_input_ = y_type, sparse_input
-    return binarizer
-
-
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise ValueError(what)
-
-
-def _check(attributes: dict[str, Any]) -> None:
-    """Refuse what would lead the engine, which trusts its arguments, astray."""
-    names = set(attributes)
-    _require(REQUIRED <= names <= REQUIRED | OPTIONAL, f"attributes {sorted(names ^ REQUIRED)}")
-    n_units, params, slots = (attributes[name] for name in ("_n_units", "_params", "_slots"))
-    _require(isinstance(n_units, tuple) and len(n_units) >= 2 and _are_counts(n_units), "layers")
-    n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(n_units))
-    _require(params.shape == (n_params,) and params.dtype in (np.float32, np.float64), "parameters")
-    n_slots = OPTIMIZERS.get(attributes["_optimizer"], 0)
-    _require(slots.shape == (n_slots, n_params) and slots.dtype == params.dtype, "state of the optimizer")
-    found = tuple(attributes[name] for name in ("n_features_in_", "n_layers_", "n_outputs_"))
-    _require(found == (n_units[0], len(n_units), n_units[-1]), "numbers of units")
-    _require(len(attributes.get("feature_names_in_", range(n_units[0]))) == n_units[0], "names of features")
+def _random_state(content: dict[str, Any]) -> np.random.RandomState:
+    """NumPy trusts a state: a position beyond the key would read memory that is not the generator's."""
+    require(set(content) == {"bit_generator", "state", "has_gauss", "gauss"}, "a RandomState without its parts")
+    state = content["state"]
+    require(content["bit_generator"] == "MT19937" and isinstance(state, dict), "a RandomState of another generator")
+    require(set(state) == {"key", "pos"} and isinstance(state["key"], list), "a RandomState without its key")
+    key, pos = state["key"], state["pos"]
+    require(len(key) == 624 and all(type(word) is int and 0 <= word < 2**32 for word in key), "a RandomState's key")
+    require(any(key), "a RandomState that gives nothing but 0")
+    require(type(pos) is int and 0 <= pos <= 624, "a RandomState's position")
+    has_gauss, gauss = content["has_gauss"], content["gauss"]
+    require(type(has_gauss) is int and has_gauss in (0, 1), "a RandomState's has_gauss")
+    require(type(gauss) is float and bool(np.isfinite(gauss)), "a RandomState's gauss")
+    random_state = np.random.RandomState(0)
+    key = np.array(key, np.uint32)
+    random_state.set_state({**content, "state": {"key": key, "pos": pos}})
+    return random_state
 
 
-def _check_labels(attributes: dict[str, Any], estimator: Any) -> None:
-    """Give the binarizer its classes, whose number must be that of the outputs."""
-    if not hasattr(type(estimator), "predict_proba"):
-        return
-    binarizer, classes = attributes["_label_binarizer"], attributes["classes_"]
-    binarizer.classes_ = classes
-    is_binary = binarizer.y_type_ == "binary"
-    _require(
-        classes.ndim == 1 and (len(classes) <= 2 if is_binary else len(classes) == estimator.n_outputs_), "classes"
-    )
-    _require(not is_binary or estimator.n_outputs_ == 1, "classes")
-
-
-def _are_counts(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, int) and value > 0 for value in values)
+def _label_binarizer(content: list[Any]) -> SimpleNamespace:
+    y_type, sparse_input = content
+    return SimpleNamespace(y_type_=y_type, sparse_input_=sparse_input)

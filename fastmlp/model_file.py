@@ -3,7 +3,8 @@
 A model file is an uncompressed ``.npz`` (a zip of ``.npy`` arrays, readable by `numpy.load`) with one entry more,
 ``fastmlp``: a uint8 array of UTF-8 JSON with the keys
 
-- ``format``: the number of this layout, `FORMAT`; a reader refuses what is newer than itself;
+- ``format``: `FORMAT` of the writer, 1 in version 0.1.0; a reader refuses what is newer, of which it cannot know what
+  it holds;
 - ``kind``: what the file describes, so that each reader recognises its own;
 - ``parameters``: a JSON object; floats are written with the digits that give the same bits back;
 - ``checksum``: SHA-256 in hexadecimal over format, kind and parameters (compact JSON, sorted keys) followed by the
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "fastmlp"
 KINDS = "biufcSUmM"
 """Of dtypes whose elements are bytes and no more: numbers, text, dates and durations."""

@@ -122,7 +122,7 @@ def test_truncated_and_newer_files_are_refused(tmp_path: Path, monkeypatch: pyte
         path.write_bytes(content[:length])
         with pytest.raises(ModelFileError):
             load(path)
-    monkeypatch.setattr(fastmlp.model_file, "FORMAT", 2)
+    monkeypatch.setattr(fastmlp.model_file, "FORMAT", fastmlp.model_file.FORMAT + 1)
     estimator.save(path)
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match="newer version"):
@@ -137,24 +137,72 @@ def damaged(part: str, name: str, value: Any) -> Callable[[ModelFile], None]:
     return damage
 
 
+def random_state(**changes: Any) -> dict[str, Any]:
+    parts = {"bit_generator": "MT19937", "has_gauss": 0, "gauss": 0.0, "key": [1] * 624, "pos": 624} | changes
+    state = {"dict": [["key", parts.pop("key")], ["pos", parts.pop("pos")]]}
+    return {"RandomState": {"dict": [*map(list, parts.items()), ["state", state]]}}
+
+
+def without(part: str, name: str) -> Callable[[ModelFile], None]:
+    return lambda file: (file.arrays if part == "arrays" else file.parameters[part]).pop(name)
+
+
 WRONG = {
-    "fewer parameters": damaged("arrays", "_params", np.zeros(3)),
-    "parameters of another dtype": damaged("arrays", "_params", np.zeros(8 * 4 + 8 + 8 * 3 + 3, np.int64)),
-    "no slots": damaged("arrays", "_slots", np.zeros((0, 67))),
-    "layers of no units": damaged("attributes", "_n_units", {"tuple": [4, 0, 3]}),
-    "layers that are no tuple": damaged("attributes", "_n_units", {"float": "nan"}),
-    "other layers": damaged("attributes", "_n_units", {"tuple": [4, 9, 3]}),
-    "other outputs": damaged("attributes", "n_outputs_", 2),
-    "other features": damaged("attributes", "n_features_in_", 5),
-    "other classes": damaged("arrays", "classes_", np.arange(7)),
-    "an unknown optimizer": damaged("attributes", "_optimizer", "magic"),
-    "an unknown attribute": damaged("attributes", "predict", 1),
-    "an unknown word of JSON": damaged("attributes", "loss_", {"pickle": "x"}),
+    "fewer parameters": damaged("arrays", "params", np.zeros(3)),
+    "no parameters of the network": without("arrays", "params"),
+    "no slots": damaged("arrays", "slots", np.zeros((0, 67))),
+    "layers that are a list": damaged("state", "n_units", [4, 8, 3]),
+    "other layers": damaged("state", "n_units", {"tuple": [4, 9, 3]}),
+    "a part without its array": without("state", "step"),
+    "an unknown part": damaged("state", "predict", 1),
+    "a part as value and as array": damaged("state", "params", None),
+    "a curve as an array": lambda file: file.arrays.update(loss_curve=file.parameters["state"].pop("loss_curve")),
+    "an unknown word of JSON": damaged("state", "last_loss", {"pickle": "x"}),
+    "two words of JSON": damaged("state", "last_loss", {"float": "nan", "tuple": []}),
+    "a number that is an array": damaged("state", "last_loss", {"float": [1]}),
+    "a tuple of a text": damaged("state", "n_units", {"tuple": "483"}),
     "an unknown activation": damaged("parameters", "activation", "magic"),
     "an unknown parameter": damaged("parameters", "magic", 1),
-    "no parameters": lambda file: file.parameters.clear(),
+    "a parameter of another kind": damaged("parameters", "n_threads", 0),
+    "random numbers from before the key": damaged("parameters", "random_state", random_state(pos=-1)),
+    "random numbers from beyond the key": damaged("parameters", "random_state", random_state(pos=625)),
+    "a position that is true": damaged("parameters", "random_state", random_state(pos=True)),
+    "a short key": damaged("parameters", "random_state", random_state(key=[1] * 623)),
+    "a key of text": damaged("parameters", "random_state", random_state(key=["1"] * 624)),
+    "a key of zeros": damaged("parameters", "random_state", random_state(key=[0] * 624)),
+    "a key of more than 32 bits": damaged("parameters", "random_state", random_state(key=[2**32] * 624)),
+    "another generator": damaged("parameters", "random_state", random_state(bit_generator="PCG64")),
+    "an infinite normal number": damaged("parameters", "random_state", random_state(gauss={"float": "inf"})),
+    "half a normal number": damaged("parameters", "random_state", random_state(has_gauss=0.5)),
+    "no hyper-parameters": lambda file: file.parameters.pop("parameters"),
+    "no state": lambda file: file.parameters.pop("state"),
+    "two states": lambda file: file.parameters.update(attributes={}),
     "no arrays": lambda file: file.arrays.clear(),
 }
+
+
+def test_a_whole_random_state_is_read(tmp_path: Path) -> None:
+    """So what is refused below is what was changed in it."""
+    MLPClassifier(**SMALL).fit(X, Y).save(tmp_path / "model")
+    file = read(tmp_path / "model")
+    damaged("parameters", "random_state", random_state())(file)
+    write(tmp_path / "model", file)
+    assert load(tmp_path / "model").random_state.get_state()[2] == 624
+
+
+def test_other_generators_cannot_be_saved(tmp_path: Path) -> None:
+    generator = np.random.RandomState(np.random.PCG64(0))
+    with pytest.raises(TypeError, match=r"random_state=.* cannot be saved"):
+        MLPClassifier(**SMALL | {"random_state": generator}).fit(X, Y).save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    estimator = MLPClassifier(**SMALL).fit(X, Y)
+    estimator.coefs_[0][0, 0] = np.nan
+    with pytest.raises(ValueError, match="params are not finite"):
+        estimator.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("case", WRONG)
