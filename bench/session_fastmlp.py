@@ -27,8 +27,7 @@ class FastmlpSession:
     def reset(self) -> None:
         self._trainer.coefs_, self._trainer.intercepts_ = self._initial
         # warm_start keeps the optimizer's state as well.
-        self._trainer._slots[:] = 0
-        self._trainer._step = 0
+        self._trainer._fitted.fit.forget_gradients()
         self._order.seed(SEED)
 
     def turn(self) -> float:

@@ -263,7 +263,8 @@ cdef class Network:
         self.isa = self.engine.isa.decode()
         n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(self.n_units, self.n_units[1:]))
         if n_params >= 2**56:  # the engine counts bytes in 64 bits
-            raise MemoryError(f"a network with layers of {self.n_units} units has {n_params} parameters")
+            raise MemoryError(f"a network with layers of {self.n_units} units has {n_params} parameters, more than "
+                              "any machine holds. Use smaller hidden_layer_sizes.")
         self.n_params = n_params
         self._units = np.array(self.n_units, dtype=np.int64)  # after the check: each fits
         self._activations = np.array([ACTIVATIONS.index(name) for name in names], dtype=np.int32)

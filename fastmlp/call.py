@@ -49,17 +49,17 @@ class Call:
         self._estimator, self._data, self._held_out = estimator, data, held_out
         self._classes, self._resumes = classes, resumes
         self._settings, self._before = estimator._settings(), estimator._fitted
+        self._fit: Any = self._before and self._before.fit
 
     def __enter__(self) -> tuple[Fit, int, list[Listener]]:
         """Check and prepare everything; return the training, the largest number of its epochs, and its listeners."""
-        estimator, settings, before = self._estimator, self._settings, self._before
+        estimator, settings = self._estimator, self._settings
         X, y, sample_weight = self._data
         with ExitStack() as stack:
             stack.enter_context(callback_management_context(estimator))
-            fit = before.fit if before else None
             outside = [] if self._resumes else listeners_of(estimator, X, y, sample_weight)
             for listener in reversed(outside):
-                stack.callback(lambda listener=listener: listener.close(fit))
+                stack.callback(self._close, listener)
             fitted, samples = self._checked(X, y, sample_weight)
             fit = self._fit = fitted.fit
             stack.enter_context(fit.claimed())
@@ -81,6 +81,9 @@ class Call:
         with self._stack:
             self._conclude(error)
         return True
+
+    def _close(self, listener: Listener) -> None:
+        listener.close(self._fit)
 
     def _conclude(self, error: BaseException | None) -> None:
         """Say how a training has ended that has not failed."""

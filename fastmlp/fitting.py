@@ -145,10 +145,19 @@ class Fit:
         MemoryError
             If parameters and optimizer do not fit into memory.
         """
-        optimizer = optimizer_name(settings)
-        slots = lbfgs.VECTORS if optimizer == "lbfgs" else OPTIMIZERS[optimizer]
-        require_memory(n_units, slots, "float64" if optimizer == "lbfgs" else dtype)
+        optimizer, rows = optimizer_name(settings), samples.rows
         network = Network(n_units, settings.activation, loss, dtype)
+        size = batch_size(settings, samples)
+        n_threads = threads(settings, network, rows, size)
+        if optimizer == "lbfgs":
+            in_float64 = Network(n_units, settings.activation, loss, "float64")
+            job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
+            require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
+        else:
+            training = {"optimizer": optimizer, "batch_size": size, "alpha": settings.alpha, "n_threads": n_threads}
+            n_vectors = OPTIMIZERS[optimizer] + settings.early_stopping  # which keeps the best parameters
+            slots = n_vectors * network.n_params * network.dtype.itemsize
+            require_memory(network, slots + network.scratch_bytes(rows, **training))
         params = aligned_empty(network.n_params, network.dtype)
         initial_parameters(network, params, random_state)
         return cls(network, params, optimizer)
@@ -289,13 +298,13 @@ class Fit:
     def enter(self, entries: dict[str, float], n_rows: int) -> None:
         """Write an epoch of so many rows down."""
         with self._still:
-            self.n_iter += 1
-            self.t += n_rows
-            for name, value in entries.items():
-                curve = getattr(self, name)
-                if curve is None:
-                    setattr(self, name, curve := [])
-                curve.append(value)
+            for name in entries:
+                if getattr(self, name) is None:
+                    setattr(self, name, [])
+            curves = [getattr(self, name) for name in entries]
+            counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows}
+            # Ctrl-C is heard between two lines of Python's, and may not come between two curves.
+            list(map(list.append, curves, entries.values())), vars(self).update(counters)
 
     def forget_gradients(self) -> None:
         """Let the optimizer start anew."""
@@ -340,7 +349,7 @@ class Fit:
 
 def batch_size(settings: Any, samples: Samples) -> int:
     """Rows of a step."""
-    return min(200 if settings.batch_size == "auto" else int(settings.batch_size), samples.rows.shape[0])
+    return int(min(200 if settings.batch_size == "auto" else settings.batch_size, samples.rows.shape[0]))
 
 
 def optimizer_name(settings: Any) -> str:

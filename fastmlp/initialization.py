@@ -1,7 +1,6 @@
 """The parameters of a network in Python's hands: how many fit in memory, their first values, views to assign to."""
 
 from collections.abc import Iterable
-from itertools import pairwise
 from math import sqrt
 from operator import index
 from typing import Any
@@ -49,14 +48,14 @@ def initial_parameters(network: Network, params: NDArray[Any], random_state: np.
         b[...] = random_state.uniform(-bound, bound, b.shape)
 
 
-def require_memory(n_units: tuple[int, ...], n_slots: int, dtype: str) -> None:
-    """Raise MemoryError if parameters and slots are larger than the machine, which would promise the memory even so."""
-    n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(n_units))
-    n_bytes = n_params * np.dtype(dtype).itemsize * (1 + n_slots)
+def require_memory(network: Network, n_bytes: int) -> None:
+    """Raise MemoryError if parameters and so many bytes more do not fit: many systems promise the memory even so."""
+    n_bytes += network.n_params * network.dtype.itemsize
     if not _has_memory(n_bytes):
         raise MemoryError(
-            f"Unable to allocate {n_bytes / 2**30:.3g} GiB for the {n_params} parameters of layers of {n_units} units "
-            f"in {dtype} and the state of the optimizer: this machine has less. Use smaller hidden_layer_sizes."
+            f"Unable to allocate {n_bytes / 2**30:.3g} GiB for the {network.n_params} parameters of layers of "
+            f"{network.n_units} units in {network.dtype}, the state of the optimizer and the batches: this machine, or "
+            "the control group of this process, has less. Use smaller hidden_layer_sizes."
         )
 
 

@@ -47,7 +47,7 @@ class PacedTraining(Training):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._numbers = (1, self.n_threads)
+        self._numbers = (self.n_threads, 1)  # the most first, or the scratch would have to grow
         self._trials = [*self._numbers, *self._numbers]
         self._paces: dict[int, float] = {}
         self._rows, self._seconds = 0, 0.0

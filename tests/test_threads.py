@@ -166,5 +166,5 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
         for _ in range(20):
             while training.run(None, seconds) != "epoch":
                 pass
-    assert used == ([1, 2, 1, 2] if faster == 2 else [1, 2, 1, 2, 1])
+    assert used == ([2, 1, 2, 1, 2] if faster == 2 else [2, 1, 2, 1])
     np.testing.assert_array_equal(params, expected)
