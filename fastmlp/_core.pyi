@@ -146,8 +146,6 @@ class Network:
 class Scratch:
     """The memory in which trainings compute, one after the other: a new training need not wait for fresh pages."""
 
-    def __init__(self) -> None: ...
-
 class Training:
     """Training in progress: the arrays of one fit, and where in the epoch it stands.
 
