@@ -201,7 +201,7 @@ cdef class Scratch:
     cdef object block, lock
     cdef void *unfinished  # the training whose unfinished batch lies here, or NULL
 
-    def __init__(self):
+    def __cinit__(self):
         self.lock = Lock()
 
     @property

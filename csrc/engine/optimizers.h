@@ -68,19 +68,21 @@ typedef struct parameters_block {
 
 /* Columns outside, rows inside, so that each column's sum of squares is one chain. */
 #define OPTIMIZER_BLOCK(name, n_slots, fused)                                                                          \
-    static void name##_block(const constants *p, const parameters_block *k) {                                          \
-        vec alpha = vec_broadcast(k->biases ? 0 : p->alpha);                                                           \
-        for (int64_t c = 0; c < k->width; c += VL) {                                                                   \
+    static void name##_block(const constants *numbers, const parameters_block *block) {                                \
+        const constants p = *numbers; /* copies: stores cannot change them */                                          \
+        const parameters_block k = *block;                                                                             \
+        vec alpha = vec_broadcast(k.biases ? 0 : p.alpha);                                                             \
+        for (int64_t c = 0; c < k.width; c += VL) {                                                                    \
             vec squares = {0}, slots[n_slots + 1];                                                                     \
-            for (int64_t at = c; at < k->rows * k->width; at += k->width) {                                            \
-                vec w = vec_load(k->w + at);                                                                           \
-                vec g = vec_fma(alpha, w, vec_load(k->gradient + at));                                                 \
-                for (int s = 0; s < n_slots; s++) slots[s] = vec_load(k->slots[s] + at);                               \
-                vec_store(k->w + at, name##_update(p, w, g, slots));                                                   \
-                for (int s = 0; s < n_slots; s++) vec_store(k->slots[s] + at, slots[s]);                               \
+            for (int64_t at = c; at < k.rows * k.width; at += k.width) {                                               \
+                vec w = vec_load(k.w + at);                                                                            \
+                vec g = vec_fma(alpha, w, vec_load(k.gradient + at));                                                  \
+                _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) slots[s] = vec_load(k.slots[s] + at);        \
+                vec_store(k.w + at, name##_update(&p, w, g, slots));                                                   \
+                _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) vec_store(k.slots[s] + at, slots[s]);        \
                 squares = vec_fma(w, w, squares);                                                                      \
             }                                                                                                          \
-            if (k->squares) vec_store(k->squares + c, squares);                                                        \
+            if (k.squares) vec_store(k.squares + c, squares);                                                          \
         }                                                                                                              \
     }
 OPTIMIZERS(OPTIMIZER_BLOCK)

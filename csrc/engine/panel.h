@@ -16,10 +16,17 @@ static int64_t panel_width(int64_t columns, int64_t j) {
 }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Copy n elements; rows are so short that a call of memcpy for each would take longer. */
+INLINE void copy_row(real *to, const real *from, int64_t n) {
+    int64_t c = 0;
+    for (; c + VL <= n; c += VL) vec_store_unaligned(to + c, vec_load_unaligned(from + c));
+    for (; c < n; c++) to[c] = from[c];
+}
+
 /* IN columns of flat rows, `columns` apart -> OUT one weight panel (rows, width), of which `valid` columns exist. */
 static void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t width, int64_t valid, real *panel) {
     for (int64_t i = 0; i < rows; i++, panel += width, flat += columns) {
-        memcpy(panel, flat, (size_t)valid * sizeof(real));
+        copy_row(panel, flat, valid);
         for (int64_t c = valid; c < width; c++) panel[c] = 0;
     }
 }
@@ -38,7 +45,7 @@ static void unpack(const real *panels, int64_t rows, int64_t columns, real *flat
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
         const real *from = panels + j * PANEL * rows;
         real *to = flat + j * PANEL;
-        for (int64_t i = 0; i < rows; i++, from += width, to += columns) memcpy(to, from, (size_t)valid * sizeof(real));
+        for (int64_t i = 0; i < rows; i++, from += width, to += columns) copy_row(to, from, valid);
     }
 }
 

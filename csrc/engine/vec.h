@@ -98,6 +98,7 @@ INLINE vec vec_load_unaligned(const real *p) {
     memcpy(&v, p, sizeof v);
     return v;
 }
+INLINE void vec_store_unaligned(real *p, vec v) { memcpy(p, &v, sizeof v); }
 INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
 #ifdef MM
