@@ -63,7 +63,7 @@ def engine() -> Extension:
     return Extension(
         "fastmlp._core",
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
-        depends=["csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
+        depends=["fastmlp/_core.pxd", "csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
         include_dirs=["csrc"],
         define_macros=[("FM_TIMERS", "1")] if TIMERS else [],
         extra_compile_args=compile_args,

@@ -19,15 +19,22 @@
 /* Dtypes of a matrix that the engine reads. */
 enum { FM_FLOAT32, FM_FLOAT64, FM_UINT8 };
 
-/* Jobs. */
-enum { FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT };
+/* Jobs: what a call reads and writes. params are written by FM_TRAIN and FM_APPLY alone. */
+enum {
+    FM_TRAIN,    /* batches of an epoch: params and slots are updated after each */
+    FM_LOSS,     /* the mean loss over the rows, forward only, without penalty */
+    FM_GRADIENT, /* the mean loss over the rows, penalty included, and its gradient */
+    FM_APPLY,    /* one update from a given gradient: params and slots; there are no rows */
+    FM_PREDICT   /* the outputs of the rows */
+};
 
 /* Status of a job. */
 enum {
-    FM_DONE,      /* loss_gradient and predict: the result is complete */
+    FM_DONE,      /* all but train: the result is complete */
     FM_EPOCH,     /* train: every row has been used once; position == n_rows */
-    FM_YIELD,     /* train, loss_gradient: the time is up; call again to go on */
-    FM_NOT_FINITE /* train: the loss, a parameter or a slot became infinite or NaN; training ended there.
+    FM_YIELD,     /* all but apply: the time is up; call again to go on */
+    FM_NOT_FINITE /* train, apply: the loss, a parameter or a slot became infinite or NaN. params, slots, step, position
+                     and loss_sum are those of before the call: nothing was stored.
                      predict: X has such a value (or one too large for real); the outputs are not to be used */
 };
 
@@ -49,7 +56,7 @@ typedef struct fm_matrix {
 /* The hyper-parameters of the update. All of them finite. */
 typedef struct fm_optimizer {
     int32_t kind;         /* index in fm_engine.optimizers */
-    double learning_rate; /* > 0, of the next step */
+    double learning_rate; /* > 0, of the next step; train: where there are no rates */
     double momentum;      /* sgd_momentum, sgd_nesterov: 0 to 1 */
     double beta_1;        /* adam: 0 to 1, excluded */
     double beta_2;        /* adam: 0 to 1, excluded */
@@ -57,39 +64,57 @@ typedef struct fm_optimizer {
     int64_t step;         /* IN/OUT updates made so far; adam's bias correction uses step + 1 for the next */
 } fm_optimizer;
 
+/* What a loss is for. */
+typedef struct fm_loss {
+    const char *name;          /* NULL: behind the last one */
+    const char *output;        /* function of the outputs: "softmax", "logistic", "identity", "exp" */
+    int32_t mean_over_outputs; /* train reports it as a mean over the outputs, while the sum is minimised */
+    int32_t classifies;        /* targets may be class numbers; else they are values */
+    int32_t exclusive;         /* a row belongs to exactly one class */
+    double threshold;          /* a single output above it stands for class 1; where it classifies */
+    double lowest, highest;    /* range of a target value; may be infinite */
+} fm_loss;
+
 /* One call of the engine. IN unless said otherwise. */
 typedef struct fm_task {
-    int32_t job;            /* FM_TRAIN, FM_LOSS_GRADIENT, FM_PREDICT */
-    int32_t n_threads;      /* 1 to FM_MAX_THREADS; the result does not depend on it */
-    int64_t n_layers;       /* number of weight matrices, >= 1 */
-    const int64_t *n_units; /* (n_layers + 1,), each >= 1 */
-    int32_t activation;     /* of the hidden layers: index in fm_engine.activations */
-    int32_t loss;           /* also decides the outputs of predict: index in fm_engine.losses */
-    double alpha;           /* L2 penalty, >= 0: 0.5 alpha sum(W^2) / (weight sum of the batch); biases are exempt */
+    int32_t job;                /* FM_TRAIN, FM_LOSS, FM_GRADIENT, FM_APPLY, FM_PREDICT */
+    int32_t n_threads;          /* 1 to FM_MAX_THREADS; the result does not depend on it */
+    int64_t n_layers;           /* number of weight matrices, >= 1 */
+    const int64_t *n_units;     /* (n_layers + 1,), each >= 1 */
+    const int32_t *activations; /* (n_layers - 1,) of the hidden layers: indices in fm_engine.activations */
+    int32_t loss;               /* also decides the outputs of predict: index in fm_engine.losses */
+    double
+        alpha; /* train, gradient: L2 penalty, >= 0: 0.5 alpha sum(W^2) / (weight sum of the batch); biases are exempt */
 
     fm_matrix X;            /* (any, n_units[0]) */
     fm_matrix Y;            /* (any, n_outputs) target values, dense; data == NULL when classes is given */
     const int64_t *classes; /* (any,) class of each row: 0 to n_outputs - 1 (0 or 1 where n_outputs is 1); or NULL */
-    const double *sample_weight; /* (any,) >= 0, or NULL for ones */
-    const int64_t *order;        /* train: (n_rows,) rows of X in the order of use, or NULL for 0, 1, 2, ... */
-    int64_t n_rows;              /* rows to use, >= 1 */
-    int64_t batch_size;          /* train: 1 to n_rows; the last batch of the epoch may be shorter */
+    const double *sample_weight; /* (any,) >= 0, or NULL for ones; of any size: only their ratios count, beside alpha */
+    const int64_t *order; /* train: (n_rows,) rows of X in the order of use; NULL: 0, 1, 2, ..., as in all other jobs */
+    const double *rates;  /* train: learning rate of each step of the epoch, ceil(n_rows / batch_size) of them, all
+                                    > 0; the step that begins at position p uses rates[p / batch_size]. NULL: all steps
+                                    use optimizer.learning_rate */
+    int64_t n_rows;       /* rows to use, >= 1; apply: 0 */
+    int64_t batch_size;   /* train: 1 to n_rows; the last batch of the epoch may be shorter */
 
-    void *params;   /* real (n_params,): train: IN/OUT; else IN */
-    void *slots;    /* train: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
-    void *gradient; /* loss_gradient: OUT real (n_params,) */
+    void *params; /* real (n_params,): train, apply: IN/OUT; else IN */
+    void *slots;  /* train, apply: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
+    void *gradient; /* real (n_params,): gradient: OUT; apply: IN */
     void *outputs;  /* predict: OUT real (n_rows, n_outputs) in C order */
-    void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive from a call to the next
-                       where it ended with batch_position > 0, though n_threads and so the size may change */
+    void *
+        scratch; /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive from a call to the next that
+                       goes on: train, gradient: with batch_position > 0; loss, predict: with position > 0. n_threads
+                       may change between the two, and the size with it, but not params, except by train itself */
 
-    fm_optimizer optimizer; /* train */
-    double seconds;   /* train, loss_gradient: return FM_YIELD after this many, at the end of a batch or of one of the
-                         chunks in which a long one is computed; <= 0: after every chunk */
-    int64_t position; /* train: IN/OUT rows of order used in this epoch so far, a multiple of batch_size or n_rows */
-    int64_t batch_position; /* train, loss_gradient: IN/OUT rows of the next batch that are done; 0 at first */
-    double batch_loss;      /* and the weighted sum of their losses */
+    fm_optimizer optimizer; /* train, apply */
+    double seconds;   /* return FM_YIELD after this many, at the end of a batch or of one of the chunks in which many
+                               rows are computed; <= 0: after every chunk */
+    int64_t position; /* train, loss, predict: IN/OUT rows used so far, in train of this epoch and a multiple of
+                               batch_size or n_rows; 0 at first */
+    int64_t batch_position; /* train, gradient: IN/OUT rows of the next batch that are done; 0 at first */
+    double batch_loss;      /* train, gradient, loss: IN/OUT the weighted sum of the losses of the unfinished batch */
     double loss_sum;        /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
-                        loss_gradient: OUT loss, penalty included, of which gradient is the gradient */
+                        gradient: OUT loss, penalty included, of which gradient is the gradient; loss: OUT loss */
     double
         *phase_seconds; /* train: IN/OUT (phases + n_layers x layer phases) seconds that thread 0 spent in each phase,
                               added to; used only where the engine was built with FM_TIMERS */
@@ -99,13 +124,17 @@ typedef struct fm_task {
 typedef struct fm_engine {
     const char *isa;                /* "x86-64", "x86-64-v3", "x86-64-v4", "aarch64" */
     const char *const *activations; /* names, NULL-terminated; the position is the code, here and below */
-    const char *const *losses;
+    const fm_loss *losses;          /* up to the one without a name */
     const char *const *optimizers;
-    const int32_t *optimizer_slots;                /* slots of each optimizer, each as large as the parameters */
-    const char *const *phases;                     /* names, NULL-terminated; NULL without FM_TIMERS */
-    const char *const *layer_phases;               /* names of the phases that each layer has, NULL-terminated */
-    int64_t (*scratch_bytes)(const fm_task *task); /* pointers in task are not followed, but for n_units */
-    int32_t (*run)(fm_task *task);                 /* does task->job, returns the status */
+    const int32_t *optimizer_slots;  /* slots of each optimizer, each as large as the parameters */
+    const char *const *phases;       /* names, NULL-terminated; NULL without FM_TIMERS */
+    const char *const *layer_phases; /* names of the phases that each layer has, NULL-terminated */
+    int64_t (*scratch_bytes)(
+        const fm_task *task);      /* pointers in task are not followed, but for n_units and activations */
+    int32_t (*run)(fm_task *task); /* does task->job, returns the status */
+    /* Random words: 16 for each group, from counters (4 group + i, counter[0], counter[1], counter[2]), i = 0 to 3, whose
+     * words 0 and 1 are [2 i] and [2 i + 1] of the 16, words 2 and 3 eight further on. */
+    void (*random_words)(const uint32_t key[2], const uint32_t counter[3], uint32_t group, uint32_t words[16]);
     double (*fma_loop)(int64_t n); /* n rounds of multiply-adds in registers; returns a number to ignore */
     int64_t fma_loop_flops;        /* floating-point operations in one round of fma_loop */
     void (*barrier_loop)(int32_t n_threads, int64_t n); /* n barriers of a team, to measure their latency */

@@ -92,7 +92,7 @@ static problem new_problem(int64_t real_bytes) {
 }
 
 static int32_t run(const fm_engine *engine, fm_task *task, int32_t which) {
-    task->job = which;
+    task->job = which, task->position = 0;
     char *block = allocate(engine->scratch_bytes(task) + FM_ALIGNMENT);
     task->scratch = block + (FM_ALIGNMENT - (uintptr_t)block % FM_ALIGNMENT);
     int32_t status = engine->run(task);
@@ -118,7 +118,8 @@ static uint64_t results(const job *j, fm_task task, int32_t n_threads) {
     memcpy(params, p->params, (size_t)bytes);
     task.params = params, task.order = p->order;
     ok = ok && run(j->engine, &task, FM_TRAIN) == FM_EPOCH;
-    ok = ok && run(j->engine, &task, FM_LOSS_GRADIENT) == FM_DONE;
+    task.order = NULL;
+    ok = ok && run(j->engine, &task, FM_GRADIENT) == FM_DONE;
     uint64_t hash = digest(digest(digest(1, params, bytes), outputs, output_bytes), gradient, bytes);
     free(slots), free(params), free(gradient), free(outputs);
     return ok ? hash : 0;
@@ -129,10 +130,11 @@ static void *do_job(void *argument) {
     const fm_engine *engine = j->engine;
     uint64_t all = 14695981039346656037u;
     for (int32_t activation = 0; engine->activations[activation]; activation++)
-        for (int32_t loss = 0; engine->losses[loss]; loss++)
+        for (int32_t loss = 0; engine->losses[loss].name; loss++)
             for (int32_t optimizer = 0; engine->optimizers[optimizer]; optimizer++) {
+                const int32_t same[LAYERS - 1] = {activation, activation};
                 fm_task task = {.n_layers = LAYERS, .n_units = n_units, .n_rows = ROWS, .batch_size = BATCH};
-                task.activation = activation, task.loss = loss, task.alpha = 1e-3, task.seconds = 1e9;
+                task.activations = same, task.loss = loss, task.alpha = 1e-3, task.seconds = 1e9;
                 task.X = j->on->X[(activation + loss + optimizer) % SOURCES];
                 task.classes = j->on->classes, task.sample_weight = j->on->weight;
                 task.optimizer = (fm_optimizer){optimizer, 0.01, 0.9, 0.9, 0.999, 1e-8, 0};

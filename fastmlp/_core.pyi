@@ -1,14 +1,35 @@
-"""The door to the engine: NumPy arrays in, NumPy arrays out. Arguments are trusted to be validated."""
+"""The door to the engine: NumPy arrays in, NumPy arrays out.
+
+Every call checks dtypes, sizes and counts, and class numbers too: what would make the engine leave its memory is a
+ValueError, TypeError or BufferError. Values are trusted to be validated: order of use, CSR indices, hyper-parameters.
+"""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 ACTIVATIONS: tuple[str, ...]
 """Activations of the hidden layers, in the engine's order."""
-LOSSES: tuple[str, ...]
+
+class Loss(NamedTuple):
+    """What a loss is for: its outputs, and the targets it takes."""
+
+    output: str
+    """Function of the outputs: softmax, logistic, identity or exp."""
+    mean_over_outputs: bool
+    """Training reports it as a mean over the outputs, while the sum is minimised."""
+    threshold: float | None
+    """A single output above it stands for class 1. None where the targets are values rather than classes."""
+    exclusive: bool
+    """Each row belongs to exactly one class."""
+    lowest: float
+    """Least value of a target."""
+    highest: float
+    """Greatest value of a target."""
+
+LOSSES: dict[str, Loss]
 """Losses, in the engine's order."""
 OPTIMIZERS: dict[str, int]
 """Optimizers with the number of slots (arrays as large as the parameters) that each keeps."""
@@ -29,24 +50,36 @@ def fma_peak(dtype: str = "float32", seconds: float = 0.05) -> float:
 def barrier_latency(n_threads: int = 2, n_barriers: int = 10000) -> float:
     """Seconds that one barrier of the engine's own team of threads takes, best of five runs."""
 
+def random_words(key: Sequence[int], counter: Sequence[int], group: int = 0) -> list[int]:
+    """Sixteen random words of 32 bits: Philox 4x32-10 of four counters.
+
+    Words 0 and 1 of the counter (4 group + i, *counter), i from 0 to 3, are elements 2 i and 2 i + 1; its words 2 and 3
+    stand eight further on. key has two words, counter three.
+    """
+
+def aligned_empty(shape: int | Sequence[int], dtype: str | np.dtype[Any] | type) -> NDArray[Any]:
+    """An array like ``numpy.empty`` whose first element lies at a multiple of 64 bytes: a cache line, a register."""
+
 class Network:
     """Shapes and functions of a network, bound to the engine in use at construction.
 
     Parameters
     ----------
     n_units : widths of the layers, inputs first, outputs last; at least two.
-    activation : name in ACTIVATIONS, of the hidden layers.
+    activation : name in ACTIVATIONS, of all hidden layers, or a sequence of names, one for each.
     loss : name in LOSSES; decides the output function too.
     dtype : "float32" or "float64", in which everything is computed.
     """
 
     n_units: tuple[int, ...]
-    activation: str
+    activation: str | tuple[str, ...]
     loss: str
     dtype: np.dtype[Any]
     isa: str
     n_params: int
-    def __init__(self, n_units: Sequence[int], activation: str, loss: str, dtype: str | np.dtype[Any]) -> None: ...
+    def __init__(
+        self, n_units: Sequence[int], activation: str | Sequence[str], loss: str, dtype: str | np.dtype[Any]
+    ) -> None: ...
     def step_flops(self, batch_size: int) -> int:
         """Floating-point operations of the matrix products of one training step."""
 
@@ -56,11 +89,28 @@ class Network:
     def intercepts(self, params: NDArray[Any]) -> list[NDArray[Any]]:
         """Views into the flat vector: bias vectors of shape (fan_out,)."""
 
-    def predict(self, params: NDArray[Any], X: Any, out: NDArray[Any], n_threads: int = 1) -> bool:
+    def predict(
+        self, params: NDArray[Any], X: Any, out: NDArray[Any], n_threads: int = 1, seconds: float = 0.1
+    ) -> bool:
         """Write the outputs for the rows of X into out, of shape (n_rows, n_outputs) and the network's dtype.
 
         Returns False when X has a value that is NaN, infinite or too large for the dtype: out is not to be used then.
+        Signals are handled after so many seconds again and again; what a handler raises ends the call.
+
+        CSR rows give the bits of the dense rows where all parameters are finite, but for the sign of a zero: zeros that
+        are not stored are not multiplied, which only an infinite weight (NaN) or a bias of -0.0 would notice.
         """
+
+    def evaluate(
+        self,
+        params: NDArray[Any],
+        X: Any,
+        y: NDArray[Any],
+        sample_weight: NDArray[np.float64] | None = None,
+        n_threads: int = 1,
+        seconds: float = 0.1,
+    ) -> float:
+        """Return the mean loss over the rows, without penalty, by a forward pass: `loss_gradient`'s with alpha 0."""
 
     def loss_gradient(
         self,
@@ -75,8 +125,31 @@ class Network:
     ) -> float:
         """Return the loss (mean over the rows, penalty included) and write its gradient into gradient (n_params,).
 
-        Signals are handled after so many seconds again and again; what a handler raises ends the call.
+        params are only read. Signals are handled as in `predict`.
         """
+
+    def scratch_bytes(
+        self,
+        X: Any,
+        *,
+        job: Literal["train", "evaluate", "loss_gradient", "predict"] = "train",
+        optimizer: str = "sgd",
+        batch_size: int = 200,
+        alpha: float = 0.0,
+        n_threads: int = 1,
+    ) -> int:
+        """Bytes that the job allocates for rows like X, beside the arrays it is given.
+
+        optimizer, batch_size and alpha are those of a training; alpha also that of a gradient.
+        """
+
+class Scratch:
+    """The memory in which trainings compute, one after the other: a new training need not wait for fresh pages."""
+
+    def __init__(self) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
 
 class Training:
     """Training in progress: the arrays of one fit, and where in the epoch it stands.
@@ -92,6 +165,7 @@ class Training:
     sample_weight : float64 (n_rows,) or None.
     optimizer : name in OPTIMIZERS.
     step : updates made so far (Adam's t).
+    scratch : Scratch to compute in, of this training alone while a batch is unfinished; None for a new one.
     """
 
     learning_rate: float
@@ -115,6 +189,7 @@ class Training:
         epsilon: float = 1e-8,
         step: int = 0,
         n_threads: int = 1,
+        scratch: Scratch | None = None,
     ) -> None: ...
     @property
     def timers(self) -> dict[str, float] | None:
@@ -130,10 +205,21 @@ class Training:
         """Mean loss, penalty included, over the rows used in this epoch so far (scikit-learn's ``loss_``)."""
 
     def run(
-        self, order: NDArray[np.int64] | None = None, seconds: float = 0.1
+        self,
+        order: NDArray[np.int64] | None = None,
+        seconds: float = 0.1,
+        rates: NDArray[np.float64] | None = None,
     ) -> Literal["epoch", "yield", "not_finite"]:
         """Train without the GIL from position on until the epoch ends or the seconds have passed.
 
-        After "epoch" the next call begins a new epoch. params and slots are up to date after every call.
+        After "epoch" the next call begins a new epoch. params and slots are up to date after every call; after
+        "not_finite" they, step, position and loss are those of before it.
         order : (n_rows,) rows in the order of use, the same array until the epoch has ended; None: 0, 1, 2, …
+        rates : (steps of an epoch,) learning rate of each, counted from its begin; None: all have `learning_rate`.
+        """
+
+    def apply(self, gradient: NDArray[Any]) -> bool:
+        """Make one update from this gradient (n_params,) of the mean loss, penalty included, between two batches.
+
+        Returns False, with nothing changed, where a parameter or a slot would not be finite.
         """

@@ -1,89 +1,19 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """The door: NumPy arrays in, pointers out; the GIL; a status becomes a word. No arithmetic, no judgement of user input.
 
-Documented for callers in _core.pyi, for the engine in csrc/fastmlp.h.
+It refuses what would make the engine leave the memory that it was given. Documented for callers in _core.pyi, for the
+engine in csrc/fastmlp.h.
 """
 import os
+from collections import namedtuple
+from threading import Lock
 
 import numpy as np
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.string cimport memcpy, memset
-
-cdef extern from "fastmlp.h" nogil:
-    enum:
-        FM_FLOAT32
-        FM_FLOAT64
-        FM_UINT8
-        FM_TRAIN
-        FM_LOSS_GRADIENT
-        FM_PREDICT
-        FM_EPOCH
-        FM_YIELD
-        FM_NOT_FINITE
-        FM_MAX_THREADS
-        FM_ALIGNMENT
-    ctypedef struct fm_matrix:
-        const void *data
-        const void *indices
-        const void *indptr
-        int64_t row_stride
-        int64_t n_columns
-        int64_t n_values
-        int64_t max_row_values
-        int32_t dtype
-        int32_t index_bytes
-    ctypedef struct fm_optimizer:
-        int32_t kind
-        double learning_rate
-        double momentum
-        double beta_1
-        double beta_2
-        double epsilon
-        int64_t step
-    ctypedef struct fm_task:
-        int32_t job
-        int32_t n_threads
-        int64_t n_layers
-        const int64_t *n_units
-        int32_t activation
-        int32_t loss
-        double alpha
-        fm_matrix X
-        fm_matrix Y
-        const int64_t *classes
-        const double *sample_weight
-        const int64_t *order
-        int64_t n_rows
-        int64_t batch_size
-        void *params
-        void *slots
-        void *gradient
-        void *outputs
-        void *scratch
-        fm_optimizer optimizer
-        double seconds
-        int64_t position
-        int64_t batch_position
-        double batch_loss
-        double loss_sum
-        double *phase_seconds
-    ctypedef struct fm_engine:
-        const char *isa
-        const char **activations
-        const char **losses
-        const char **optimizers
-        const int32_t *optimizer_slots
-        const char **phases
-        const char **layer_phases
-        int64_t (*scratch_bytes)(const fm_task *task) noexcept nogil
-        int32_t (*run)(fm_task *task) noexcept nogil
-        double (*fma_loop)(int64_t n) noexcept nogil
-        int64_t fma_loop_flops
-        void (*barrier_loop)(int32_t n_threads, int64_t n) noexcept nogil
-    const fm_engine *fm_engine_at(int32_t index, int32_t real_bytes)
 
 
 cdef tuple _names(const char **names):
@@ -93,18 +23,23 @@ cdef tuple _names(const char **names):
     return tuple(found)
 
 
+Loss = namedtuple("Loss", ["output", "mean_over_outputs", "threshold", "exclusive", "lowest", "highest"])
+
+
+cdef dict _losses(const fm_loss *losses):
+    cdef dict found = {}
+    while losses[len(found)].name != NULL:
+        loss = losses[len(found)]
+        found[loss.name.decode()] = Loss(
+            loss.output.decode(), bool(loss.mean_over_outputs), loss.threshold if loss.classifies else None,
+            bool(loss.exclusive), loss.lowest, loss.highest,
+        )
+    return found
+
+
 cdef const fm_engine *_any = fm_engine_at(0, 4)
 ACTIVATIONS = _names(<const char **>_any.activations)
-_LOSSES = _names(<const char **>_any.losses)
-from collections import namedtuple
-Loss = namedtuple("Loss", "output mean_over_outputs threshold exclusive lowest highest")
-_I = float("inf")
-LOSSES = {"log_loss": Loss("softmax", False, 0.5, True, 0.0, 1.0), "binary_log_loss": Loss("logistic", False, 0.5, False, 0.0, 1.0),
- "squared_error": Loss("identity", True, None, False, -_I, _I), "poisson": Loss("exp", False, None, False, 0.0, _I), "hinge": Loss("identity", False, 0.0, False, -_I, _I)}
-class Scratch:
-    nbytes = 0
-def aligned_empty(shape, dtype):
-    return np.empty(shape, dtype)
+LOSSES = _losses(_any.losses)
 OPTIMIZERS = {name: _any.optimizer_slots[i] for i, name in enumerate(_names(<const char **>_any.optimizers))}
 MAX_THREADS = FM_MAX_THREADS
 _DTYPES = {"f": FM_FLOAT32, "d": FM_FLOAT64, "B": FM_UINT8, "?": FM_UINT8}
@@ -172,39 +107,84 @@ def barrier_latency(int32_t n_threads=2, int64_t n_barriers=10_000):
     return best / n_barriers
 
 
-cdef void *_data(object array, object dtype, bint writable=False) except? NULL:
-    """Address of the elements of a contiguous array of this dtype; the caller keeps the array alive."""
+def random_words(key, counter, uint32_t group=0):
+    cdef const fm_engine *engine = _engine(4)
+    keys, counters = np.array(key, np.uint32), np.array(counter, np.uint32)
+    words = np.empty(16, np.uint32)
+    cdef const uint32_t *k = <const uint32_t *>_data(keys, np.uint32, 2)
+    cdef const uint32_t *c = <const uint32_t *>_data(counters, np.uint32, 3)
+    engine.random_words(k, c, group, <uint32_t *>_data(words, np.uint32, 16, True))
+    return words.tolist()
+
+
+def aligned_empty(shape, dtype):
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    block = np.empty(size + FM_ALIGNMENT, dtype=np.uint8)
+    cdef int64_t start = <char *>_aligned(block) - <char *>_data(block, np.uint8, block.size)
+    return block[start : start + size].view(dtype).reshape(shape)
+
+
+cdef int64_t _count(object value, object lowest, object highest, str name) except? -1:
+    """An integer within a range, beyond which the engine would leave its memory."""
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} is {value!r}, not from {lowest} to {highest}")
+    return value
+
+
+cdef void *_data(object array, object dtype, int64_t size, bint writable=False) except? NULL:
+    """Address of the elements of a contiguous array of this dtype and size; the caller keeps the array alive."""
     cdef Py_buffer view
     if array.dtype != dtype:
         raise TypeError(f"expected an array of {np.dtype(dtype)}, got {array.dtype}")
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
     cdef void *data = view.buf
+    cdef int64_t found = view.len // view.itemsize
     PyBuffer_Release(&view)
+    if found != size:
+        raise ValueError(f"expected an array of {size} elements, got {found}")
     return data
 
 
-cdef fm_matrix _matrix(object X) except *:
-    cdef fm_matrix m
+cdef int64_t _matrix(object X, int64_t n_columns, fm_matrix *m) except -1:
+    """Fill m in; return the number of rows."""
     cdef Py_buffer view
-    memset(&m, 0, sizeof(m))
-    m.n_columns = X.shape[1]
-    m.dtype = _DTYPES[X.dtype.char]
-    if isinstance(X, np.ndarray):
-        PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
-        m.data, m.row_stride = view.buf, view.strides[0]
-        adjacent = view.shape[1] == 1 or view.strides[1] == view.itemsize
-        PyBuffer_Release(&view)
-        if not adjacent:
-            raise BufferError("the elements of a row must lie side by side")
-        return m
-    if X.indices.dtype != X.indptr.dtype or X.indices.dtype.kind != "i" or X.shape[1] >= 2**31:
+    memset(m, 0, sizeof(fm_matrix))
+    m.n_columns = n_columns
+    dtype = _DTYPES.get(X.dtype.char)
+    if dtype is None:
+        raise TypeError(f"expected a matrix of float32, float64 or uint8, got {X.dtype}")
+    m.dtype = dtype
+    if not isinstance(X, np.ndarray):
+        return _csr(X, m)
+    PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
+    cdef int64_t n_rows = view.shape[0] if view.ndim == 2 and view.shape[1] == n_columns else 0
+    m.data = view.buf
+    m.row_stride = view.strides[0] if n_rows > 0 else 0
+    cdef bint adjacent = n_columns == 1 or n_rows == 0 or view.strides[1] == view.itemsize
+    PyBuffer_Release(&view)
+    if n_rows == 0:
+        raise ValueError(f"expected a matrix of {n_columns} columns and at least one row, got the shape {X.shape}")
+    if not adjacent:
+        raise BufferError("the elements of a row must lie side by side")
+    return n_rows
+
+
+cdef int64_t _csr(object X, fm_matrix *m) except -1:
+    n_rows, n_columns = X.shape
+    if X.indices.dtype != X.indptr.dtype or X.indices.dtype.kind != "i" or n_columns >= 2**31:
         raise TypeError("CSR indices and indptr must have one signed dtype, and columns be fewer than 2**31")
+    if n_rows == 0 or n_columns != m.n_columns:
+        raise ValueError(f"expected a matrix of {m.n_columns} columns and at least one row, got the shape {X.shape}")
     m.index_bytes = X.indices.dtype.itemsize
-    m.n_values = X.indptr[len(X.indptr) - 1]
-    m.max_row_values = np.diff(X.indptr).max(initial=0)
-    m.data = _data(X.data, X.dtype)
-    m.indices, m.indptr = _data(X.indices, X.indices.dtype), _data(X.indptr, X.indptr.dtype)
-    return m
+    m.indptr = _data(X.indptr, X.indptr.dtype, n_rows + 1)
+    rows = np.diff(X.indptr)
+    m.n_values, m.max_row_values = X.indptr[n_rows], rows.max()
+    if X.indptr[0] < 0 or rows.min() < 0 or m.n_values > min(X.data.size, X.indices.size):
+        raise ValueError("CSR indptr must ascend from 0 to at most the number of values")
+    m.data = _data(X.data, X.dtype, X.data.size)
+    m.indices = _data(X.indices, X.indices.dtype, X.indices.size)
+    return n_rows
 
 
 cdef tuple _arrays(object X):
@@ -213,37 +193,72 @@ cdef tuple _arrays(object X):
 
 
 cdef void *_aligned(object block) except NULL:
-    cdef uintptr_t address = <uintptr_t>_data(block, np.uint8)
+    cdef uintptr_t address = <uintptr_t>_data(block, np.uint8, block.size)
     return <void *>((address + FM_ALIGNMENT - 1) // FM_ALIGNMENT * FM_ALIGNMENT)
 
 
-cdef class _Scratch:
-    """A block of memory aligned for the engine, grown when a task needs more; an unfinished batch may lie in it."""
+cdef class Scratch:
+    cdef object block, lock
+    cdef void *unfinished  # the training whose unfinished batch lies here, or NULL
 
-    cdef object block
+    def __init__(self):
+        self.lock = Lock()
+
+    @property
+    def nbytes(self):
+        return 0 if self.block is None else self.block.nbytes
 
     cdef void *fit(self, const fm_engine *engine, const fm_task *task) except NULL:
+        """The block, grown where the task needs more, with what the task goes on from."""
         cdef int64_t size = engine.scratch_bytes(task) + FM_ALIGNMENT
         if self.block is None or self.block.size < size:
-            grown = np.empty(size, dtype=np.uint8)
-            if self.block is not None:
-                memcpy(_aligned(grown), _aligned(self.block), self.block.size - FM_ALIGNMENT)
-            self.block = grown
+            kept = self.block if task.batch_position > 0 else None
+            self.block = None  # frees it, unless it is kept
+            self.block = np.empty(size, dtype=np.uint8)
+            if kept is not None:
+                memcpy(_aligned(self.block), _aligned(kept), kept.size - FM_ALIGNMENT)
         return _aligned(self.block)
+
+    cdef int32_t run(self, const fm_engine *engine, fm_task *task, void *training) except -1:
+        """One call of the engine; nobody else may use the block meanwhile."""
+        cdef int32_t status
+        if not self.lock.acquire(False):
+            raise RuntimeError("another thread is using this training, or its scratch")
+        try:
+            if task.batch_position > 0 and self.unfinished != training:
+                raise RuntimeError("another training has overwritten the unfinished batch in the scratch of both")
+            task.scratch = self.fit(engine, task)
+            self.unfinished = NULL
+            with nogil:
+                status = engine.run(task)
+            if task.batch_position > 0:
+                self.unfinished = training
+        finally:
+            self.lock.release()
+        return status
 
 
 cdef class Network:
     cdef readonly tuple n_units
-    cdef readonly str activation, loss, isa
+    cdef readonly object activation
+    cdef readonly str loss, isa
     cdef readonly object dtype
     cdef readonly int64_t n_params
     cdef const fm_engine *engine
-    cdef object _units
+    cdef object _units, _activations
     cdef fm_task task
 
     def __init__(self, n_units, activation, loss, dtype):
         self.n_units = tuple(int(n) for n in n_units)
-        self.activation, self.loss, self.dtype = activation, loss, np.dtype(dtype)
+        self.activation = activation if isinstance(activation, str) else tuple(activation)
+        self.loss, self.dtype = loss, np.dtype(dtype)
+        if len(self.n_units) < 2 or min(self.n_units) < 1:
+            raise ValueError(f"layers of {self.n_units} units: there must be two at least, of one unit or more")
+        names = [activation] * (len(self.n_units) - 2) if isinstance(activation, str) else self.activation
+        if len(names) != len(self.n_units) - 2:
+            raise ValueError(f"{len(names)} activations for {len(self.n_units) - 2} hidden layers")
+        if self.dtype.char not in "fd":
+            raise TypeError(f"expected float32 or float64, got {self.dtype}")
         self.engine = _engine(self.dtype.itemsize)
         self.isa = self.engine.isa.decode()
         n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(self.n_units, self.n_units[1:]))
@@ -251,11 +266,12 @@ cdef class Network:
             raise MemoryError(f"a network with layers of {self.n_units} units has {n_params} parameters")
         self.n_params = n_params
         self._units = np.array(self.n_units, dtype=np.int64)  # after the check: each fits
+        self._activations = np.array([ACTIVATIONS.index(name) for name in names], dtype=np.int32)
         memset(&self.task, 0, sizeof(fm_task))
         self.task.n_layers = len(self.n_units) - 1
-        self.task.n_units = <const int64_t *>_data(self._units, np.int64)
-        self.task.activation = ACTIVATIONS.index(activation)
-        self.task.loss = _LOSSES.index(loss)
+        self.task.n_units = <const int64_t *>_data(self._units, np.int64, self._units.size)
+        self.task.activations = <const int32_t *>_data(self._activations, np.int32, len(names))
+        self.task.loss = list(LOSSES).index(loss)
 
     def step_flops(self, batch_size):
         products = [fan_in * fan_out for fan_in, fan_out in zip(self.n_units, self.n_units[1:])]
@@ -275,90 +291,119 @@ cdef class Network:
             at -= fan_out
         return views[::-1]
 
-    cdef void set_targets(self, fm_task *task, object y, object sample_weight) except *:
-        if y.ndim == 1:
-            task.classes = <const int64_t *>_data(y, np.int64)
-        else:
-            task.Y = _matrix(y)
-        task.sample_weight = <const double *>_data(sample_weight, np.float64) if sample_weight is not None else NULL
+    cdef int64_t n_outputs(self):
+        return self.task.n_units[self.task.n_layers]
 
-    def predict(self, params, X, out, int32_t n_threads=1):
+    cdef void set_rows(self, fm_task *task, object X, object y, object sample_weight) except *:
+        task.n_rows = _matrix(X, self.task.n_units[0], &task.X)
+        cdef int64_t n_targets
+        if y.ndim == 1:
+            task.classes = <const int64_t *>_data(y, np.int64, task.n_rows)
+            highest = max(self.n_outputs() - 1, 1)
+            if y.min() < 0 or y.max() > highest:
+                raise ValueError(f"classes must be from 0 to {highest}, got {y.min()} to {y.max()}")
+        else:
+            n_targets = _matrix(y, self.n_outputs(), &task.Y)
+            if n_targets != task.n_rows or task.Y.indices != NULL:
+                raise ValueError(f"expected a dense matrix of {task.n_rows} rows of targets, got the shape {y.shape}")
+        if sample_weight is not None:
+            task.sample_weight = <const double *>_data(sample_weight, np.float64, task.n_rows)
+
+    def predict(self, params, X, out, n_threads=1, double seconds=0.1):
         cdef fm_task task = self.task
         task.job = FM_PREDICT
-        task.n_threads = n_threads
+        task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
         kept = _arrays(X)
-        task.X = _matrix(X)
-        task.n_rows = X.shape[0]
-        task.params = _data(params, self.dtype)
-        task.outputs = _data(out, self.dtype, True)
-        scratch = _Scratch()
-        task.scratch = (<_Scratch>scratch).fit(self.engine, &task)
-        cdef int32_t status
-        with nogil:
-            status = self.engine.run(&task)
-        return status != FM_NOT_FINITE
+        task.n_rows = _matrix(X, self.task.n_units[0], &task.X)
+        task.params = _data(params, self.dtype, self.n_params)
+        task.outputs = _data(out, self.dtype, task.n_rows * self.n_outputs(), True)
+        return self.run_to_the_end(&task, seconds) != FM_NOT_FINITE
 
-    def evaluate(self, params, X, y, sample_weight, n_threads=1, seconds=0.1):
-        return self.loss_gradient(params, X, y, sample_weight, 0.0, np.empty_like(params), n_threads, seconds)
-
-    def loss_gradient(
-        self, params, X, y, sample_weight, double alpha, gradient, int32_t n_threads=1, double seconds=0.1,
-    ):
+    def evaluate(self, params, X, y, sample_weight=None, n_threads=1, double seconds=0.1):
         cdef fm_task task = self.task
-        task.job = FM_LOSS_GRADIENT
-        task.n_threads = n_threads
-        task.alpha = alpha
+        task.job = FM_LOSS
+        task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
         kept = _arrays(X)
-        task.X = _matrix(X)
-        self.set_targets(&task, y, sample_weight)
-        task.n_rows = X.shape[0]
-        task.params = _data(params, self.dtype)
-        task.gradient = _data(gradient, self.dtype, True)
-        task.seconds = seconds
-        scratch = _Scratch()
-        task.scratch = (<_Scratch>scratch).fit(self.engine, &task)
-        cdef int32_t status = FM_YIELD
-        while status == FM_YIELD:
-            with nogil:
-                status = self.engine.run(&task)
-            PyErr_CheckSignals()
+        self.set_rows(&task, X, y, sample_weight)
+        task.params = _data(params, self.dtype, self.n_params)
+        self.run_to_the_end(&task, seconds)
         return task.loss_sum
 
+    def loss_gradient(
+        self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1,
+    ):
+        cdef fm_task task = self.task
+        task.job = FM_GRADIENT
+        task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
+        task.alpha = alpha
+        kept = _arrays(X)
+        self.set_rows(&task, X, y, sample_weight)
+        task.params = _data(params, self.dtype, self.n_params)
+        task.gradient = _data(gradient, self.dtype, self.n_params, True)
+        self.run_to_the_end(&task, seconds)
+        return task.loss_sum
 
+    cdef int32_t run_to_the_end(self, fm_task *task, double seconds) except -1:
+        """Every so many seconds signals are handled; what a handler raises ends the call."""
+        task.seconds = seconds
+        cdef int32_t status = FM_YIELD
+        cdef Scratch scratch = Scratch()
+        task.scratch = scratch.fit(self.engine, task)
+        while status == FM_YIELD:
+            with nogil:
+                status = self.engine.run(task)
+            if status == FM_YIELD:
+                PyErr_CheckSignals()
+        return status
+
+    def scratch_bytes(self, X, *, job="train", optimizer="sgd", batch_size=200, double alpha=0.0, n_threads=1):
+        cdef fm_task task = self.task
+        task.job = _JOBS[job]
+        task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
+        task.n_rows = _matrix(X, self.task.n_units[0], &task.X)
+        task.batch_size = _count(batch_size, 1, task.n_rows, "batch_size") if job == "train" else 0
+        task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
+        task.alpha = alpha
+        return self.engine.scratch_bytes(&task) + FM_ALIGNMENT
+
+
+_JOBS = {"train": FM_TRAIN, "evaluate": FM_LOSS, "loss_gradient": FM_GRADIENT, "predict": FM_PREDICT}
 _STATUS = {FM_EPOCH: "epoch", FM_YIELD: "yield", FM_NOT_FINITE: "not_finite"}
 
 
 cdef class Training:
     cdef Network network
-    cdef _Scratch scratch
+    cdef Scratch scratch
     cdef tuple _kept  # arrays whose memory the task points to
     cdef object _phase_seconds
     cdef fm_task task
 
     def __init__(
-        self, Network network, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200, alpha=0.0,
-        learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1, scratch=None,
+        self, Network network not None, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200,
+        alpha=0.0, learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1,
+        scratch=None,
     ):
-        self.network, self.scratch, self._kept = network, _Scratch(), (params, slots, *_arrays(X), y, sample_weight)
+        self.network, self._kept = network, (params, slots, *_arrays(X), y, sample_weight)
+        self.scratch = Scratch() if scratch is None else scratch
         cdef fm_task *task = &self.task
         task[0] = network.task
-        task.job = FM_TRAIN
-        task.n_threads, task.alpha, task.batch_size = n_threads, alpha, batch_size
-        task.X = _matrix(X)
-        network.set_targets(task, y, sample_weight)
-        task.n_rows = task.position = X.shape[0]
-        task.params = _data(params, network.dtype, True)
-        task.slots = _data(slots, network.dtype, True)
+        task.job, task.alpha = FM_TRAIN, alpha
+        self.n_threads = n_threads
+        network.set_rows(task, X, y, sample_weight)
+        task.position = task.n_rows
+        task.batch_size = _count(batch_size, 1, task.n_rows, "batch_size")
+        task.params = _data(params, network.dtype, network.n_params, True)
+        task.slots = _data(slots, network.dtype, OPTIMIZERS[optimizer] * network.n_params, True)
         if network.engine.phases != NULL:
             names = len(_names(<const char **>network.engine.phases))
             layer_names = len(_names(<const char **>network.engine.layer_phases))
             self._phase_seconds = np.zeros(names + layer_names * task.n_layers)
-            task.phase_seconds = <double *>_data(self._phase_seconds, np.float64, True)
+            task.phase_seconds = <double *>_data(self._phase_seconds, np.float64, self._phase_seconds.size, True)
         task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
         task.optimizer.learning_rate = learning_rate
         task.optimizer.momentum = momentum
         task.optimizer.beta_1, task.optimizer.beta_2 = beta_1, beta_2
-        task.optimizer.epsilon, task.optimizer.step = epsilon, step
+        task.optimizer.epsilon, task.optimizer.step = epsilon, _count(step, 0, 2**62, "step")
 
     @property
     def learning_rate(self):
@@ -373,8 +418,8 @@ cdef class Training:
         return self.task.n_threads
 
     @n_threads.setter
-    def n_threads(self, int32_t value):
-        self.task.n_threads = value
+    def n_threads(self, value):
+        self.task.n_threads = _count(value, 1, FM_MAX_THREADS, "n_threads")
 
     @property
     def timers(self):
@@ -398,15 +443,26 @@ cdef class Training:
     def loss(self):
         return self.task.loss_sum / max(self.task.position, 1)
 
-    def run(self, order=None, double seconds=0.1):
-        cdef fm_task *task = &self.task
-        cdef const fm_engine *engine = self.network.engine
-        cdef int32_t status
+    def run(self, order=None, double seconds=0.1, rates=None):
+        cdef fm_task task = self.task  # a copy: other threads may set the rate or the number of threads meanwhile
+        cdef int64_t n_steps = (task.n_rows + task.batch_size - 1) // task.batch_size
         if task.position == task.n_rows:
             task.position, task.loss_sum = 0, 0.0
-        task.order = <const int64_t *>_data(order, np.int64) if order is not None else NULL
+        task.order = <const int64_t *>_data(order, np.int64, task.n_rows) if order is not None else NULL
+        task.rates = <const double *>_data(rates, np.float64, n_steps) if rates is not None else NULL
         task.seconds = seconds
-        task.scratch = self.scratch.fit(engine, task)
-        with nogil:
-            status = engine.run(task)
+        cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self)
+        self.task.position, self.task.batch_position = task.position, task.batch_position
+        self.task.loss_sum, self.task.batch_loss = task.loss_sum, task.batch_loss
+        self.task.optimizer.step = task.optimizer.step
         return _STATUS[status]
+
+    def apply(self, gradient):
+        cdef fm_task task = self.task
+        if task.batch_position > 0:
+            raise RuntimeError("a batch is unfinished: an update now would lie within it")
+        task.job, task.n_rows = FM_APPLY, 0
+        task.gradient = _data(gradient, self.network.dtype, self.network.n_params)
+        cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self)
+        self.task.optimizer.step = task.optimizer.step
+        return status != FM_NOT_FINITE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from operator import is_
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -20,7 +19,7 @@ from fastmlp.call import Call
 from fastmlp.callbacks import CallbackSupportMixin
 from fastmlp.estimator_state import migrate
 from fastmlp.fitted import Fitted
-from fastmlp.fitting import Fit, Listener
+from fastmlp.fitting import Fit
 from fastmlp.initialization import ParameterViews
 from fastmlp.rows import is_readable, rows_like_first
 from fastmlp.targets import check_weights
@@ -142,7 +141,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         UserWarning
             If training was interrupted from the keyboard: the steps so far are kept.
         """
-        with self._training(X, y, sample_weight, (X_val, y_val, sample_weight_val)) as (fit, n_epochs, listeners):
+        held_out = (X_val, y_val, sample_weight_val)
+        with Call(self, (X, y, sample_weight), held_out) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 
@@ -279,18 +279,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__ | {"_fitted": fitted} | changes)
         return view
-
-    def _training(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        held_out: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        resumes: bool = False,
-    ) -> AbstractContextManager[tuple[Fit, int, list[Listener]]]:
-        """A context to train in; see `fastmlp.call`."""
-        return Call(self, held_out, classes, resumes).training(X, y, sample_weight)
 
     def _remedy(self, fit: Fit) -> str:
         """What to do where training diverges."""

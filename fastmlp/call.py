@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +25,12 @@ from fastmlp.validation import Validation, naming
 
 
 class Call:
-    """A call of fit or partial_fit.
+    """A call of fit or partial_fit, as a context: prepare, train in the body of the with statement, conclude.
 
     Parameters
     ----------
     estimator : BaseMLP
+    data : tuple of X, y, sample_weight
     held_out : tuple of X_val, y_val, sample_weight_val
     classes : array-like or None
         Those that `partial_fit` has been told.
@@ -37,34 +38,67 @@ class Call:
         Whether it is partial_fit.
     """
 
-    def __init__(self, estimator: Any, held_out: tuple[Any, Any, Any], classes: Any, resumes: bool) -> None:
-        self._estimator, self._held_out, self._classes, self._resumes = estimator, held_out, classes, resumes
+    def __init__(
+        self,
+        estimator: Any,
+        data: tuple[Any, Any, Any],
+        held_out: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        resumes: bool = False,
+    ) -> None:
+        self._estimator, self._data, self._held_out = estimator, data, held_out
+        self._classes, self._resumes = classes, resumes
         self._settings, self._before = estimator._settings(), estimator._fitted
 
-    @contextmanager
-    def training(self, X: Any, y: Any, sample_weight: Any) -> Iterator[tuple[Fit, int, list[Listener]]]:
-        """Check and prepare everything; train in the body of the with statement; keep the result, or what was before.
-
-        Yields the training, the largest number of its epochs, and its listeners.
-        """
+    def __enter__(self) -> tuple[Fit, int, list[Listener]]:
+        """Check and prepare everything; return the training, the largest number of its epochs, and its listeners."""
         estimator, settings, before = self._estimator, self._settings, self._before
-        with callback_management_context(estimator):
-            outside = [] if self._resumes else listeners_of(estimator, X, y, sample_weight)
+        X, y, sample_weight = self._data
+        with ExitStack() as stack:
+            stack.enter_context(callback_management_context(estimator))
             fit = before.fit if before else None
-            try:
-                fitted, samples = self._checked(X, y, sample_weight)
-                fit = fitted.fit
-                with fit.claimed(), self._unchanged_if_it_fails(fitted, samples):
-                    samples, listeners = self._listening(fitted, samples)
-                    listeners += outside
-                    fit.adopt(settings, restarts=not self._resumes)
-                    fit.begin(samples, settings, self._random_state, estimator._remedy(fit))
-                    estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
-                    with self._outcome(fit, listeners):
-                        yield fit, 1 if self._resumes else settings.max_iter, listeners
-            finally:
-                for listener in outside:
-                    listener.close(fit)
+            outside = [] if self._resumes else listeners_of(estimator, X, y, sample_weight)
+            for listener in reversed(outside):
+                stack.callback(lambda listener=listener: listener.close(fit))
+            fitted, samples = self._checked(X, y, sample_weight)
+            fit = self._fit = fitted.fit
+            stack.enter_context(fit.claimed())
+            stack.enter_context(self._unchanged_if_it_fails(fitted, samples))
+            samples, listeners = self._listening(fitted, samples)
+            self._listeners = [*listeners, *outside]
+            fit.adopt(settings, restarts=not self._resumes)
+            fit.begin(samples, settings, self._random_state, estimator._remedy(fit))
+            estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
+            self._stack = stack.pop_all()
+        return fit, 1 if self._resumes else settings.max_iter, self._listeners
+
+    def __exit__(self, *failure: Any) -> bool:
+        """Keep what the training has made, or what was before it."""
+        error = failure[1]
+        survives = isinstance(error, NonFiniteError) and any(each.survives(self._fit) for each in self._listeners)
+        if not (error is None or survives or isinstance(error, KeyboardInterrupt)):
+            return bool(self._stack.__exit__(*failure))
+        with self._stack:
+            self._conclude(error)
+        return True
+
+    def _conclude(self, error: BaseException | None) -> None:
+        """Say how a training has ended that has not failed."""
+        fit, max_iter = self._fit, self._settings.max_iter
+        if isinstance(error, KeyboardInterrupt):
+            warn("Training interrupted by user.")
+        elif error is not None:
+            warn(f"Training stops at its best parameters so far. {error}", ConvergenceWarning)
+        elif not self._resumes and not fit.stopped:
+            warn(
+                f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't converged "
+                "yet.",
+                ConvergenceWarning,
+            )
+        if not self._resumes:
+            fit.n_epochs_of_fit = len(fit.loss_curve)
+        for listener in self._listeners:
+            listener.finished(fit)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> tuple[Fitted, Samples]:
         """The training to go on with, or a new one, and its samples."""
@@ -176,26 +210,3 @@ class Call:
         if weights[1] is not None:
             some_weight(weights[1])
         return Samples(parts[0], parts[2], weights[0]), Samples(parts[1], parts[3], weights[1])
-
-    @contextmanager
-    def _outcome(self, fit: Fit, listeners: list[Listener]) -> Iterator[None]:
-        """Say how a training has ended."""
-        max_iter = self._settings.max_iter
-        try:
-            yield
-            if not self._resumes and not fit.stopped:
-                warn(
-                    f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
-                    "converged yet.",
-                    ConvergenceWarning,
-                )
-        except KeyboardInterrupt:
-            warn("Training interrupted by user.")
-        except NonFiniteError as error:
-            if not any(listener.survives(fit) for listener in listeners):
-                raise
-            warn(f"Training stops at its best parameters so far. {error}", ConvergenceWarning)
-        if not self._resumes:
-            fit.n_epochs_of_fit = len(fit.loss_curve)
-        for listener in listeners:
-            listener.finished(fit)

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_array, column_or_1d
 
 from fastmlp.base import BaseMLP
+from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.targets import some_weight
@@ -203,7 +204,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         -------
         self : MLPClassifier
         """
-        with self._training(X, y, sample_weight, classes=classes, resumes=True) as (fit, n_epochs, listeners):
+        with Call(self, (X, y, sample_weight), classes=classes, resumes=True) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 

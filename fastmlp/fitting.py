@@ -125,6 +125,7 @@ class Fit:
         # Who wants a consistent state waits in the queue, where the training waits too between two calls of the engine.
         self._queue, self._still = Lock(), RLock()
         self._training: Training | None = None
+        self._order: NDArray[np.int64] | None = None
         self._scratch: Scratch | None = None
 
     @classmethod
@@ -216,7 +217,8 @@ class Fit:
 
     def end(self, keeps_scratch: bool) -> None:
         """Let go of rows and memory."""
-        for name in ("samples", "settings", "remedy", "n_rows", "random_state", "_training", "_order"):
+        self._training = self._order = None
+        for name in ("samples", "settings", "remedy", "n_rows", "random_state"):
             self.__dict__.pop(name, None)
         if not keeps_scratch or (self._scratch and self._scratch.nbytes > KEPT_SCRATCH):
             self._scratch = None
@@ -350,7 +352,7 @@ def optimizer_name(settings: Any) -> str:
 
 def threads(settings: Any, network: Network, rows: Any, batch_size: int) -> int:
     """Number of threads for steps of that many rows."""
-    return settings.n_threads or default_threads(step_flops(network, rows, batch_size))
+    return int(settings.n_threads or default_threads(step_flops(network, rows, batch_size)))
 
 
 def zeros(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:

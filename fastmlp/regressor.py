@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, column_or_1d
 
 from fastmlp.base import BaseMLP
+from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.targets import check_targets
@@ -167,7 +168,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         -------
         self : MLPRegressor
         """
-        with self._training(X, y, sample_weight, resumes=True) as (fit, n_epochs, listeners):
+        with Call(self, (X, y, sample_weight), resumes=True) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 

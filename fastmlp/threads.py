@@ -52,12 +52,14 @@ class PacedTraining(Training):
         self._paces: dict[int, float] = {}
         self._rows, self._seconds = 0, 0.0
 
-    def run(self, order: NDArray[np.int64] | None = None, seconds: float = 0.1) -> Status:
+    def run(
+        self, order: NDArray[np.int64] | None = None, seconds: float = 0.1, rates: NDArray[np.float64] | None = None
+    ) -> Status:
         """Train as `Training.run` does, and take note of the pace."""
         if self._trials:
             self.n_threads, seconds = self._trials[0], min(seconds, TRIAL_SECONDS)
         position, start = self.position, perf_counter()
-        status = super().run(order, seconds)
+        status = super().run(order, seconds, rates)
         self._seconds += perf_counter() - start
         rows = self.position - position
         self._rows += rows if rows > 0 else self.position  # of a new epoch

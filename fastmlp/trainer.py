@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from fastmlp._core import LOSSES
 from fastmlp.base import BaseMLP
+from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.targets import check_targets, score
@@ -163,7 +164,7 @@ class Trainer(BaseMLP):
 
         Parameters, errors and warnings are those of `fit`; the first call decides the shape of the network.
         """
-        with self._training(X, y, sample_weight, resumes=True) as (fit, n_epochs, listeners):
+        with Call(self, (X, y, sample_weight), resumes=True) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 

@@ -7,7 +7,7 @@ gradients and optimizer slots have the same order. The loss of a batch is
     (sum_i w_i sum_k L(Z_ik, Y_ik) + alpha / 2 sum W^2) / sum_i w_i        with w = 1 unless rows are weighted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -145,11 +145,18 @@ def targets(y: ArrayLike, n_outputs: int) -> Array:
 
 @dataclass(frozen=True)
 class Network:
-    """Widths of the layers, inputs first; the activation of the hidden ones; the loss of the last."""
+    """Widths of the layers, inputs first; the activation of the hidden ones, or one for each; the loss of the last."""
 
     n_units: tuple[int, ...]
-    activation: str
+    activation: str | Sequence[str]
     loss: str
+
+    @property
+    def activations(self) -> list[Activation]:
+        """Of each hidden layer."""
+        depth = len(self.n_units) - 2
+        names = [self.activation] * depth if isinstance(self.activation, str) else self.activation
+        return [ACTIVATIONS[name] for name in names]
 
     @property
     def n_params(self) -> int:
@@ -166,8 +173,8 @@ class Network:
         """Inputs of each layer, and Z of the last."""
         coefs, intercepts = self.unpack(params)
         inputs = [np.asarray(X, dtype=np.float64)]
-        for W, b in zip(coefs[:-1], intercepts[:-1], strict=True):
-            inputs.append(ACTIVATIONS[self.activation].value(inputs[-1] @ W + b))
+        for f, W, b in zip(self.activations, coefs[:-1], intercepts[:-1], strict=True):
+            inputs.append(f.value(inputs[-1] @ W + b))
         return inputs, inputs[-1] @ coefs[-1] + intercepts[-1]
 
     def outputs(self, params: Array, X: ArrayLike) -> Array:
@@ -208,7 +215,8 @@ class Network:
             A = inputs[layer]
             dW[layer][:] = (A.T @ delta + alpha * coefs[layer]) / total
             db[layer][:] = delta.sum(axis=0) / total
-            delta = delta @ coefs[layer].T * ACTIVATIONS[self.activation].gradient(A)
+            if layer > 0:
+                delta = delta @ coefs[layer].T * self.activations[layer - 1].gradient(A)
         return float(loss), float(penalty), gradient
 
 

@@ -35,7 +35,7 @@ def everything(
 
 def cases() -> list[Any]:
     """Every shape, loss, activation and optimizer at least once, without all of their combinations."""
-    names = [_core.LOSSES, _core.ACTIVATIONS, tuple(_core.OPTIMIZERS)]
+    names = [tuple(_core.LOSSES), _core.ACTIVATIONS, tuple(_core.OPTIMIZERS)]
     length = max(map(len, names))
     return [(SHAPES[i % len(SHAPES)], *(list_[i % len(list_)] for list_ in names)) for i in range(length * 2)]
 

@@ -158,9 +158,9 @@ def test_the_door_refuses_what_the_engine_cannot_address():
         (params, sparse_with(indices=np.repeat(csr.indices, 2)[::2]), classes[:6], None),
         (params, sparse_with(indices=csr.indices.astype(np.int64)), classes[:6], None),
     ]
-    _core.Training(network, params, slots, X, classes[:6])
+    _core.Training(network, params, slots, X, classes[:6], batch_size=6)
     for arguments in refused:
         with pytest.raises((BufferError, TypeError, ValueError)):
-            _core.Training(network, arguments[0], slots, *arguments[1:])
+            _core.Training(network, arguments[0], slots, *arguments[1:], batch_size=6)
     with pytest.raises(TypeError, match="int64"):
-        _core.Training(network, params, slots, X, classes[:6]).run(np.arange(6, dtype=np.int32))
+        _core.Training(network, params, slots, X, classes[:6], batch_size=6).run(np.arange(6, dtype=np.int32))

@@ -9,6 +9,7 @@
 
 #include "vec.h"
 #include "team.h"
+#include "random.h"
 #include "panel.h"
 #include "activations.h"
 #include "losses.h"
@@ -25,13 +26,14 @@ extern const fm_engine FM_ENGINE;
 const fm_engine FM_ENGINE = {
     .isa = FM_ISA,
     .activations = activation_names,
-    .losses = loss_names,
+    .losses = loss_list,
     .optimizers = optimizer_names,
     .optimizer_slots = optimizer_slots,
     .phases = phases,
     .layer_phases = layer_phases,
     .scratch_bytes = scratch_bytes,
     .run = run,
+    .random_words = random_words,
     .fma_loop = fma_loop,
     .fma_loop_flops = 2 * FMA_CHAINS * VL,
     .barrier_loop = barrier_loop,

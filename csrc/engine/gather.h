@@ -1,5 +1,12 @@
 /* gather.h: rows of X and Y (float32, float64, uint8, CSR), through the order of use, into batch panels. */
 
+/* Rows that go through the network together: a batch, or a part of one. */
+typedef struct chunk {
+    int64_t first, rows; /* in the order of use */
+    int64_t place;       /* of its first row in the batch */
+    double weight_scale; /* power of two that the weights of the batch are multiplied with, so that reals hold them */
+} chunk;
+
 INLINE int64_t source_row(const fm_task *task, int64_t row) { return task->order ? task->order[row] : row; }
 
 /* A dense row of n columns of any dtype -> row `to` of batch panels; returns 0 when all values are finite. */
@@ -71,8 +78,8 @@ static void gather_targets(const network *net, int64_t first, int64_t i, int64_t
     }
 }
 
-static real row_weight(const fm_task *task, int64_t row) {
-    return task->sample_weight ? (real)task->sample_weight[source_row(task, row)] : 1;
+static real row_weight(const fm_task *task, int64_t row, double scale) {
+    return task->sample_weight ? (real)(task->sample_weight[source_row(task, row)] * scale) : 1;
 }
 
 /* Sum of the weights of n rows from `first` on. */
@@ -81,6 +88,14 @@ static double weight_sum(const fm_task *task, int64_t first, int64_t n) {
     double sum = 0;
     for (int64_t i = first; i < first + n; i++) sum += task->sample_weight[source_row(task, i)];
     return sum;
+}
+
+/* Weights that float32 cannot hold, or whose inverse it cannot, are moved by a power of two; 1 for all usual ones. */
+static double weight_scale(double sum) {
+    if (sum == 0 || (sum > 0x1p-64 && sum < 0x1p64)) return 1;
+    int exponent;
+    frexp(sum, &exponent);
+    return ldexp(1, exponent < -1000 ? 1000 : exponent > 1000 ? -1000 : -exponent);
 }
 
 /* -- CSR -- */
@@ -98,7 +113,7 @@ INLINE real csr_value(const fm_matrix *m, int64_t i) {
 }
 
 /* CSR rows [begin, end) of the chunk -> batch panels. */
-static integer gather_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
+static integer gather_csr_as_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
     const fm_matrix *m = &net->task->X;
     int64_t panel_size = net->capacity * PANEL;
     integer not_finite = 0;

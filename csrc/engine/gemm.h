@@ -17,9 +17,9 @@ typedef struct tile {
     const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
     real *c;                /* OUT */
-    /* Weight gradient with plain SGD as the epilogue: c is W, updated in registers, and dW is never stored. */
-    const step *update; /* NULL: store the sum in c */
-    real *squares;      /* IN/OUT (width) running sums of the old w^2 down the columns; NULL: there is no penalty */
+    /* Weight gradient with the fused update as the epilogue: c is W, updated in registers, and dW is never stored. */
+    const constants *update; /* NULL: store the sum in c */
+    real *squares; /* IN/OUT (width) running sums of the old w^2 down the columns; NULL: there is no penalty */
 } tile;
 
 typedef void microkernel(const tile *t);
@@ -55,7 +55,44 @@ INLINE void product_tile(const tile *t, const int width, const int rows) {
         for (int v = 0; v < width; v++) vec_store(t->c + i * PANEL + v * VL, acc[i][v]);
 }
 
-/* Rows of C are adjacent columns of A; C has the width of a weight panel. */
+/* The epilogues of the weight gradient, whose C has the width of a weight panel: the sums are stored, ... */
+INLINE void store_sums(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) vec_store(t->c + (i * width + v) * VL, acc[i][v]);
+}
+
+/* ... or update C = W, without penalty: every operation counts where the depth is 1; ... */
+INLINE void update_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows) {
+    const constants p = *t->update; /* a copy: stores to c cannot change it */
+    real *c = t->c;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++, c += VL) vec_store(c, fused_update(&p, vec_load(c), acc[i][v]));
+}
+
+/* ... or with it. */
+INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows) {
+    const constants p = *t->update;
+    real *c = t->c;
+    vec alpha = vec_broadcast(p.alpha), squares[TILE_VECS];
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) squares[v] = vec_load(t->squares + v * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++, c += VL) {
+            vec w = vec_load(c);
+            squares[v] = vec_fma(w, w, squares[v]);
+            vec_store(c, fused_update(&p, w, vec_fma(alpha, w, acc[i][v])));
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
+}
+
+/* Rows of C are adjacent columns of A. */
 INLINE void weight_gradient_tile(const tile *t, const int width, const int rows) {
     vec acc[TILE_ROWS][TILE_VECS];
     if (t->update) /* W may be far away, and is needed at the end */
@@ -76,41 +113,15 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
             for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
         }
     }
-    if (!t->update) {
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < width; v++) vec_store(t->c + (i * width + v) * VL, acc[i][v]);
-        return;
-    }
-    const step p = *t->update; /* a copy: stores to c cannot change it */
-    real *c = t->c;
-    if (!t->squares) { /* no penalty: every operation counts where the depth is 1 */
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < width; v++, c += VL) vec_store(c, sgd_update(&p, vec_load(c), acc[i][v], NULL, NULL));
-        return;
-    }
-    vec alpha = vec_broadcast(p.alpha), squares[TILE_VECS];
-#pragma GCC unroll 4
-    for (int v = 0; v < width; v++) squares[v] = vec_load(t->squares + v * VL);
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < width; v++, c += VL) {
-            vec w = vec_load(c);
-            squares[v] = vec_fma(w, w, squares[v]);
-            vec_store(c, sgd_update(&p, w, vec_fma(alpha, w, acc[i][v]), NULL, NULL));
-        }
-#pragma GCC unroll 4
-    for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
+    if (!t->update) store_sums(t, acc, width, rows);
+    else if (!t->squares) update_tile(t, acc, width, rows);
+    else update_penalised_tile(t, acc, width, rows);
 }
 
-/* The weight gradient of one row, depth 1: an outer product that only reads and writes W, with plain SGD as the epilogue.
- * Its naive twin is weight_gradient_tile. */
+/* The weight gradient of one row, depth 1: an outer product that only reads and writes W, with the fused update as the
+ * epilogue. Its naive twin is weight_gradient_tile. */
 INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty) {
-    const step p = *t->update;
+    const constants p = *t->update;
     vec delta[TILE_VECS], squares[TILE_VECS], alpha = vec_broadcast(p.alpha);
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) {
@@ -124,7 +135,7 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c), g = x * delta[v];
             if (penalty) squares[v] = vec_fma(w, w, squares[v]);
-            vec_store(c, sgd_update(&p, w, penalty ? vec_fma(alpha, w, g) : g, NULL, NULL));
+            vec_store(c, fused_update(&p, w, penalty ? vec_fma(alpha, w, g) : g));
         }
     }
 #pragma GCC unroll 4

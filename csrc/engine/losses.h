@@ -6,8 +6,13 @@
  * rows, and sums over the outputs run in order, with the same bits on every ISA and in every place of a batch.
  */
 
-/* X(name, reported as a mean over the outputs: scikit-learn's squared_error, while its delta is that of the sum) */
-#define LOSSES(X) X(log_loss, 0) X(binary_log_loss, 0) X(squared_error, 1) X(poisson, 0) X(hinge, 0)
+/* X(name, output, mean_over_outputs, classifies, exclusive, threshold, lowest, highest): the fields of fm_loss. */
+#define LOSSES(X)                                                                                                      \
+    X(log_loss, "softmax", 0, 1, 1, 0.5, 0, 1)                                                                         \
+    X(binary_log_loss, "logistic", 0, 1, 0, 0.5, 0, 1)                                                                 \
+    X(squared_error, "identity", 1, 0, 0, 0, -INFINITY, INFINITY) /* scikit-learn reports the mean */                  \
+    X(poisson, "exp", 0, 0, 0, 0, 0, INFINITY)                                                                         \
+    X(hinge, "identity", 0, 1, 0, 0, -INFINITY, INFINITY)
 
 /* z: IN logits (n, VL), OUT delta * weight; y: IN targets (n, VL). Returns the loss of each row, unweighted. */
 typedef vec loss_columns(real *z, const real *y, int64_t n, vec weight);
@@ -102,10 +107,9 @@ ELEMENTWISE_LOSS(hinge)
 typedef struct loss {
     loss_columns *columns;
     link_columns *link;
-    int32_t mean_over_outputs;
 } loss;
 
-#define LOSS_ENTRY(name, mean) {name##_columns, name##_link, mean},
+#define LOSS_ENTRY(name, ...) {name##_columns, name##_link},
 static const loss losses[] = {LOSSES(LOSS_ENTRY)};
-#define LOSS_NAME(name, mean) #name,
-static const char *const loss_names[] = {LOSSES(LOSS_NAME) NULL};
+#define LOSS_DESCRIPTION(name, ...) {#name, __VA_ARGS__},
+static const fm_loss loss_list[] = {LOSSES(LOSS_DESCRIPTION){NULL, NULL, 0, 0, 0, 0, 0, 0}};

@@ -10,9 +10,9 @@ typedef struct blocks {
     int64_t panel, row, row_end; /* OUT of next_block */
 } blocks;
 
-static blocks my_blocks(const team *t, int32_t thread, int64_t panels, int64_t rows, int64_t height) {
+static blocks my_blocks(const team *crew, int32_t thread, int64_t panels, int64_t rows, int64_t height) {
     blocks b = {.rows = rows, .height = height};
-    team_share(t, thread, panels * ((rows + height - 1) / height), &b.next, &b.end);
+    team_share(crew, thread, panels * ((rows + height - 1) / height), &b.next, &b.end);
     return b;
 }
 
@@ -26,7 +26,7 @@ static int next_block(blocks *b) {
 }
 
 /* Batch rows of a block: all of them for one thread, else a multiple of every tile's rows. */
-static int64_t batch_block(const team *t, int64_t rows) { return t->n_threads == 1 ? rows : 48; }
+static int64_t batch_block(const team *crew, int64_t rows) { return crew->n_threads == 1 ? rows : 48; }
 
 /* Where W_l and b_l begin in the flat vector of parameters, of slots or of the gradient. */
 static int64_t flat_W(const fm_task *task, int64_t l) {
@@ -40,159 +40,189 @@ static int64_t flat_b(const fm_task *task, int64_t l) {
     return at;
 }
 
+/* p + n, or NULL. */
+INLINE real *advance(real *p, int64_t n) { return p ? p + n : NULL; }
+
 /* Panel j of W_l: from scratch, or packed now. */
 static const real *weight_panel(const network *net, int64_t l, int64_t j) {
-    const layer *y = &net->layers[l];
-    if (y->W) return y->W + j * PANEL * y->fan_in;
+    const layer *here = &net->layers[l];
+    if (here->params.W) return here->params.W + j * PANEL * here->fan_in;
     const real *flat = (const real *)net->task->params + flat_W(net->task, l) + j * PANEL;
-    pack_panel(flat, y->fan_in, y->fan_out, panel_width(y->fan_out, j), least(PANEL, y->fan_out - j * PANEL),
-               net->panel);
+    pack_panel(flat, here->fan_in, here->fan_out, panel_width(here->fan_out, j),
+               least(PANEL, here->fan_out - j * PANEL), net->panel);
     return net->panel;
 }
 
-/* A = f(A_prev W + b) for layer l; the last layer keeps its logits. */
-static void forward(const network *net, int64_t l, int64_t rows, const team *t, int32_t thread) {
-    const layer *y = &net->layers[l];
-    const activation *f = l < net->n_layers - 1 ? &activations[net->task->activation] : NULL;
+/* The epilogue of the forward product: z -> a, for the tile of layer l whose first element is at (row, panel) of the chunk. */
+INLINE void activate(const network *net, int64_t l, const chunk *rows, int64_t row, int64_t panel, int64_t n,
+                     int64_t width) {
+    (void)rows;
+    const layer *here = &net->layers[l];
+    if (l == net->n_layers - 1) return; /* the last layer keeps its logits */
+    int64_t at = panel * net->capacity * PANEL + row * PANEL;
+    activations[net->task->activations[l]].tile(here->A + at, advance(here->Z, at), n, width);
+}
+
+/* The epilogue of the input gradient: dL/da -> dL/dz, at the same place. */
+INLINE void differentiate(const network *net, int64_t l, int64_t row, int64_t panel, int64_t n, int64_t width) {
+    const layer *here = &net->layers[l];
+    int64_t at = panel * net->capacity * PANEL + row * PANEL;
+    activations[net->task->activations[l]].gradient_tile(here->delta + at, here->A + at, advance(here->Z, at), n,
+                                                         width);
+}
+
+/* A = f(A_prev W + b) for layer l. */
+static void forward(const network *net, int64_t l, const chunk *rows, const team *crew, int32_t thread) {
+    const layer *here = &net->layers[l];
     int64_t panel_size = net->capacity * PANEL;
     const real *A = l ? net->layers[l - 1].A : net->X; /* NULL: CSR */
-    for (blocks b = my_blocks(t, thread, n_panels(y->fan_out), rows, batch_block(t, rows)); next_block(&b);) {
-        int64_t width = panel_width(y->fan_out, b.panel), most = tile_rows[width / VL];
-        tile tile = {.a_panel_size = panel_size,
-                     .b = weight_panel(net, l, b.panel),
-                     .depth = y->fan_in,
-                     .initial = y->b + b.panel * PANEL,
-                     .c = y->A + b.panel * panel_size};
-        if (!A) sparse_product_kernels[width / VL](&net->sparse, b.row, b.row_end - b.row, &tile);
-        cut cut = cut_rows(b.row_end - b.row, most);
+    blocks b = my_blocks(crew, thread, n_panels(here->fan_out), rows->rows, batch_block(crew, rows->rows));
+    while (next_block(&b)) {
+        int64_t width = panel_width(here->fan_out, b.panel);
+        tile product = {.a_panel_size = panel_size,
+                        .b = weight_panel(net, l, b.panel),
+                        .depth = here->fan_in,
+                        .initial = here->params.b + b.panel * PANEL,
+                        .c = here->A + b.panel * panel_size};
+        if (!A) sparse_product_kernels[width / VL](&net->sparse, b.row, b.row_end - b.row, &product);
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
-            n = next_tile(&cut);
-            tile.a = A ? A + i * PANEL : NULL;
-            tile.c = y->A + b.panel * panel_size + i * PANEL;
-            if (A) product_kernels[width / VL][n](&tile);
-            if (f) f->tile(tile.c, n, width);
+            n = next_tile(&heights);
+            product.a = A ? A + i * PANEL : NULL;
+            product.c = here->A + b.panel * panel_size + i * PANEL;
+            if (A) product_kernels[width / VL][n](&product);
+            activate(net, l, rows, i, b.panel, n, width);
         }
     }
 }
 
-/* The same for the few rows of a prediction that leaves W where it lies in the parameters. */
-static void forward_in_place(const network *net, int64_t l, int64_t rows) {
-    const layer *y = &net->layers[l];
+/* The same for the few rows of a prediction that reads W where it lies in the parameters. */
+static void forward_in_place(const network *net, int64_t l, const chunk *c) {
+    const layer *here = &net->layers[l];
     const fm_task *task = net->task;
     const real *W = (const real *)task->params + flat_W(task, l);
     const real *end = (const real *)task->params + flat_b(task, net->n_layers);
     const real *A = l ? net->layers[l - 1].A : net->X; /* NULL: CSR */
-    int64_t n = y->fan_out, panel_size = net->capacity * PANEL;
+    int64_t n = here->fan_out, panel_size = net->capacity * PANEL, rows = c->rows;
     for (int64_t j = 0; j < n_panels(n); j++)
         for (int64_t i = 0; i < rows; i++)
-            memcpy(y->A + j * panel_size + i * PANEL, y->b + j * PANEL, (size_t)panel_width(n, j) * sizeof(real));
+            memcpy(here->A + j * panel_size + i * PANEL, here->params.b + j * PANEL,
+                   (size_t)panel_width(n, j) * sizeof(real));
     if (A) {
         int64_t k = 0;
-        for (; k + FLAT_DEPTH <= y->fan_in; k += FLAT_DEPTH)
-            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, y->A, panel_size);
-        for (; k < y->fan_in; k++)
-            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, 1, W + k * n, end, n, y->A, panel_size);
+        for (; k + FLAT_DEPTH <= here->fan_in; k += FLAT_DEPTH)
+            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, here->A,
+                         panel_size);
+        for (; k < here->fan_in; k++)
+            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, 1, W + k * n, end, n, here->A, panel_size);
     } else {
         const sparse_rows *x = &net->sparse;
         for (int64_t i = 0; i < rows; i++)
             for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
-                flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, y->A + i * PANEL, panel_size);
+                flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, here->A + i * PANEL, panel_size);
     }
-    if (l == net->n_layers - 1) return;
-    for (int64_t j = 0; j < n_panels(n); j++)
-        activations[task->activation].tile(y->A + j * panel_size, rows, panel_width(n, j));
+    for (int64_t j = 0; j < n_panels(n); j++) activate(net, l, c, 0, j, rows, panel_width(n, j));
 }
 
-/* delta of layer l - 1: (delta_l Wt) f'(A). */
-static void input_gradient(const network *net, int64_t l, int64_t rows, const team *t, int32_t thread) {
-    const layer *y = &net->layers[l], *below = y - 1;
-    const activation *f = &activations[net->task->activation];
+/* delta of layer l - 1: (delta_l Wt) f'. */
+static void input_gradient(const network *net, int64_t l, int64_t rows, const team *crew, int32_t thread) {
+    const layer *here = &net->layers[l], *below = here - 1;
     int64_t panel_size = net->capacity * PANEL;
-    for (blocks b = my_blocks(t, thread, n_panels(y->fan_in), rows, batch_block(t, rows)); next_block(&b);) {
-        int64_t width = panel_width(y->fan_in, b.panel), most = tile_rows[width / VL];
-        cut cut = cut_rows(b.row_end - b.row, most);
+    blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, batch_block(crew, rows));
+    while (next_block(&b)) {
+        int64_t width = panel_width(here->fan_in, b.panel);
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
-            n = next_tile(&cut);
-            int64_t at = b.panel * panel_size + i * PANEL;
-            tile tile = {.a = y->delta + i * PANEL,
-                         .a_panel_size = panel_size,
-                         .b = y->Wt + b.panel * PANEL * y->fan_out,
-                         .depth = y->fan_out,
-                         .initial = net->zeros,
-                         .c = below->delta + at};
-            product_kernels[width / VL][n](&tile);
-            f->gradient_tile(tile.c, below->A + at, n, width);
+            n = next_tile(&heights);
+            tile product = {.a = here->delta + i * PANEL,
+                            .a_panel_size = panel_size,
+                            .b = here->Wt + b.panel * PANEL * here->fan_out,
+                            .depth = here->fan_out,
+                            .initial = net->zeros,
+                            .c = below->delta + b.panel * panel_size + i * PANEL};
+            product_kernels[width / VL][n](&product);
+            differentiate(net, l - 1, i, b.panel, n, width);
         }
     }
 }
 
 /* My groups of VL rows: [begin, end). */
-static void my_groups(int64_t rows, const team *t, int32_t thread, int64_t *begin, int64_t *end) {
-    team_share(t, thread, (rows + VL - 1) / VL, begin, end);
+static void my_groups(int64_t rows, const team *crew, int32_t thread, int64_t *begin, int64_t *end) {
+    team_share(crew, thread, (rows + VL - 1) / VL, begin, end);
     *begin *= VL;
     *end = least(*end * VL, rows);
 }
 
 /* The logits of the chunk's rows -> delta; row_loss of each row. */
-static void output_delta(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+static void output_delta(const network *net, const chunk *c, const team *crew, int32_t thread) {
     const fm_task *task = net->task;
-    const layer *y = &net->layers[net->n_layers - 1];
+    const layer *here = &net->layers[net->n_layers - 1];
     int64_t begin, end, panel_size = net->capacity * PANEL;
-    real *z = net->columns + thread * net->columns_size, *targets = z + padded(y->fan_out) * VL;
-    real *target_rows = targets + padded(y->fan_out) * VL;
-    my_groups(rows, t, thread, &begin, &end);
+    real *z = net->columns + thread * net->columns_size, *targets = z + padded(here->fan_out) * VL;
+    real *target_rows = targets + padded(here->fan_out) * VL;
+    my_groups(c->rows, crew, thread, &begin, &end);
     for (int64_t i = begin; i < end; i += VL) {
         int64_t valid = least(VL, end - i);
         _Alignas(FM_ALIGNMENT) real weight[VL];
-        for (int64_t r = 0; r < VL; r++) weight[r] = r < valid ? row_weight(task, first + i + r) : 0;
-        gather_targets(net, first, i, valid, target_rows, targets);
-        rows_to_columns(y->A + i * PANEL, panel_size, valid, y->fan_out, z);
-        vec loss = losses[task->loss].columns(z, targets, y->fan_out, vec_load(weight));
+        for (int64_t r = 0; r < VL; r++)
+            weight[r] = r < valid ? row_weight(task, c->first + i + r, c->weight_scale) : 0;
+        gather_targets(net, c->first, i, valid, target_rows, targets);
+        rows_to_columns(here->A + i * PANEL, panel_size, valid, here->fan_out, z);
+        vec loss = losses[task->loss].columns(z, targets, here->fan_out, vec_load(weight));
         vec_store(net->row_loss + i, loss);
-        columns_to_rows(z, y->fan_out, y->A + i * PANEL, panel_size, valid);
+        columns_to_rows(z, here->fan_out, here->A + i * PANEL, panel_size, valid);
     }
 }
 
-/* The logits of the chunk's rows -> outputs, of which the first row is row `first` of the task. */
-static void output_values(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+/* The logits of the chunk's rows -> outputs. */
+static void output_values(const network *net, const chunk *c) {
     const fm_task *task = net->task;
-    const layer *y = &net->layers[net->n_layers - 1];
-    int64_t begin, end, panel_size = net->capacity * PANEL;
-    real *z = net->columns + thread * net->columns_size;
-    my_groups(rows, t, thread, &begin, &end);
-    for (int64_t i = begin; i < end; i += VL) {
-        int64_t valid = least(VL, end - i);
-        rows_to_columns(y->A + i * PANEL, panel_size, valid, y->fan_out, z);
-        losses[task->loss].link(z, y->fan_out);
-        columns_to_rows(z, y->fan_out, y->A + i * PANEL, panel_size, valid);
+    const layer *here = &net->layers[net->n_layers - 1];
+    int64_t panel_size = net->capacity * PANEL, n_outputs = here->fan_out;
+    real *z = net->columns;
+    for (int64_t i = 0; i < c->rows; i += VL) {
+        int64_t valid = least(VL, c->rows - i);
+        rows_to_columns(here->A + i * PANEL, panel_size, valid, n_outputs, z);
+        losses[task->loss].link(z, n_outputs);
+        columns_to_rows(z, n_outputs, here->A + i * PANEL, panel_size, valid);
         for (int64_t r = i; r < i + valid; r++)
-            for (int64_t j = 0; j < n_panels(y->fan_out); j++)
-                memcpy((real *)task->outputs + (first + r) * y->fan_out + j * PANEL, y->A + j * panel_size + r * PANEL,
-                       (size_t)least(PANEL, y->fan_out - j * PANEL) * sizeof(real));
+            for (int64_t j = 0; j < n_panels(n_outputs); j++)
+                memcpy((real *)task->outputs + (c->first + r) * n_outputs + j * PANEL,
+                       here->A + j * panel_size + r * PANEL,
+                       (size_t)least(PANEL, n_outputs - j * PANEL) * sizeof(real));
     }
 }
 
-/* How the gradients of a chunk are used: added up in dW and db, or the update at once. */
+/* How the gradients of a chunk are used. */
 typedef struct learning {
-    const step *step; /* the update; NULL: add up */
-    int32_t carry;    /* not the first chunk: go on from the sums in dW and db */
+    const constants *numbers; /* of the step; NULL: more chunks of the batch follow */
+    block_update *finish;     /* what is done with the sums of a batch; NULL: the micro-kernels do it in registers */
+    int32_t stays;            /* the sums stay in memory */
+    int32_t carry;            /* not the first chunk: go on from the sums in memory */
 } learning;
 
-/* p + n, or NULL. */
-INLINE real *advance(real *p, int64_t n) { return p ? p + n : NULL; }
-
-static void update_block(const network *net, const step *p, const weights_block *k) {
-    optimizers[net->task->optimizer.kind](p, k);
+/* The k-th block of layer `l` for its update: W from `at` on, or b. */
+static parameters_block block_of(const layer *here, int64_t l, int32_t biases, int64_t at, int64_t rows, int64_t width,
+                                 real *gradient, real *squares) {
+    parameters_block block = {.rows = rows,
+                              .width = width,
+                              .layer = (int32_t)l,
+                              .biases = biases,
+                              .gradient = gradient,
+                              .w = (biases ? here->params.b : here->params.W) + at,
+                              .squares = squares};
+    for (int s = 0; s < MAX_SLOTS; s++) block.slots[s] = advance(biases ? here->slots[s].b : here->slots[s].W, at);
+    return block;
 }
 
 /* Block of dW for rows [row, row_end), into c: `initial` are the sums so far, or NULL; with `update` c is W, and the
  * kernels update it themselves. */
 static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
-                              real *c, const step *update, real *squares) {
-    const layer *y = &net->layers[l];
-    int64_t width = panel_width(y->fan_out, b->panel), most = tile_rows[width / VL], panel_size = net->capacity * PANEL;
+                              real *c, const constants *update, real *squares) {
+    const layer *here = &net->layers[l];
+    int64_t width = panel_width(here->fan_out, b->panel), panel_size = net->capacity * PANEL;
     const real *A = l ? net->layers[l - 1].A : net->X;
-    tile tile = {.b = y->delta + b->panel * panel_size,
+    tile sums = {.b = here->delta + b->panel * panel_size,
                  .depth = rows,
                  .initial = initial ? initial : net->zeros,
                  .initial_stride = initial ? width : 0,
@@ -200,74 +230,64 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
                  .update = update,
                  .squares = squares};
     if (!A) {
-        sparse_weight_gradient_kernels[width / VL](&net->sparse, b->row, b->row_end - b->row, &tile);
+        sparse_weight_gradient_kernels[width / VL](&net->sparse, b->row, b->row_end - b->row, &sums);
         return;
     }
     /* A tile reads adjacent columns of one panel of A. */
     for (int64_t k = b->row, end; k < b->row_end; k = end) {
         end = least(b->row_end, k + PANEL);
-        tile.a = A + k / PANEL * panel_size;
+        sums.a = A + k / PANEL * panel_size;
         if (update && rows == 1) {
-            outer_product_kernels[width / VL](&tile, end - k);
-            tile.c += (end - k) * width;
+            outer_product_kernels[width / VL](&sums, end - k);
+            sums.c += (end - k) * width;
             continue;
         }
-        cut cut = cut_rows(end - k, most);
-        while (cut.tiles > 0) {
-            int64_t n = next_tile(&cut);
-            weight_gradient_kernels[width / VL][n](&tile);
-            tile.a += n;
-            tile.c += n * width;
-            tile.initial += n * tile.initial_stride;
+        cut heights = cut_rows(end - k, tile_rows[width / VL]);
+        while (heights.tiles > 0) {
+            int64_t n = next_tile(&heights);
+            weight_gradient_kernels[width / VL][n](&sums);
+            sums.a += n;
+            sums.c += n * width;
+            sums.initial += n * sums.initial_stride;
         }
     }
 }
 
-/* db = sum of delta over the rows, and its update. */
-static void bias_gradient(const network *net, const layer *y, int64_t panel, int64_t rows, learning how, real *block) {
-    int64_t width = panel_width(y->fan_out, panel), at = panel * PANEL;
-    const real *delta = y->delta + panel * net->capacity * PANEL;
-    real *db = how.step ? block : y->db + at;
+/* db = sum of delta over the rows, and its use. */
+static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t rows, learning how, real *block) {
+    const layer *here = &net->layers[l];
+    int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
+    const real *delta = here->delta + panel * net->capacity * PANEL;
+    real *db = how.stays ? here->gradient.b + at : block;
     for (int64_t c = 0; c < width; c += VL) {
-        vec sum = how.carry ? vec_load(y->db + at + c) : (vec){0};
+        vec sum = how.carry ? vec_load(here->gradient.b + at + c) : (vec){0};
         for (int64_t i = 0; i < rows; i++) sum = sum + vec_load(delta + i * PANEL + c);
         vec_store(db + c, sum);
     }
-    if (how.step)
-        update_block(net, how.step,
-                     &(weights_block){.rows = 1,
-                                      .width = width,
-                                      .gradient = db,
-                                      .w = y->b + at,
-                                      .slots = {advance(y->slot_b[0], at), advance(y->slot_b[1], at)}});
+    if (!how.numbers) return;
+    parameters_block biases = block_of(here, l, 1, at, 1, width, db, NULL);
+    (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(how.numbers, &biases);
 }
 
 /* Gradients of W and b of layer l, and their use. Reads delta_l and A_(l-1), writes W, b and the slots. */
-static void weight_gradient(const network *net, int64_t l, int64_t rows, learning how, const team *t, int32_t thread) {
-    const layer *y = &net->layers[l];
+static void weight_gradient(const network *net, int64_t l, int64_t rows, learning how, const team *crew,
+                            int32_t thread) {
+    const layer *here = &net->layers[l];
     real *block = net->blocks + thread * BLOCK_ROWS * PANEL;
-    int in_registers = how.step && !how.carry && net->task->optimizer.kind == OPTIMIZER_sgd;
-    for (blocks b = my_blocks(t, thread, n_panels(y->fan_out), y->fan_in, BLOCK_ROWS); next_block(&b);) {
-        int64_t width = panel_width(y->fan_out, b.panel), at = b.panel * PANEL * y->fan_in + b.row * width;
-        int64_t squares_at = b.row / BLOCK_ROWS * padded(y->fan_out) + b.panel * PANEL;
-        real *squares = how.step ? advance(y->squares, squares_at) : NULL;
-        if (in_registers) {
+    for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
+        int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
+        int64_t squares_at = b.row / BLOCK_ROWS * padded(here->fan_out) + b.panel * PANEL;
+        real *squares = how.numbers ? advance(here->squares, squares_at) : NULL;
+        if (how.numbers && !how.finish) {
             if (squares) memset(squares, 0, (size_t)width * sizeof(real));
-            gradient_block_of(net, l, &b, rows, NULL, y->W + at, how.step, squares);
+            gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, how.numbers, squares);
         } else {
-            real *dW = how.step ? block : y->dW + at; /* y->dW exists where a batch has several chunks */
-            gradient_block_of(net, l, &b, rows, how.carry ? y->dW + at : NULL, dW, NULL, NULL);
-            if (how.step)
-                update_block(net, how.step,
-                             &(weights_block){.rows = b.row_end - b.row,
-                                              .width = width,
-                                              .gradient = dW,
-                                              .w = y->W + at,
-                                              .slots = {advance(y->slot_W[0], at), advance(y->slot_W[1], at)},
-                                              .squares = squares,
-                                              .alpha = how.step->alpha});
+            real *dW = how.stays ? here->gradient.W + at : block;
+            gradient_block_of(net, l, &b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
+            parameters_block weights = block_of(here, l, 0, at, b.row_end - b.row, width, dW, squares);
+            if (how.numbers) how.finish(how.numbers, &weights);
         }
-        if (b.row == 0) bias_gradient(net, y, b.panel, rows, how, block);
+        if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
 }
 
@@ -275,12 +295,12 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
 static double sum_of_squares(const network *net) {
     double sum = 0;
     for (int64_t l = 0; l < net->n_layers; l++) {
-        const layer *y = &net->layers[l];
-        int64_t n = (y->fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS * padded(y->fan_out);
+        const layer *here = &net->layers[l];
+        int64_t n = (here->fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS * padded(here->fan_out);
         vec lanes[LANE_VECS];
         for (int v = 0; v < LANE_VECS; v++) lanes[v] = (vec){0};
         for (int64_t i = 0; i < n; i += LANES)
-            for (int v = 0; v < LANE_VECS; v++) lanes[v] = lanes[v] + vec_load(y->squares + i + v * VL);
+            for (int v = 0; v < LANE_VECS; v++) lanes[v] = lanes[v] + vec_load(here->squares + i + v * VL);
         sum += (double)lanes_sum(lanes);
     }
     return sum;

@@ -32,19 +32,21 @@ static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, 
     }
 }
 
-/* IN weight panels [begin, end) -> OUT flat (rows, columns) in C order; returns 0 when every element is finite. */
-static integer unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
-    integer not_finite = 0;
+/* IN weight panels [begin, end) -> OUT flat (rows, columns) in C order. */
+static void unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j++) {
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
         const real *from = panels + j * PANEL * rows;
         real *to = flat + j * PANEL;
-        for (int64_t i = 0; i < rows; i++, from += width, to += columns)
-            for (int64_t c = 0; c < valid; c++) {
-                to[c] = from[c];
-                not_finite |= is_not_finite(from[c]);
-            }
+        for (int64_t i = 0; i < rows; i++, from += width, to += columns) memcpy(to, from, (size_t)valid * sizeof(real));
     }
+}
+
+/* Whether an element of weight panels [begin, end) is not finite; the padding is zero. */
+static integer has_not_finite(const real *panels, int64_t rows, int64_t columns, int64_t begin, int64_t end) {
+    integer not_finite = 0;
+    const real *last = panels + least(end * PANEL, padded(columns)) * rows;
+    for (const real *at = panels + begin * PANEL * rows; at < last; at++) not_finite |= is_not_finite(*at);
     return not_finite;
 }
 
@@ -52,7 +54,7 @@ static integer unpack(const real *panels, int64_t rows, int64_t columns, real *f
 INLINE void transpose_registers(vec *rows) {
     vec other[VL];
 #pragma GCC unroll 4
-    for (int step = 1; step < VL; step *= 2) {
+    for (int distance = 1; distance < VL; distance *= 2) {
 #pragma GCC unroll 16
         for (int i = 0; i < VL / 2; i++) {
             other[2 * i] = ZIP_LOW(rows[i], rows[i + VL / 2]);

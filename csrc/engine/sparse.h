@@ -28,7 +28,7 @@ INLINE void sparse_product_row(const sparse_rows *x, int64_t i, const tile *t, c
 /* Rows [first, first + rows) of dW over the width of one panel, from the columns of x; initial, c, update and squares
  * as in a tile of the weight gradient. */
 INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t rows, const tile *t, const int width) {
-    const step p = t->update ? *t->update : (step){0};
+    const constants p = t->update ? *t->update : (constants){0};
     real *c = t->c;
     const real *initial = t->initial;
     for (int64_t i = first; i < first + rows; i++, c += width * VL, initial += t->initial_stride) {
@@ -51,7 +51,7 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
                     vec_store(t->squares + v * VL, vec_fma(w, w, vec_load(t->squares + v * VL)));
                     g = vec_fma(vec_broadcast(p.alpha), w, g);
                 }
-                acc[v] = sgd_update(&p, w, g, NULL, NULL);
+                acc[v] = fused_update(&p, w, g);
             }
             vec_store(c + v * VL, acc[v]);
         }

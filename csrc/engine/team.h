@@ -18,7 +18,7 @@ typedef pthread_t thread_handle;
 enum { CACHE_LINE = 128, SPINS = 400 };
 
 typedef struct team team;
-typedef void team_body(void *context, team *t, int32_t thread);
+typedef void team_body(void *context, team *crew, int32_t thread);
 
 typedef struct member {
     team *of;
@@ -53,15 +53,15 @@ static void pause_or_yield(int32_t spins) {
 }
 
 /* Returns when every thread of the team has called it; what was written before is then visible to all. */
-static void team_barrier(team *t) {
-    if (t->n_threads == 1) return;
-    int32_t generation = __atomic_load_n(&t->generation, __ATOMIC_RELAXED);
-    if (__atomic_add_fetch(&t->arrived, 1, __ATOMIC_ACQ_REL) == t->n_threads) {
-        __atomic_store_n(&t->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&t->generation, generation + 1, __ATOMIC_RELEASE);
+static void team_barrier(team *crew) {
+    if (crew->n_threads == 1) return;
+    int32_t generation = __atomic_load_n(&crew->generation, __ATOMIC_RELAXED);
+    if (__atomic_add_fetch(&crew->arrived, 1, __ATOMIC_ACQ_REL) == crew->n_threads) {
+        __atomic_store_n(&crew->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&crew->generation, generation + 1, __ATOMIC_RELEASE);
         return;
     }
-    for (int32_t spins = 0; __atomic_load_n(&t->generation, __ATOMIC_ACQUIRE) == generation; spins += spins < SPINS)
+    for (int32_t spins = 0; __atomic_load_n(&crew->generation, __ATOMIC_ACQUIRE) == generation; spins += spins < SPINS)
         pause_or_yield(spins);
 }
 
@@ -71,10 +71,10 @@ static DWORD WINAPI team_entry(LPVOID argument) {
 static void *team_entry(void *argument) {
 #endif
     const member *m = argument;
-    team *t = m->of;
-    for (int32_t spins = 0; __atomic_load_n(&t->n_threads, __ATOMIC_ACQUIRE) == 0; spins += spins < SPINS)
+    team *crew = m->of;
+    for (int32_t spins = 0; __atomic_load_n(&crew->n_threads, __ATOMIC_ACQUIRE) == 0; spins += spins < SPINS)
         pause_or_yield(spins);
-    t->body(t->context, t, m->thread);
+    crew->body(crew->context, crew, m->thread);
     return 0;
 }
 
@@ -98,7 +98,7 @@ static void thread_join(thread_handle handle) {
 
 /* Run body on n_threads threads, or on as many as the system grants. */
 static void team_run(int32_t n_threads, team_body *body, void *context) {
-    team t = {.body = body, .context = context};
+    team crew = {.body = body, .context = context};
     int32_t created = 1;
 #ifndef _WIN32
     /* Signals belong to the caller's threads: Python's handler must not run on ours; faults are reported where they are. */
@@ -111,26 +111,29 @@ static void team_run(int32_t n_threads, team_body *body, void *context) {
     }
 #endif
     for (; created < n_threads; created++) {
-        t.members[created] = (member){&t, created};
-        if (!thread_create(&t.handles[created], &t.members[created])) break;
+        crew.members[created] = (member){&crew, created};
+        if (!thread_create(&crew.handles[created], &crew.members[created])) break;
     }
 #ifndef _WIN32
     if (n_threads > 1) pthread_sigmask(SIG_SETMASK, &before, NULL);
 #endif
-    __atomic_store_n(&t.n_threads, created, __ATOMIC_RELEASE);
-    body(context, &t, 0);
-    for (int32_t i = 1; i < created; i++) thread_join(t.handles[i]);
+    __atomic_store_n(&crew.n_threads, created, __ATOMIC_RELEASE);
+    body(context, &crew, 0);
+    for (int32_t i = 1; i < created; i++) thread_join(crew.handles[i]);
 }
 
 /* My contiguous share [begin, end) of n items. */
-static void team_share(const team *t, int32_t thread, int64_t n, int64_t *begin, int64_t *end) {
-    *begin = n * thread / t->n_threads;
-    *end = n * (thread + 1) / t->n_threads;
+static void team_share(const team *crew, int32_t thread, int64_t n, int64_t *begin, int64_t *end) {
+    *begin = n * thread / crew->n_threads;
+    *end = n * (thread + 1) / crew->n_threads;
 }
 
-static void barrier_rounds(void *context, team *t, int32_t thread) {
+/* The next number of a counter that all threads take from: work of uneven length. */
+static int64_t take_number(int64_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+
+static void barrier_rounds(void *context, team *crew, int32_t thread) {
     (void)thread;
-    for (int64_t i = *(int64_t *)context; i > 0; i--) team_barrier(t);
+    for (int64_t i = *(int64_t *)context; i > 0; i--) team_barrier(crew);
 }
 
 static void barrier_loop(int32_t n_threads, int64_t n) { team_run(n_threads, barrier_rounds, &n); }

@@ -1,198 +1,320 @@
-/* train.h: batches of an epoch and when to return; chunks of a prediction. Each body runs on every thread of the team. */
+/* train.h: batches of an epoch and when to return; one update from a given gradient; chunks of a forward pass. Each body
+ * runs on every thread of the team.
+ */
 
-/* My panels of the flat vectors -> scratch. */
-static void load_parameters(const network *net, const team *t, int32_t thread) {
-    const fm_task *task = net->task;
-    int64_t n_params = flat_b(task, task->n_layers), begin, end;
+/* The vectors of all parameters that a network may keep in scratch. */
+enum { PARAMS, GRADIENT, SLOTS };
+
+static share share_of(const layer *here, int which) {
+    return which == PARAMS ? here->params : which == GRADIENT ? here->gradient : here->slots[which - SLOTS];
+}
+
+/* My panels of a flat vector -> scratch. */
+static void load(const network *net, int which, const real *flat, const team *crew, int32_t thread) {
     for (int64_t l = 0; l < net->n_layers; l++) {
-        const layer *y = &net->layers[l];
-        team_share(t, thread, n_panels(y->fan_out), &begin, &end);
-        for (int32_t s = -1; s < MAX_SLOTS; s++) {
-            real *W = s < 0 ? y->W : y->slot_W[s], *b = s < 0 ? y->b : y->slot_b[s];
-            if (!b) break;
-            const real *flat = s < 0 ? (const real *)task->params : (const real *)task->slots + s * n_params;
-            if (W) pack(flat + flat_W(task, l), y->fan_in, y->fan_out, W, begin, end);
-            pack(flat + flat_b(task, l), 1, y->fan_out, b, begin, end);
-        }
+        const layer *here = &net->layers[l];
+        share to = share_of(here, which);
+        int64_t begin, end;
+        team_share(crew, thread, n_panels(here->fan_out), &begin, &end);
+        if (to.W) pack(flat + flat_W(net->task, l), here->fan_in, here->fan_out, to.W, begin, end);
+        pack(flat + flat_b(net->task, l), 1, here->fan_out, to.b, begin, end);
     }
 }
 
-/* My panels in scratch -> the flat vectors; returns 0 when all is finite. */
-static integer store_parameters(const network *net, const team *t, int32_t thread) {
-    const fm_task *task = net->task;
-    int64_t n_params = flat_b(task, task->n_layers), begin, end;
+/* And back. */
+static void store(const network *net, int which, real *flat, const team *crew, int32_t thread) {
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *here = &net->layers[l];
+        share from = share_of(here, which);
+        int64_t begin, end;
+        team_share(crew, thread, n_panels(here->fan_out), &begin, &end);
+        unpack(from.W, here->fan_in, here->fan_out, flat + flat_W(net->task, l), begin, end);
+        unpack(from.b, 1, here->fan_out, flat + flat_b(net->task, l), begin, end);
+    }
+}
+
+static integer share_is_not_finite(const network *net, int which, const team *crew, int32_t thread) {
     integer not_finite = 0;
     for (int64_t l = 0; l < net->n_layers; l++) {
-        const layer *y = &net->layers[l];
-        team_share(t, thread, n_panels(y->fan_out), &begin, &end);
-        for (int32_t s = -1; s < MAX_SLOTS; s++) {
-            real *W = s < 0 ? y->W : y->slot_W[s], *b = s < 0 ? y->b : y->slot_b[s];
-            if (!W) break;
-            real *flat = s < 0 ? (real *)task->params : (real *)task->slots + s * n_params;
-            not_finite |= unpack(W, y->fan_in, y->fan_out, flat + flat_W(task, l), begin, end);
-            not_finite |= unpack(b, 1, y->fan_out, flat + flat_b(task, l), begin, end);
-        }
+        const layer *here = &net->layers[l];
+        share of = share_of(here, which);
+        int64_t begin, end;
+        team_share(crew, thread, n_panels(here->fan_out), &begin, &end);
+        not_finite |= has_not_finite(of.W, here->fan_in, here->fan_out, begin, end);
+        not_finite |= has_not_finite(of.b, 1, here->fan_out, begin, end);
     }
     return not_finite;
 }
 
+/* Slot s of the task, flat. */
+static real *flat_slot(const fm_task *task, int64_t s) {
+    return (real *)task->slots + s * flat_b(task, task->n_layers);
+}
+
+static void load_state(const network *net, const team *crew, int32_t thread) {
+    const fm_task *task = net->task;
+    load(net, PARAMS, task->params, crew, thread);
+    for (int s = 0; s < optimizer_slots[task->optimizer.kind]; s++)
+        load(net, SLOTS + s, flat_slot(task, s), crew, thread);
+}
+
+/* Parameters and slots back to the caller, where all of them are finite; else nothing. */
+static void store_state(network *net, team *crew, int32_t thread) {
+    const fm_task *task = net->task;
+    int32_t n_slots = optimizer_slots[task->optimizer.kind];
+    integer not_finite = 0;
+    for (int s = -1; s < n_slots; s++) not_finite |= share_is_not_finite(net, s < 0 ? PARAMS : SLOTS + s, crew, thread);
+    net->not_finite[thread] = not_finite;
+    team_barrier(crew);
+    for (int32_t i = 0; i < crew->n_threads; i++) not_finite |= net->not_finite[i];
+    if (not_finite || net->stop == FM_NOT_FINITE) return;
+    store(net, PARAMS, task->params, crew, thread);
+    for (int s = 0; s < n_slots; s++) store(net, SLOTS + s, flat_slot(task, s), crew, thread);
+}
+
 /* My rows of the chunk; returns 0 when all their values are finite. */
-static integer gather_chunk(const network *net, int64_t first, int64_t rows, const team *t, int32_t thread) {
+static integer gather_chunk(const network *net, const chunk *c, const team *crew, int32_t thread) {
     int64_t begin, end;
-    team_share(t, thread, rows, &begin, &end);
-    if (!net->X) return thread == 0 ? gather_sparse(net, first, rows) : 0;
-    if (net->task->X.indices) return gather_dense(net, first, begin, end);
-    return gather(net, first, begin, end);
+    team_share(crew, thread, c->rows, &begin, &end);
+    if (!net->X) return thread == 0 ? gather_sparse(net, c->first, c->rows) : 0;
+    if (net->task->X.indices) return gather_csr_as_dense(net, c->first, begin, end);
+    return gather(net, c->first, begin, end);
 }
 
 /* Refresh my panels of the transposes, which the input gradients of this batch read. */
-static void transpose_weights(const network *net, const team *t, int32_t thread) {
+static void transpose_weights(const network *net, const team *crew, int32_t thread) {
     for (int64_t l = 1; l < net->n_layers; l++) {
-        const layer *y = &net->layers[l];
+        const layer *here = &net->layers[l];
         int64_t begin, end;
-        team_share(t, thread, n_panels(y->fan_in), &begin, &end);
-        transpose(y->W, y->fan_in, y->fan_out, y->Wt, begin, end);
+        team_share(crew, thread, n_panels(here->fan_in), &begin, &end);
+        transpose(here->params.W, here->fan_in, here->fan_out, here->Wt, begin, end);
     }
 }
 
-/* Forward, delta and backward over a chunk whose rows are gathered. `first` is the chunk's place in order. */
-static void learn_chunk(network *net, int64_t first, int64_t rows, learning how, team *t, int32_t thread) {
+/* Forward, delta and backward over a chunk whose rows are gathered. */
+static void learn_chunk(network *net, const chunk *c, learning how, team *crew, int32_t thread) {
     for (int64_t l = 0; l < net->n_layers; l++) {
-        forward(net, l, rows, t, thread);
+        forward(net, l, c, crew, thread);
         layer_lap(net, thread, l, PHASE_FORWARD);
-        team_barrier(t);
+        team_barrier(crew);
         lap(net, thread, PHASE_BARRIER);
     }
-    if (!how.carry) transpose_weights(net, t, thread);
+    if (!how.carry) transpose_weights(net, crew, thread);
     lap(net, thread, PHASE_TRANSPOSE);
-    output_delta(net, first, rows, t, thread);
+    output_delta(net, c, crew, thread);
     lap(net, thread, PHASE_LOSS);
-    team_barrier(t);
+    team_barrier(crew);
     lap(net, thread, PHASE_BARRIER);
     if (thread == 0)
-        for (int64_t i = 0; i < rows; i++)
-            net->batch_loss += (double)row_weight(net->task, first + i) * (double)net->row_loss[i];
+        for (int64_t i = 0; i < c->rows; i++)
+            net->batch_loss += (double)row_weight(net->task, c->first + i, c->weight_scale) * (double)net->row_loss[i];
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
-        if (l > 0) input_gradient(net, l, rows, t, thread);
+        if (l > 0) input_gradient(net, l, c->rows, crew, thread);
         layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
-        weight_gradient(net, l, rows, how, t, thread);
+        weight_gradient(net, l, c->rows, how, crew, thread);
         layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
-        team_barrier(t);
+        team_barrier(crew);
         lap(net, thread, PHASE_BARRIER);
     }
 }
 
-/* Thread 0; the others see it at the next barrier. */
-static void stop_when_time_is_up(network *net) {
-    if (clock_seconds() - net->start_seconds >= net->task->seconds) net->stop = FM_YIELD;
-}
+static int time_is_up(const network *net) { return clock_seconds() - net->start_seconds >= net->task->seconds; }
+
+/* What is added to loss_sum for a batch, whose losses and weights have these sums. */
+static double share_of_loss(double loss, double weight, int64_t rows) { return loss / weight * (double)rows; }
 
 /* Thread 0, after a batch: its loss, which is 0 where it has no weight, and whether to go on. */
-static void finish_batch(network *net, int64_t rows, double weight) {
+static void finish_batch(network *net, const chunk *batch, double weight, double alpha) {
     fm_task *task = net->task;
     double loss = net->batch_loss;
-    if (losses[task->loss].mean_over_outputs && task->optimizer.kind != OPTIMIZER_gradient)
-        loss /= (double)task->n_units[net->n_layers]; /* as reported; loss_gradient wants that whose gradient it is */
+    if (loss_list[task->loss].mean_over_outputs && task->job == FM_TRAIN)
+        loss /= (double)task->n_units[net->n_layers]; /* as reported; a gradient is of the sum */
     if (weight > 0) {
-        if (task->alpha != 0) loss += 0.5 * task->alpha * sum_of_squares(net);
-        task->loss_sum += loss / weight * (double)rows;
+        if (alpha != 0) loss += 0.5 * alpha * sum_of_squares(net);
+        task->loss_sum += share_of_loss(loss, weight, batch->rows);
     }
     net->batch_loss = 0;
-    if (!isfinite(loss)) net->stop = FM_NOT_FINITE;
-    else stop_when_time_is_up(net);
+    if (task->job == FM_TRAIN && !isfinite(loss)) net->stop = FM_NOT_FINITE;
+    else if (time_is_up(net)) net->stop = FM_YIELD;
 }
 
 /* A batch whose weights sum to zero: no update, and a gradient of zero. */
-static void learn_nothing(network *net, team *t, int32_t thread) {
-    int is_gradient = net->task->optimizer.kind == OPTIMIZER_gradient;
-    for (int64_t l = 0; is_gradient && l < net->n_layers; l++) {
-        const layer *y = &net->layers[l];
+static void learn_nothing(network *net, team *crew, int32_t thread) {
+    for (int64_t l = 0; net->task->job == FM_GRADIENT && l < net->n_layers; l++) {
+        const layer *here = &net->layers[l];
         int64_t begin, end;
-        team_share(t, thread, y->fan_in * padded(y->fan_out), &begin, &end);
-        memset(y->slot_W[0] + begin, 0, (size_t)(end - begin) * sizeof(real));
-        if (thread == 0) memset(y->slot_b[0], 0, (size_t)padded(y->fan_out) * sizeof(real));
+        team_share(crew, thread, here->fan_in * padded(here->fan_out), &begin, &end);
+        memset(here->gradient.W + begin, 0, (size_t)(end - begin) * sizeof(real));
+        if (thread == 0) memset(here->gradient.b, 0, (size_t)padded(here->fan_out) * sizeof(real));
     }
-    team_barrier(t); /* all have looked at `stop`, which thread 0 may now set */
+    team_barrier(crew); /* all have looked at `stop`, which thread 0 may now set */
 }
 
-static void train_body(void *context, team *t, int32_t thread) {
+/* One batch, from the rows on that are done, in chunks of even length; returns 0 where a call ends before it does. */
+static int learn_batch(network *net, const chunk *batch, int64_t done, const constants *numbers, double weight,
+                       team *crew, int32_t thread) {
+    const optimizer *updating = net->task->job == FM_TRAIN ? &optimizers[net->task->optimizer.kind] : NULL;
+    int64_t n_chunks = (batch->rows + net->capacity - 1) / net->capacity;
+    chunk c = *batch;
+    for (c.place = done; c.place < batch->rows; c.place += c.rows) {
+        c.first = batch->first + c.place;
+        c.rows = least((batch->rows + n_chunks - 1) / n_chunks, batch->rows - c.place);
+        int32_t last = c.place + c.rows == batch->rows;
+        gather_chunk(net, &c, crew, thread);
+        lap(net, thread, PHASE_GATHER);
+        team_barrier(crew);
+        lap(net, thread, PHASE_BARRIER);
+        if (net->stop) return 0; /* decided after the chunk before, which was complete */
+        learning how = {.numbers = last ? numbers : NULL,
+                        .finish = updating ? updating->block : gradient_block,
+                        .stays = !last || !updating,
+                        .carry = c.place > 0};
+        if (updating && updating->fused && n_chunks == 1) how.finish = NULL;
+        if (weight > 0) learn_chunk(net, &c, how, crew, thread);
+        else learn_nothing(net, crew, thread);
+        if (thread == 0 && !last) {
+            net->task->batch_position = c.place + c.rows;
+            if (time_is_up(net)) net->stop = FM_YIELD;
+        }
+    }
+    return 1;
+}
+
+/* train: the batches from position on. */
+static void train_body(void *context, team *crew, int32_t thread) {
     network *net = context;
     fm_task *task = net->task;
     fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
-    int64_t position = task->position, done = task->batch_position;
-    load_parameters(net, t, thread);
+    chunk batch = {.first = task->position};
+    int64_t done = task->batch_position;
+    load_state(net, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
-    while (position < task->n_rows) {
-        int64_t batch = least(task->batch_size, task->n_rows - position), end = position + batch;
-        int64_t chunk = (batch + net->capacity - 1) / net->capacity; /* chunks, then rows of each */
-        chunk = (batch + chunk - 1) / chunk;
-        double weight = weight_sum(task, position, batch);
-        step next = next_step(&optimizer, task->alpha, weight);
-        for (int64_t first = position + done; first < end; first += chunk) {
-            int64_t rows = least(chunk, end - first);
-            gather_chunk(net, first, rows, t, thread);
-            lap(net, thread, PHASE_GATHER);
-            team_barrier(t);
-            lap(net, thread, PHASE_BARRIER);
-            if (net->stop) goto stopped; /* decided after the chunk before, which was complete */
-            learning how = {.step = first + rows == end ? &next : NULL, .carry = first > position};
-            if (weight > 0) learn_chunk(net, first, rows, how, t, thread);
-            else learn_nothing(net, t, thread);
-            if (thread == 0 && !how.step) {
-                task->batch_position = first + rows - position;
-                stop_when_time_is_up(net);
-            }
-        }
-        position = end, done = 0;
+    for (; batch.first < task->n_rows; batch.first += batch.rows, done = 0) {
+        batch.rows = least(task->batch_size, task->n_rows - batch.first);
+        double weight = weight_sum(task, batch.first, batch.rows), scale = weight_scale(weight);
+        double rate = task->rates ? task->rates[batch.first / task->batch_size] : optimizer.learning_rate;
+        batch.weight_scale = scale, weight *= scale;
+        constants numbers = next_step(&optimizer, rate, task->alpha * scale, weight);
+        if (!learn_batch(net, &batch, done, &numbers, weight, crew, thread)) break;
         if (weight > 0) optimizer.step++;
         if (thread == 0) {
-            task->position = position, task->batch_position = 0;
+            task->position = batch.first + batch.rows, task->batch_position = 0;
             task->optimizer.step = optimizer.step;
-            finish_batch(net, batch, weight);
+            finish_batch(net, &batch, weight, task->alpha * scale);
         }
         lap(net, thread, PHASE_BATCH);
     }
-stopped:
-    net->finite[thread] = store_parameters(net, t, thread);
+    store_state(net, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
 }
 
-/* Each thread predicts chunks of its own. */
-static void predict_body(void *context, team *t, int32_t thread) {
-    network *shared = context, *net = &shared->workers[thread];
-    team alone = {.n_threads = 1};
-    load_parameters(shared, t, thread);
-    team_barrier(t);
-    int64_t step = net->capacity * t->n_threads;
-    for (int64_t first = net->capacity * thread; first < net->task->n_rows; first += step) {
-        int64_t rows = least(net->capacity, net->task->n_rows - first);
-        shared->finite[thread] |= gather_chunk(net, first, rows, &alone, 0);
-        for (int64_t l = 0; l < net->n_layers; l++)
-            if (leaves_weights(net->task)) forward_in_place(net, l, rows);
-            else forward(net, l, rows, &alone, 0);
-        output_values(net, first, rows, &alone, 0);
+/* gradient: one batch of all rows, whose sums stay in scratch. */
+static void gradient_body(void *context, team *crew, int32_t thread) {
+    network *net = context;
+    fm_task *task = net->task;
+    double weight = weight_sum(task, 0, task->n_rows), scale = weight_scale(weight);
+    chunk batch = {.rows = task->n_rows, .weight_scale = scale};
+    weight *= scale;
+    constants numbers = {.alpha = (real)(task->alpha * scale), .inverse_weight = (real)(1 / weight)};
+    int64_t done = task->batch_position;
+    if (done == 0) load(net, PARAMS, task->params, crew, thread);
+    if (!learn_batch(net, &batch, done, &numbers, weight, crew, thread)) return;
+    if (thread == 0) {
+        task->batch_position = 0, task->loss_sum = 0;
+        finish_batch(net, &batch, weight, task->alpha * scale);
+        task->loss_sum /= (double)task->n_rows;
     }
+    store(net, GRADIENT, task->gradient, crew, thread);
 }
+
+/* apply: the update of each panel from the gradient that belongs to it. */
+static void apply_body(void *context, team *crew, int32_t thread) {
+    network *net = context;
+    fm_task *task = net->task;
+    constants numbers = next_step(&task->optimizer, task->optimizer.learning_rate, 0, 1);
+    block_update *update = optimizers[task->optimizer.kind].block;
+    load_state(net, crew, thread);
+    load(net, GRADIENT, task->gradient, crew, thread);
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *here = &net->layers[l];
+        int64_t panel, end;
+        team_share(crew, thread, n_panels(here->fan_out), &panel, &end);
+        for (; panel < end; panel++) {
+            int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
+            parameters_block W = block_of(here, l, 0, at * here->fan_in, here->fan_in, width,
+                                          here->gradient.W + at * here->fan_in, NULL);
+            parameters_block b = block_of(here, l, 1, at, 1, width, here->gradient.b + at, NULL);
+            update(&numbers, &W), update(&numbers, &b);
+        }
+    }
+    store_state(net, crew, thread);
+}
+
+/* loss, predict: each thread takes chunks of its own, until there are no more or the time is up. */
+static void forward_body(void *context, team *crew, int32_t thread) {
+    network *shared = context, *net = &shared->workers[thread];
+    const fm_task *task = net->task;
+    const team alone = {.n_threads = 1};
+    double scale = task->job == FM_LOSS ? weight_scale(weight_sum(task, 0, task->n_rows)) : 1;
+    if (task->position == 0) load(shared, PARAMS, task->params, crew, thread);
+    team_barrier(crew);
+    do {
+        chunk c = {.first = task->position + net->capacity * take_number(&shared->next_chunk), .weight_scale = scale};
+        if (c.first >= task->n_rows) return;
+        c.rows = least(net->capacity, task->n_rows - c.first);
+        shared->not_finite[thread] |= gather_chunk(net, &c, &alone, 0);
+        for (int64_t l = 0; l < net->n_layers; l++)
+            if (reads_weights_in_place(task)) forward_in_place(net, l, &c);
+            else forward(net, l, &c, &alone, 0);
+        if (task->job == FM_PREDICT) output_values(net, &c);
+        else {
+            output_delta(net, &c, &alone, 0);
+            memcpy(net->losses + c.first, net->row_loss, (size_t)c.rows * sizeof(real));
+        }
+    } while (!time_is_up(shared));
+}
+
+/* After the chunks that the threads have taken, which are all done: how far that is, and the losses in the order of rows. */
+static void finish_forward(network *net) {
+    fm_task *task = net->task;
+    int64_t end = least(task->n_rows, task->position + net->capacity * net->next_chunk);
+    if (task->job == FM_LOSS) {
+        double weight = weight_sum(task, 0, task->n_rows), scale = weight_scale(weight);
+        for (int64_t i = task->position; i < end; i++)
+            task->batch_loss += (double)row_weight(task, i, scale) * (double)net->losses[i];
+        double sum = weight > 0 ? share_of_loss(task->batch_loss, weight * scale, task->n_rows) : 0;
+        task->loss_sum = sum / (double)task->n_rows;
+    }
+    task->position = end;
+}
+
+static team_body *const bodies[] = {[FM_TRAIN] = train_body,
+                                    [FM_LOSS] = forward_body,
+                                    [FM_GRADIENT] = gradient_body,
+                                    [FM_APPLY] = apply_body,
+                                    [FM_PREDICT] = forward_body};
 
 static int32_t run(fm_task *task) {
     network net;
-    fm_task training = as_training(task);
-    fm_task *used = task->job == FM_LOSS_GRADIENT ? &training : task;
-    carve_network(&net, used, task->scratch);
+    const fm_task before = *task;
+    carve_network(&net, task, task->scratch);
     memset(net.zeros, 0, PANEL * sizeof(real));
-    memset(net.finite, 0, (size_t)task->n_threads * sizeof(integer)); /* fewer threads may be granted */
+    memset(net.not_finite, 0, (size_t)task->n_threads * sizeof(integer)); /* fewer threads may be granted */
     net.start_seconds = net.lap_seconds = clock_seconds();
-    net.batch_loss = used->batch_loss;
-    team_run(task->n_threads, task->job == FM_PREDICT ? predict_body : train_body, &net);
-    for (int32_t i = 0; i < task->n_threads; i++)
-        if (net.finite[i] != 0) net.stop = FM_NOT_FINITE;
-    if (task->job == FM_PREDICT) return net.stop == FM_NOT_FINITE ? FM_NOT_FINITE : FM_DONE;
-    used->batch_loss = net.batch_loss;
-    if (task->job == FM_LOSS_GRADIENT) {
-        task->batch_position = training.batch_position, task->batch_loss = training.batch_loss;
-        task->loss_sum = training.loss_sum / (double)task->n_rows;
-        return training.position == task->n_rows ? FM_DONE : FM_YIELD;
+    net.batch_loss = task->batch_loss;
+    team_run(task->n_threads, bodies[task->job], &net);
+    integer not_finite = 0;
+    for (int32_t i = 0; i < task->n_threads; i++) not_finite |= net.not_finite[i];
+    if (updates(task) && (not_finite || net.stop == FM_NOT_FINITE)) {
+        *task = before;
+        return FM_NOT_FINITE;
     }
-    if (net.stop == FM_NOT_FINITE) return FM_NOT_FINITE;
-    return task->position == task->n_rows ? FM_EPOCH : FM_YIELD;
+    switch (task->job) {
+    case FM_TRAIN: task->batch_loss = net.batch_loss; return task->position == task->n_rows ? FM_EPOCH : FM_YIELD;
+    case FM_GRADIENT: task->batch_loss = net.batch_loss; return task->batch_position > 0 ? FM_YIELD : FM_DONE;
+    case FM_APPLY: task->optimizer.step++; return FM_DONE;
+    default: finish_forward(&net);
+    }
+    if (task->job == FM_PREDICT && not_finite) return FM_NOT_FINITE;
+    return task->position == task->n_rows ? FM_DONE : FM_YIELD;
 }

@@ -22,6 +22,7 @@ typedef int64_t integer;
 
 typedef real vec __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
 typedef integer ivec __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
+typedef uint64_t wide __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
 
 enum {
     VL = FM_VECTOR_BYTES / sizeof(real), /* elements of a register */
@@ -117,6 +118,25 @@ INLINE vec vec_sqrt(vec a) { return (vec)NEON(vsqrtq)(a); }
 INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
 INLINE vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
 INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)NEON(vfmaq)(c, a, b); }
+#endif
+
+/* Integers in lanes of 64 bits; the product is of the lower halves of the lanes. */
+INLINE wide wide_broadcast(uint64_t x) { return (wide){0} + x; }
+#if FM_VECTOR_BYTES == 64
+INLINE wide wide_count(void) { return (wide){0, 1, 2, 3, 4, 5, 6, 7}; }
+INLINE wide wide_multiply(wide a, wide b) { return (wide)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+#elif FM_VECTOR_BYTES == 32
+INLINE wide wide_count(void) { return (wide){0, 1, 2, 3}; }
+INLINE wide wide_multiply(wide a, wide b) { return (wide)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+#else
+INLINE wide wide_count(void) { return (wide){0, 1}; }
+#ifdef MM
+INLINE wide wide_multiply(wide a, wide b) { return (wide)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+#else
+INLINE wide wide_multiply(wide a, wide b) {
+    return (wide)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+}
+#endif
 #endif
 
 /* 1 for infinity and NaN, else 0; in integers, so that a loop over it becomes vectors. */

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import isa
+from fastmlp.call import Call
 from fastmlp.cli.numpy_training import NumpyTraining
 from fastmlp.fitting import Fit, Listener
 from fastmlp.trainer import Trainer
@@ -42,7 +43,7 @@ class Report(Listener):
 
     def train(self, X: Array, y: Array) -> None:
         """Train, telling it."""
-        with self._trainer._training(X, y, None) as (fit, n_epochs, listeners):
+        with Call(self._trainer, (X, y, None)) as (fit, n_epochs, listeners):
             # The command line has standardised the data, and has options rather than parameters.
             fit.remedy = f"Use a smaller --lr than {fit.settings.learning_rate_init:g}."
             listeners.append(self)

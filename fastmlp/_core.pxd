@@ -1,0 +1,90 @@
+"""The contract csrc/fastmlp.h as Cython reads it: only what the door uses, in the words of the header."""
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+cdef extern from "fastmlp.h" nogil:
+    enum:
+        FM_FLOAT32
+        FM_FLOAT64
+        FM_UINT8
+        FM_TRAIN
+        FM_LOSS
+        FM_GRADIENT
+        FM_APPLY
+        FM_PREDICT
+        FM_EPOCH
+        FM_YIELD
+        FM_NOT_FINITE
+        FM_MAX_THREADS
+        FM_ALIGNMENT
+    ctypedef struct fm_matrix:
+        const void *data
+        const void *indices
+        const void *indptr
+        int64_t row_stride
+        int64_t n_columns
+        int64_t n_values
+        int64_t max_row_values
+        int32_t dtype
+        int32_t index_bytes
+    ctypedef struct fm_optimizer:
+        int32_t kind
+        double learning_rate
+        double momentum
+        double beta_1
+        double beta_2
+        double epsilon
+        int64_t step
+    ctypedef struct fm_loss:
+        const char *name
+        const char *output
+        int32_t mean_over_outputs
+        int32_t classifies
+        int32_t exclusive
+        double threshold
+        double lowest
+        double highest
+    ctypedef struct fm_task:
+        int32_t job
+        int32_t n_threads
+        int64_t n_layers
+        const int64_t *n_units
+        const int32_t *activations
+        int32_t loss
+        double alpha
+        fm_matrix X
+        fm_matrix Y
+        const int64_t *classes
+        const double *sample_weight
+        const int64_t *order
+        const double *rates
+        int64_t n_rows
+        int64_t batch_size
+        void *params
+        void *slots
+        void *gradient
+        void *outputs
+        void *scratch
+        fm_optimizer optimizer
+        double seconds
+        int64_t position
+        int64_t batch_position
+        double batch_loss
+        double loss_sum
+        double *phase_seconds
+    ctypedef struct fm_engine:
+        const char *isa
+        const char **activations
+        const fm_loss *losses
+        const char **optimizers
+        const int32_t *optimizer_slots
+        const char **phases
+        const char **layer_phases
+        int64_t (*scratch_bytes)(const fm_task *task) noexcept nogil
+        int32_t (*run)(fm_task *task) noexcept nogil
+        void (*random_words)(
+            const uint32_t *key, const uint32_t *counter, uint32_t group, uint32_t *words
+        ) noexcept nogil
+        double (*fma_loop)(int64_t n) noexcept nogil
+        int64_t fma_loop_flops
+        void (*barrier_loop)(int32_t n_threads, int64_t n) noexcept nogil
+    const fm_engine *fm_engine_at(int32_t index, int32_t real_bytes)
