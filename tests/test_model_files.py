@@ -1,7 +1,7 @@
 """Thousands of damaged model files: each is refused with a `ModelFileError`, or is an object whose every method works.
 
 The damage is drawn from seeded random numbers, and done in processes with little memory and time to spare. A file that
-is found is kept, and its number makes it again: ``python tests/test_model_files.py FIRST LAST FOLDER``. `make fuzz`
+is found is kept, and its number makes it again: ``python -m tests.test_model_files FIRST LAST FOLDER``. `make fuzz`
 tries 10 000.
 """
 
@@ -343,7 +343,8 @@ def test_damaged_files_are_refused_or_work(tmp_path: Path) -> None:
     seen: Counter[str] = Counter()
     for first in range(0, N_CASES, BATCH):
         arguments = [str(first), str(min(first + BATCH, N_CASES)), str(tmp_path)]
-        done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=600)
+        command = [sys.executable, "-m", "tests.test_model_files", *arguments]  # which finds the package of this tree
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=SOURCES.parents[1])
         number = (tmp_path / "number").read_text(encoding="utf-8") if (tmp_path / "number").exists() else "none"
         assert done.returncode == 0, f"case {number}: exit code {done.returncode}\n{done.stderr[-3000:]}"
         seen.update(json.loads(done.stdout.splitlines()[-1]))
