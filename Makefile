@@ -4,13 +4,16 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
 
-.PHONY: build test bench readme asm format lint portability wheel sanitize stateful clean
+.PHONY: build test fuzz bench readme asm format lint portability wheel sanitize stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
 
 test: build
 	$(PYTHON) -m pytest
+
+fuzz: build # ten thousand damaged model files, instead of the hundreds of the tests
+	FASTMLP_FUZZ=10000 $(PYTHON) -m pytest tests/test_model_files.py
 
 bench: build # all rows; python -m bench --help for fewer
 	$(PYTHON) -m bench

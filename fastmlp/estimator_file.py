@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import fastmlp
 from fastmlp.estimator_state import check_state, migrate
+from fastmlp.initialization import hidden_units
 from fastmlp.model_file import ModelFile, ModelFileError, read, require, write
 
 CLASSES = ("MLPClassifier", "MLPRegressor", "Trainer")
@@ -80,7 +81,9 @@ def _estimator(file: ModelFile) -> Any:
     if part == "attributes":
         state = migrate(parameters | state)
     estimator_class = getattr(fastmlp, file.kind)
-    estimator_class(**parameters)._validate_params()
+    estimator = estimator_class(**parameters)
+    estimator._validate_params()
+    hidden_units(estimator.hidden_layer_sizes)
     check_state(file.kind, state)
     return estimator_class._from_state(parameters, state)
 
@@ -112,6 +115,8 @@ def _to_json(name: str, value: Any) -> Any:
 def _from_json(value: Any) -> Any:
     if isinstance(value, list):
         return list(map(_from_json, value))
+    # Python counts further than the floating-point numbers, and than 64 bits.
+    require(type(value) is not int or -(2**63) <= value < 2**64, "an integer of more than 64 bits")
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()

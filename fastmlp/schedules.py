@@ -35,8 +35,15 @@ class Schedule:
     lowers: bool = False
 
 
+def _inverse_power(at: Place) -> float:
+    try:
+        return float(at.learning_rate_init / float(at.t + 1) ** float(at.power_t))
+    except OverflowError:  # the power is larger than any number
+        return 0.0
+
+
 SCHEDULES = {
     "constant": Schedule(lambda at: at.learning_rate_init),
-    "invscaling": Schedule(lambda at: at.learning_rate_init / (at.t + 1) ** at.power_t),
+    "invscaling": Schedule(_inverse_power),
     "adaptive": Schedule(lambda at: at.lowered, lowers=True),
 }
