@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
 
-.PHONY: build test bench readme asm format lint portability wheel sanitize stateful clean
+.PHONY: build test bench readme asm format lint portability wheel sanitize tsan stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -48,6 +48,15 @@ sanitize: # the tests on an engine with address and undefined-behaviour sanitize
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest --ignore tests/test_allocations.py; \
 	status=$$?; $(PYTHON) setup.py build_ext --inplace --force && exit $$status
+
+# Where threads of ours and of Python meet; a sanitizer is too slow for a tenth of a second. What it finds is in reports.
+tsan: # the tests of threads on an engine with the thread sanitizer; then the usual engine again
+	FASTMLP_SANITIZE=thread $(PYTHON) setup.py build_ext --inplace --force --build-temp build/tsan
+	rm -f build/tsan/report*
+	LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" TSAN_OPTIONS="log_path=$(CURDIR)/build/tsan/report exitcode=66" \
+	    $(PYTHON) -m pytest tests/test_threads.py tests/test_concurrency.py -k "not interrupted_prediction"; \
+	status=$$?; cat build/tsan/report* 2>/dev/null && status=66; \
+	$(PYTHON) setup.py build_ext --inplace --force && exit $$status
 
 RUNS ?= 1000
 STEPS ?= 50

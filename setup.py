@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # Three switches for development: sanitizers, a build for the debugger, and timers of the phases of a step.
-SANITIZE = os.environ.get("FASTMLP_SANITIZE") == "1"
+SANITIZE = os.environ.get("FASTMLP_SANITIZE")  # 1: addresses and undefined behaviour; thread: data races
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 
@@ -20,7 +20,10 @@ TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
 OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+SANITIZERS = {
+    "1": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"],
+    "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g"],
+}
 # The same for clang-cl, whose optimizer is the one of clang.
 COMPILE_CLANG_CL = ["/clang:-std=gnu11", "/clang:-ffp-contract=off", "/clang:-O3"]
 CLANG_CL_TARGETS = {"win-amd64": "x86_64-pc-windows-msvc", "win-arm64": "aarch64-pc-windows-msvc"}
@@ -58,8 +61,9 @@ class BuildEngine(build_ext):
 
 
 def engine() -> Extension:
-    compile_args = [*COMPILE, *OPTIMIZE, *(SANITIZERS if SANITIZE else [])]
-    link_args = ["-pthread", *(SANITIZERS if SANITIZE else [])]
+    sanitizers = SANITIZERS[SANITIZE] if SANITIZE else []
+    compile_args = [*COMPILE, *OPTIMIZE, *sanitizers]
+    link_args = ["-pthread", *sanitizers]
     return Extension(
         "fastmlp._core",
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
