@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
 
-.PHONY: build test fuzz bench readme asm format lint portability wheel sanitize stateful clean
+.PHONY: build test fuzz bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -45,12 +45,41 @@ portability: # the engine without Python on every platform: what runs here must 
 wheel: # source archive and wheels for every CPython of this machine into dist, each installed and tested
 	$(PYTHON) -m tools.wheel
 
-# test_allocations.py preloads a library of its own.
+# Half of the files of tests on each of two processes. Left out are tests that preload a library of their own, and those
+# that run none of the engine's memory: of texts, types and plots.
+NOT_SANITIZED = allocations failing_memory house typing plotting bench
 sanitize: # the tests on an engine with address and undefined-behaviour sanitizers; then the usual engine again
 	FASTMLP_SANITIZE=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/sanitize
-	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	    ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest --ignore tests/test_allocations.py; \
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    $(PYTHON) -m pytest -n 2 --dist loadfile --durations 5 $(NOT_SANITIZED:%=--ignore tests/test_%.py); \
 	status=$$?; $(PYTHON) setup.py build_ext --inplace --force && exit $$status
+
+# Where threads of ours and of Python meet; a sanitizer is too slow for a tenth of a second. What it finds is in reports.
+tsan: # the tests of threads on an engine with the thread sanitizer; then the usual engine again
+	FASTMLP_SANITIZE=thread $(PYTHON) setup.py build_ext --inplace --force --build-temp build/tsan
+	rm -f build/tsan/report*
+	LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" TSAN_OPTIONS="log_path=$(CURDIR)/build/tsan/report exitcode=66" \
+	    $(PYTHON) -m pytest tests/test_threads.py tests/test_concurrency.py -k "not interrupted_prediction"; \
+	status=$$?; cat build/tsan/report* 2>/dev/null && status=66; \
+	$(PYTHON) setup.py build_ext --inplace --force && exit $$status
+
+# Tests of the engine choose each of its instruction sets themselves; the estimators' run on each in turn.
+ISAS ?= $(shell $(PYTHON) -c "from fastmlp import _core; print(*_core.available_isas())")
+coverage: # lines and branches that the tests reach, of Python and of C (gcc); then the usual engine again
+	FASTMLP_COVERAGE=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/coverage
+	$(PYTHON) -m coverage erase
+	find build/coverage -name "*.gcda" -delete
+	for isa in $(ISAS); do \
+	    FASTMLP_ISA=$$isa $(PYTHON) -m coverage run -m pytest -q $(COVERAGE_TESTS); \
+	done; \
+	$(PYTHON) -m coverage combine --quiet; \
+	$(PYTHON) -m coverage report --skip-covered --show-missing --fail-under 97; python=$$?; \
+	$(PYTHON) -m gcovr --root . --filter csrc/ --exclude-unreachable-branches --exclude-throw-branches \
+	    --fail-under-line 95 build/coverage; c=$$?; \
+	$(PYTHON) setup.py build_ext --inplace --force && exit $$((python + c))
+
+mutants: build # small mistakes in the engine, and in a sample of Python: how many do the tests notice?
+	$(PYTHON) -m tools.mutants engine; engine=$$?; $(PYTHON) -m tools.mutants python; exit $$((engine + $$?))
 
 RUNS ?= 1000
 STEPS ?= 50

@@ -11,8 +11,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# Three switches for development: sanitizers, a build for the debugger, and timers of the phases of a step.
-SANITIZE = os.environ.get("FASTMLP_SANITIZE") == "1"
+# Switches for development: sanitizers, counters of lines, a build for the debugger, and timers of the phases of a step.
+SANITIZE = os.environ.get("FASTMLP_SANITIZE")  # 1: addresses and undefined behaviour; thread: data races
+COVERAGE = os.environ.get("FASTMLP_COVERAGE") == "1"
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 
@@ -20,7 +21,12 @@ TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
 OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+SANITIZERS = {
+    "1": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"],
+    "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g"],
+}
+# Counted at -O1, so that a line of the source is still one; several threads count.
+COUNTERS = ["--coverage", "-fprofile-update=atomic", "-O1"]
 # The same for clang-cl, whose optimizer is the one of clang.
 COMPILE_CLANG_CL = ["/clang:-std=gnu11", "/clang:-ffp-contract=off", "/clang:-O3"]
 CLANG_CL_TARGETS = {"win-amd64": "x86_64-pc-windows-msvc", "win-arm64": "aarch64-pc-windows-msvc"}
@@ -58,8 +64,9 @@ class BuildEngine(build_ext):
 
 
 def engine() -> Extension:
-    compile_args = [*COMPILE, *OPTIMIZE, *(SANITIZERS if SANITIZE else [])]
-    link_args = ["-pthread", *(SANITIZERS if SANITIZE else [])]
+    extra = [*(SANITIZERS[SANITIZE] if SANITIZE else []), *(COUNTERS if COVERAGE else [])]
+    compile_args = [*COMPILE, *OPTIMIZE, *extra]
+    link_args = ["-pthread", *extra]
     return Extension(
         "fastmlp._core",
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
