@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import estimator_file
 from fastmlp._core import LOSSES, MAX_THREADS
-from fastmlp.call import Call
+from fastmlp.call import Asked, Call
 from fastmlp.callbacks import CallbackSupportMixin
 from fastmlp.estimator_state import migrate
 from fastmlp.fitted import Fitted
@@ -56,6 +56,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         lambda fitted: fitted.fit.validation_loss_curve, "Validation loss of each epoch."
     )
     best_validation_score_ = _fitted_attribute(lambda fitted: fitted.fit.best_validation_score, "The highest score.")
+    best_epoch_ = _fitted_attribute(
+        lambda fitted: fitted.fit.best_epoch,
+        "Number of the epoch, from 1, with the best validation score or else loss.",
+    )
     n_iter_ = _fitted_attribute(lambda fitted: fitted.fit.n_iter, "Epochs or iterations of the last call.")
     t_ = _fitted_attribute(lambda fitted: fitted.fit.t, "Rows used in all calls.")
     n_features_in_ = _fitted_attribute(lambda fitted: fitted.n_features, "Number of inputs.")
@@ -106,6 +110,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: ArrayLike | None = None,
+        callbacks: Iterable[Callable[..., Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 0.0,
     ) -> Self:
         """Train until the loss, or the validation score, stops improving, or for `max_iter` epochs.
 
@@ -121,6 +128,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         X_val, y_val, sample_weight_val : like X, y and sample_weight, default=None
             Rows to validate on. `early_stopping` then keeps none of X back; without it they are only monitored. In a
             ``Pipeline(..., transform_input=["X_val"])`` X_val is transformed as X is.
+        callbacks : iterable of callable, default=()
+            Functions that are called after each epoch, with those of the keyword arguments ``estimator``, ``epoch``,
+            ``losses``, ``scores``, ``learning_rate``, ``gradient_norm`` (None without `clip_norm`) and
+            ``samples_per_second`` that they name. One that returns True ends the training.
+        checkpoint : str or path-like, default=None
+            File that the whole state is written to after an epoch. Where it is there already, and belongs to a fit
+            with these hyper-parameters and data of this shape, that fit goes on, and ends with the bits of one that
+            was never interrupted.
+        checkpoint_seconds : float, default=0.0
+            Least time between two writings of the checkpoint.
 
         Returns
         -------
@@ -142,8 +159,25 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             If training was interrupted from the keyboard: the steps so far are kept.
         """
         held_out = (X_val, y_val, sample_weight_val)
-        with Call(self, (X, y, sample_weight), held_out) as (fit, n_epochs, listeners):
+        asked = Asked(tuple(callbacks), checkpoint, checkpoint_seconds)
+        with Call(self, (X, y, sample_weight), held_out, asked=asked) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
+        return self
+
+    def initialize(self, X: Any, y: Any) -> Self:
+        """Draw the first weights without training, as `fit` would for these data: `coefs_` may then be set.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`, which goes on from these weights with ``warm_start=True``, as `partial_fit` does always.
+
+        Returns
+        -------
+        self : estimator
+        """
+        with Call(self, (X, y, None), asked=Asked(trains=False)):
+            pass
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
@@ -14,14 +17,36 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
-from fastmlp.callbacks import Narration, callback_management_context, listeners_of
+from fastmlp.callbacks import Functions, Narration, callback_management_context, listeners_of
+from fastmlp.checkpoints import Checkpoint
+from fastmlp.combinations import check_combination
 from fastmlp.fitted import Fitted
-from fastmlp.fitting import Fit, Listener, NonFiniteError, batch_size, warn
-from fastmlp.initialization import hidden_units
+from fastmlp.fitting import Fit, Listener, NonFiniteError, batch_size, copy_of, warn
+from fastmlp.layers import hidden_units
+from fastmlp.restarts import Restarts
 from fastmlp.rows import Samples, compute_dtype, feature_names, first_rows
-from fastmlp.stopping import Divergence, EarlyStopping, Plateau
+from fastmlp.stopping import Divergence, EarlyStopping, Plateau, TargetLoss
 from fastmlp.targets import some_weight
 from fastmlp.validation import Validation, naming
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a call of fit was asked for beside data.
+
+    Attributes
+    ----------
+    callbacks : tuple of callable
+    checkpoint : str or path-like or None
+    checkpoint_seconds : float
+    trains : bool
+        Whether there is to be any training at all.
+    """
+
+    callbacks: tuple[Callable[..., Any], ...] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_seconds: float = 0.0
+    trains: bool = True
 
 
 class Call:
@@ -36,6 +61,7 @@ class Call:
         Those that `partial_fit` has been told.
     resumes : bool
         Whether it is partial_fit.
+    asked : Asked or None
     """
 
     def __init__(
@@ -45,13 +71,15 @@ class Call:
         held_out: tuple[Any, Any, Any] = (None, None, None),
         classes: Any = None,
         resumes: bool = False,
+        asked: Asked | None = None,
     ) -> None:
+        self._asked = asked or Asked()
         self._estimator, self._data, self._held_out = estimator, data, held_out
         self._classes, self._resumes = classes, resumes
         self._settings, self._before = estimator._settings(), estimator._fitted
         self._fit: Any = self._before and self._before.fit
 
-    def __enter__(self) -> tuple[Fit, int, list[Listener]]:
+    def __enter__(self) -> tuple[Fit | Restarts, int, list[Listener]]:
         """Check and prepare everything; return the training, the largest number of its epochs, and its listeners."""
         estimator, settings = self._estimator, self._settings
         X, y, sample_weight = self._data
@@ -60,6 +88,8 @@ class Call:
             outside = [] if self._resumes else listeners_of(estimator, X, y, sample_weight)
             for listener in reversed(outside):
                 stack.callback(self._close, listener)
+            check_combination(settings, self._asked.checkpoint is not None)
+            self._checkpoint = self._found_checkpoint()
             fitted, samples = self._checked(X, y, sample_weight)
             fit = self._fit = fitted.fit
             stack.enter_context(fit.claimed())
@@ -67,9 +97,17 @@ class Call:
             samples, listeners = self._listening(fitted, samples)
             self._listeners = [*listeners, *outside]
             fit.adopt(settings, restarts=not self._resumes)
-            fit.begin(samples, settings, self._random_state, estimator._remedy(fit))
+            progress = None
+            if self._checkpoint is not None:
+                progress = self._checkpoint.progress(fit, samples)
+                self._listeners.insert(0, self._checkpoint)
+            fit.begin(samples, settings, self._random_state, estimator._remedy(fit), progress)
             estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
             self._stack = stack.pop_all()
+        if not self._asked.trains:
+            self._listeners, fit.stopped = [], True
+        if settings.n_restarts and not self._resumes:
+            return self._restarts(fitted, samples), settings.max_iter, self._listeners
         return fit, 1 if self._resumes else settings.max_iter, self._listeners
 
     def __exit__(self, *failure: Any) -> bool:
@@ -119,6 +157,10 @@ class Call:
         samples = Samples(rows, targets, weights)
         n_units = (rows.shape[1], *hidden_units(settings.hidden_layer_sizes), n_outputs)
         self._random_state = check_random_state(settings.random_state)
+        if self._checkpoint is not None:
+            self._checkpoint.begins_from(self._random_state)
+        if settings.n_restarts:
+            self._seeds = copy_of(self._random_state).randint(2**32, size=settings.n_restarts, dtype=np.uint32)
         if fitted is not None:
             if n_units != fitted.fit.network.n_units:
                 raise ValueError(
@@ -154,27 +196,64 @@ class Call:
             fit.end(keeps_scratch=self._resumes)
 
     def _listening(self, fitted: Fitted, samples: Samples) -> tuple[Samples, list[Listener]]:
-        """The samples to train on, and the listeners that the hyper-parameters ask for."""
-        estimator, settings, fit = self._estimator, self._settings, fitted.fit
-        validation = None
-        early = settings.early_stopping and settings.solver != "lbfgs"
+        """The samples to train on, and the listeners that the call and its hyper-parameters ask for."""
+        self._validation_samples = None
         if any(given is not None for given in self._held_out):
-            validation = self._given(fitted, *self._held_out)
-        elif early:
-            samples, validation = self._split(fitted, samples)
-        tell: Callable[[str], None] = print if settings.verbose not in (False, 0, "progress") else lambda message: None
-        listeners: list[Listener] = [Narration(tell, validation is not None)]
+            self._validation_samples = self._given(fitted, *self._held_out)
+        elif self._settings.early_stopping and self._settings.solver != "lbfgs":
+            samples, self._validation_samples = self._split(fitted, samples)
+        tell = self._tell()
+        listeners: list[Listener] = [Narration(tell, self._validation_samples is not None)]
+        listeners += self._stopping(fitted, tell)
+        if self._settings.solver != "lbfgs":
+            listeners += [Divergence(samples, self._settings, self._resumes)]
+        if self._asked.callbacks:
+            listeners += [Functions(self._estimator, self._asked.callbacks)]
+        return samples, listeners
+
+    def _tell(self) -> Callable[[str], None]:
+        return print if self._settings.verbose not in (False, 0, "progress") else lambda message: None
+
+    def _stopping(self, fitted: Fitted, tell: Callable[[str], None] = lambda message: None) -> list[Listener]:
+        """The listeners that may end a training, and the validation that they listen to."""
+        estimator, settings, fit = self._estimator, self._settings, fitted.fit
+        listeners: list[Listener] = []
         if settings.solver != "lbfgs":
-            listeners += [EarlyStopping(settings, tell, fit) if early else Plateau(settings, tell)]
-            listeners += [Divergence(samples, settings, self._resumes)]
-        if validation is not None:
+            listeners += [EarlyStopping(settings, tell, fit) if settings.early_stopping else Plateau(settings, tell)]
+        if settings.target_loss is not None:
+            listeners += [TargetLoss(settings.target_loss)]
+        if self._validation_samples is not None:
             scorer = settings.scoring
             scorer = scorer if scorer in (None, "loss") else check_scoring(estimator, scorer)
             # Rows that were checked have lost their names.
             view = estimator._view(replace(fitted, feature_names=None))
-            labels: NDArray[Any] = estimator._decode(validation.targets, fitted)
-            listeners += [Validation(view, fit, validation, labels, scorer)]
-        return samples, listeners
+            labels: NDArray[Any] = estimator._decode(self._validation_samples.targets, fitted)
+            listeners += [Validation(view, fit, self._validation_samples, labels, scorer)]
+        return listeners
+
+    def _restarts(self, fitted: Fitted, samples: Samples) -> Restarts:
+        """The training with its rivals, on these samples."""
+        network, settings, estimator = fitted.fit.network, self._settings, self._estimator
+        alone = SimpleNamespace(
+            **vars(settings) | {"n_threads": 1 if fitted.fit.n_threads == 1 else settings.n_threads}
+        )
+
+        def start(seed: int) -> tuple[Fit, list[Listener]]:
+            random_state = np.random.RandomState(seed)
+            name = network.dtype.name
+            rival = Fit.start(network.n_units, network.loss, name, alone, samples, random_state)
+            listeners = self._stopping(replace(fitted, fit=rival))
+            rival.adopt(alone, restarts=True)
+            rival.begin(samples, alone, random_state, estimator._remedy(rival))
+            return rival, listeners
+
+        return Restarts(fitted.fit, self._seeds.tolist(), start)
+
+    def _found_checkpoint(self) -> Checkpoint | None:
+        asked, estimator = self._asked, self._estimator
+        if asked.checkpoint is None:
+            return None
+        return Checkpoint(asked.checkpoint, asked.checkpoint_seconds, type(estimator).__name__, self._settings)
 
     def _given(self, fitted: Fitted, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples:
         """The rows to validate on that the user has given."""

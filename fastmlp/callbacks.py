@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from inspect import Parameter, signature
+from time import perf_counter
 from typing import Any
 
 from fastmlp.fitting import Fit, Listener
@@ -21,7 +23,7 @@ except ImportError:
         return nullcontext()
 
 
-__all__ = ["CallbackSupportMixin", "Narration", "callback_management_context", "listeners_of"]
+__all__ = ["CallbackSupportMixin", "Functions", "Narration", "callback_management_context", "listeners_of"]
 
 
 class Narration(Listener):
@@ -36,6 +38,69 @@ class Narration(Listener):
         if self._validates and fit.validation_scores:
             self._tell(f"Validation score: {fit.validation_scores[-1]:f}")
         return False
+
+
+class Functions(Listener):
+    """Functions that the user gave to `fit`.
+
+    Parameters
+    ----------
+    estimator : estimator
+    functions : iterable of callable
+        Each is called with those of the arguments that it names.
+    """
+
+    def __init__(self, estimator: Any, functions: Iterable[Callable[..., Any]]) -> None:
+        self._estimator = estimator
+        self._functions = [(function, _named_by(function)) for function in functions]
+
+    def epoch_begins(self, fit: Fit) -> None:
+        """Start the clock."""
+        self._start, self._rows = perf_counter(), fit.t
+
+    def measure(self, fit: Fit) -> dict[str, float]:
+        """Stop the clock before the validation."""
+        self._seconds = perf_counter() - self._start
+        return {}
+
+    def epoch_ended(self, fit: Fit) -> bool:
+        """Call every function; return whether one wants the end."""
+        arguments = {
+            "estimator": self._estimator,
+            "epoch": fit.n_iter,
+            "losses": fit.loss_curve,
+            "scores": fit.validation_scores,
+            "learning_rate": fit.learning_rate,
+            "gradient_norm": fit.gradient_norm,
+            "samples_per_second": (fit.t - self._rows or fit.n_rows) / self._seconds,
+        }
+        answers = [function(**{name: arguments[name] for name in names}) for function, names in self._functions]
+        return any(answer is True for answer in answers)
+
+
+ARGUMENTS = ("estimator", "epoch", "losses", "scores", "learning_rate", "gradient_norm", "samples_per_second")
+
+
+def _named_by(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The arguments that a function is called with.
+
+    Raises
+    ------
+    TypeError
+        If it is no function, or asks for others.
+    """
+    if not callable(function):
+        raise TypeError(f"callbacks must be functions, got {function!r}. scikit-learn's are set by set_callbacks.")
+    parameters = signature(function).parameters.values()
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return ARGUMENTS
+    unknown = [each.name for each in parameters if each.name not in ARGUMENTS and each.default is Parameter.empty]
+    if unknown:
+        raise TypeError(
+            f"callbacks are called with the keyword arguments {', '.join(ARGUMENTS)}; {function!r} asks for "
+            f"{unknown[0]!r}."
+        )
+    return tuple(parameter.name for parameter in parameters if parameter.name in ARGUMENTS)
 
 
 class ProgressBar(Listener):

@@ -17,10 +17,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_array, column_or_1d
 
+from fastmlp._core import LOSSES
 from fastmlp.base import BaseMLP
 from fastmlp.call import Call
 from fastmlp.fitted import Fitted
-from fastmlp.hyperparameters import constraints
+from fastmlp.hyperparameters import MARGIN_LOSSES, constraints
 from fastmlp.targets import some_weight
 
 ClassWeight = Mapping[Any, float] | list[Mapping[Any, float]] | str | None
@@ -54,17 +55,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Of the hidden layers.
-    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+    activation : {"identity", "logistic", "tanh", "relu"} or list of these, default="relu"
+        Of the hidden layers; or a list, one for each of them.
+    solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
         "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
     alpha : float, default=0.0001
         Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
     batch_size : int or "auto", default="auto"
         "auto" is ``min(200, n_rows)``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of the learning rate with ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1) ** power_t``;
-        divided by 5 where the loss, or the validation score, has stopped improving.
+    learning_rate : str or callable, default="constant"
+        One of "constant", "invscaling", "adaptive", "cosine", "one_cycle", "linear", "coslog". Schedule of the learning
+        rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** power_t``, and "adaptive",
+        divided by 5 where the loss, or the validation score, has stopped improving. Step by step, over the `max_iter`
+        epochs: a half cosine or a line to zero, one cycle up and down, or four waves of a cosine in the logarithm of
+        the progress. A function of the progress, from 0 to 1, returns a factor.
     learning_rate_init : float, default=0.001
         Learning rate that the schedule starts from.
     power_t : float, default=0.5
@@ -93,15 +97,45 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. The
         rows of a binary classification are drawn from each class.
     beta_1 : float, default=0.9
-        Decay rate of Adam's first moment, in [0, 1).
+        Decay rate of adam's mean of the gradient, in [0, 1).
     beta_2 : float, default=0.999
-        Decay rate of Adam's second moment, in [0, 1).
+        Decay rate of the mean of the squared gradient, of adam and rmsprop, in [0, 1).
     epsilon : float, default=1e-08
-        Keeps Adam's denominator from zero.
+        Keeps the denominator of adam, rmsprop and adagrad from zero.
     n_iter_no_change : int, default=10
         Training stops after more than this many epochs in a row that have not improved; ``np.inf`` for never.
     max_fun : int, default=15000
         Largest number of evaluations of the loss with "lbfgs".
+    loss : {"log_loss", "hinge"}, default="log_loss"
+        The log loss, of softmax or of independent labels; or a loss of margins, one against the rest, which gives
+        `decision_function` in place of probabilities.
+    label_smoothing : float, default=0.0
+        Share of each target of the log loss that is spread evenly over the classes.
+    l1_ratio : float, default=0.0
+        Part of the penalty that is L1: ``alpha * ((1 - l1_ratio) / 2 * sum(W**2) + l1_ratio * sum(abs(W)))``.
+    weight_decay : float, default=0.0
+        Decay apart from the gradient: each step multiplies the weights by ``1 - learning rate * weight_decay``; biases
+        are exempt. With adam this is AdamW.
+    clip_norm : float | None, default=None
+        Longer gradients, of all parameters, are shortened to this norm.
+    dropout : float or list of float, default=0.0
+        Share of the units of each hidden layer that are zero in a step, drawn anew for each row; a list begins with the
+        inputs, and has one number more than there are hidden layers.
+    input_noise : float, default=0.0
+        Standard deviation of the normal noise that each step adds to the inputs.
+    warmup : float, default=0.0
+        Share of the steps in which the learning rate rises from zero to where the schedule begins.
+    weight_init : str, default="auto"
+        One of "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal". How
+        the first weights are drawn; "auto" is scikit-learn's: uniform after Glorot and Bengio, the biases too, which
+        are zero with the others.
+    n_restarts : int, default=0
+        So many more trainings start from other random weights; the best is kept, by its validation score or else its
+        loss.
+    max_time : float | None, default=None
+        Seconds after which one call of `fit` ends, in the middle of an epoch too.
+    target_loss : float | None, default=None
+        Training ends with the first epoch whose loss is not above it.
     class_weight : dict, list of dict, "balanced" or None, default=None
         Factors of the sample weights by class; "balanced" is ``n_rows / (n_classes * n_rows_of_the_class)``. For
         several labels a list with a dict for each label.
@@ -130,6 +164,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Score and loss (without penalty) of the validation rows after each epoch, where there are any.
     best_validation_score_ : float or None
         The highest of the scores.
+    best_epoch_ : int
+        Number of the epoch, from 1, with the best validation score, or else the lowest loss.
     n_iter_ : int
         Number of epochs or iterations of the last call.
     t_ : int
@@ -157,12 +193,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Callable[[float], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -180,6 +216,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         epsilon: float = 1e-08,
         n_iter_no_change: int | float = 10,
         max_fun: int = 15000,
+        loss: str = "log_loss",
+        label_smoothing: float = 0.0,
+        l1_ratio: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_noise: float = 0.0,
+        warmup: float = 0.0,
+        weight_init: str = "auto",
+        n_restarts: int = 0,
+        max_time: float | None = None,
+        target_loss: float | None = None,
         class_weight: ClassWeight = None,
         scoring: str | Callable[..., float] | None = None,
         n_threads: int | None = None,
@@ -229,10 +277,44 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         labels: Labels = fitted.labels
         if labels.y_type == "multiclass":
             return labels.classes.take(outputs.argmax(axis=1))
+        threshold = LOSSES[fitted.fit.network.loss].threshold
         if labels.y_type == "binary":
-            return labels.classes.take(outputs[:, 0] > 0.5, mode="clip")  # there may be but one class
-        return _binarizer(labels).inverse_transform(outputs)
+            return labels.classes.take(outputs[:, 0] > threshold, mode="clip")  # there may be but one class
+        return _binarizer(labels).inverse_transform(outputs, threshold=threshold)
 
+    def _has_probabilities(self) -> bool:
+        if self._trained_loss() in MARGIN_LOSSES:
+            raise AttributeError(
+                f"The loss {self._trained_loss()!r} gives no probabilities: use decision_function, or loss='log_loss'."
+            )
+        return True
+
+    def _has_margins(self) -> bool:
+        if self._trained_loss() not in MARGIN_LOSSES:
+            raise AttributeError(
+                f"The loss {self._trained_loss()!r} gives probabilities: use predict_proba, or loss='hinge'."
+            )
+        return True
+
+    def _trained_loss(self) -> str:
+        return self._fitted.fit.network.loss if self._fitted else self.loss
+
+    @available_if(_has_margins)  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Return the margin of each class or label against the rest, with the losses of margins alone.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes), or (n_rows,) with two classes, in the dtype of the parameters
+        """
+        outputs, _ = self._predict(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class, in the order of `classes_`; of each label where there are several.
 
@@ -247,6 +329,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         outputs, _ = self._predict(X)
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
 
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithms of `predict_proba`."""
         probabilities = self.predict_proba(X)
@@ -266,7 +349,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         found = binarizer.classes_ if classes is None else unique_labels(classes)
         labels = Labels(found, binarizer.y_type_, bool(binarizer.sparse_input_))
         n_outputs = 1 if labels.y_type == "binary" else len(found)
-        loss = "log_loss" if labels.y_type == "multiclass" else "binary_log_loss"
+        loss = self.loss
+        if loss == "log_loss" and labels.y_type != "multiclass":
+            loss = "binary_log_loss"
         return _numbers(y, labels), n_outputs, loss, labels
 
     def _check_call(self, before: Fitted | None, settings: Any, classes: Any) -> None:

@@ -2,7 +2,7 @@
 
 The file is one of `fastmlp.model_file`, its kind the name of the class. Its parameters are ``"parameters"``, those of
 the constructor, and ``"state"``, what `fastmlp.estimator_state` describes; arrays of numbers or text lie in the arrays.
-JSON has no word for some values: they are objects of one key, as `_to_json` writes them. Version 0.1.0 wrote the fitted
+JSON has no word for some values: they are objects of one key, as `to_json` writes them. Version 0.1.0 wrote the fitted
 attributes, as ``"attributes"``, instead of the state.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import fastmlp
 from fastmlp.estimator_state import check_state, migrate
-from fastmlp.initialization import hidden_units
+from fastmlp.layers import hidden_units
 from fastmlp.model_file import ModelFile, ModelFileError, read, require, write
 
 CLASSES = ("MLPClassifier", "MLPRegressor", "Trainer")
@@ -33,8 +33,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     state = estimator._state()
     check_state(kind, state)  # what could not be read again is not written
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
-    values = {name: _to_json(name, value) for name, value in state.items() if name not in arrays}
-    parameters = {name: _to_json(name, value) for name, value in estimator.get_params(deep=False).items()}
+    values = {name: to_json(name, value) for name, value in state.items() if name not in arrays}
+    parameters = {name: to_json(name, value) for name, value in estimator.get_params(deep=False).items()}
     write(path, ModelFile(kind, {"parameters": parameters, "state": values}, arrays))
 
 
@@ -74,7 +74,7 @@ def _estimator(file: ModelFile) -> Any:
     part = "attributes" if "attributes" in file.parameters else "state"
     require(set(file.parameters) == {"parameters", part}, f"it holds {', '.join(file.parameters) or 'nothing'}")
     parameters, state = (
-        {name: _from_json(value) for name, value in file.parameters[name].items()} for name in ("parameters", part)
+        {name: from_json(value) for name, value in file.parameters[name].items()} for name in ("parameters", part)
     )
     require(not set(state) & set(file.arrays), "it holds an array twice")
     state |= file.arrays
@@ -88,33 +88,40 @@ def _estimator(file: ModelFile) -> Any:
     return estimator_class._from_state(parameters, state)
 
 
-def _to_json(name: str, value: Any) -> Any:
+def to_json(name: str, value: Any) -> Any:
     """The value, or an object with one key that says what it is."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return float(value) if np.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, np.generic):
-        return _to_json(name, value.item())
+        return to_json(name, value.item())
     if isinstance(value, list):
-        return [_to_json(name, item) for item in value]
+        return [to_json(name, item) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [_to_json(name, item) for item in value]}
+        return {"tuple": [to_json(name, item) for item in value]}
     if isinstance(value, np.ndarray):
-        return {"object array": _to_json(name, value.tolist())} if value.dtype == object else value.tolist()
+        return {"object array": to_json(name, value.tolist())} if value.dtype == object else value.tolist()
     if isinstance(value, dict):
-        return {"dict": [[_to_json(name, key), _to_json(name, item)] for key, item in value.items()]}
+        return {"dict": [[to_json(name, key), to_json(name, item)] for key, item in value.items()]}
     if isinstance(value, np.random.RandomState) and value.get_state(legacy=False)["bit_generator"] == "MT19937":
-        return {"RandomState": _to_json(name, value.get_state(legacy=False))}
+        return {"RandomState": to_json(name, value.get_state(legacy=False))}
     if value in (np.float32, np.float64):
         return np.dtype(value).name
     what_to_do = ": first set it to None or to the name of a scorer" if name == "scoring" else ""
     raise TypeError(f"{name}={value!r} cannot be saved{what_to_do}")
 
 
-def _from_json(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """The value that `to_json` wrote, looked at.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     if isinstance(value, list):
-        return list(map(_from_json, value))
+        return list(map(from_json, value))
     # Python counts further than the floating-point numbers, and than 64 bits.
     require(type(value) is not int or -(2**63) <= value < 2**64, "an integer of more than 64 bits")
     if not isinstance(value, dict):
@@ -129,7 +136,7 @@ def _from_json(value: Any) -> Any:
         "LabelBinarizer": (list, _label_binarizer),  # of version 0.1.0
     }
     require(kind in make, f"{kind!r} is no kind of value")
-    content = _from_json(content)
+    content = from_json(content)
     require(isinstance(content, make[kind][0]), f"{kind!r} of a {type(content).__name__}")
     return make[kind][1](content)
 

@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp._core import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastmlp.model_file import require
 
-COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit")
+COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit", "epochs_scheduled", "seed")
 CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
 KEYS = {*COUNTERS, *CURVES, "n_units", "activation", "loss", "params", "slots", "optimizer", "rate", "last_loss"} | {
     "best_loss", "best_validation_score", "n_features", "feature_names"
@@ -77,7 +77,7 @@ def _check_network(state: Mapping[str, Any]) -> None:
     n_units, activation = state["n_units"], state["activation"]
     layers = isinstance(n_units, tuple) and len(n_units) >= 2 and all(_is_whole(n) and n > 0 for n in n_units)
     require(layers, "n_units is not a number of units for each layer")
-    names = activation if isinstance(activation, list) else [activation]
+    names = list(activation) if isinstance(activation, (list, tuple)) else [activation]
     known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
     require(known, f"activation {activation!r} is unknown")
     require(names == [activation] or len(names) == len(n_units) - 2, "activation is not one for each hidden layer")
@@ -116,8 +116,9 @@ def _check_labels(state: Mapping[str, Any]) -> None:
     binary = y_type == "binary"
     fits = len(classes) <= 2 and n_outputs == 1 if binary else len(classes) == n_outputs
     require(fits, f"{len(classes)} classes ({y_type}) do not fit {n_outputs} outputs")
-    loss = "log_loss" if y_type == "multiclass" else "binary_log_loss"
-    require(state["loss"] == loss, f"the loss {state['loss']!r} is not that of {y_type} labels")
+    probable = "log_loss" if y_type == "multiclass" else "binary_log_loss"
+    fits = state["loss"] == probable or LOSSES[state["loss"]].threshold == 0
+    require(fits, f"the loss {state['loss']!r} is not that of {y_type} labels")
     require(isinstance(state["sparse_output"], bool), "sparse_output is neither true nor false")
 
 
@@ -156,6 +157,7 @@ def migrate(old: Mapping[str, Any]) -> dict[str, Any]:
     require(not missing, f"it lacks {', '.join(sorted(missing))}")
     state = {name: old[attribute] for name, attribute in OF_0_1_0.items()}
     state |= {name: old.get(attribute) for name, attribute in OPTIONAL_IN_0_1_0.items()}
+    state |= {"epochs_scheduled": 0, "seed": 0}
     n_units = state["n_units"]
     require(isinstance(n_units, tuple) and len(n_units) >= 2, "_n_units is not a number of units for each layer")
     for name, expected in {"n_layers_": len(n_units), "n_outputs_": n_units[-1]}.items():

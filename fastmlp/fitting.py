@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import inf, nan
 from threading import Lock, RLock
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
 from fastmlp.initialization import initial_parameters, require_memory
+from fastmlp.layers import activations, dropout_shares
 from fastmlp.rows import Samples
-from fastmlp.schedules import SCHEDULES, Place
+from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining, default_threads, step_flops
 
 KEPT_SCRATCH = 2**24
@@ -105,7 +107,7 @@ class Fit:
         Held by the one call that trains it.
     """
 
-    COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit")
+    COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit", "epochs_scheduled", "seed")
     VALUES = (*COUNTERS, "rate", "last_loss", "best_loss", "best_validation_score")
     CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
     ARRAYS = ("params", "slots")
@@ -115,6 +117,7 @@ class Fit:
         self.slots = zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
         self.step, self.rate = 0, nan
         self.n_iter, self.t, self.last_loss, self.n_epochs_of_fit = 0, 0, nan, 0
+        self.epochs_scheduled, self.seed = 0, 0
         self.best_loss: float | None = inf
         self.best_validation_score: float | None = None
         self.no_improvement_count = 0
@@ -123,6 +126,7 @@ class Fit:
         self.validation_loss_curve: list[float] | None = None
         self.busy = Lock()
         # Who wants a consistent state waits in the queue, where the training waits too between two calls of the engine.
+        self.best_params: NDArray[Any] | None = None  # while early stopping keeps them
         self._queue, self._still = Lock(), RLock()
         self._training: Training | None = None
         self._order: NDArray[np.int64] | None = None
@@ -146,20 +150,20 @@ class Fit:
             If parameters and optimizer do not fit into memory.
         """
         optimizer, rows = optimizer_name(settings), samples.rows
-        network = Network(n_units, settings.activation, loss, dtype)
+        network = network_of(n_units, settings, loss, dtype)
         size = batch_size(settings, samples)
         n_threads = threads(settings, network, rows, size)
         if optimizer == "lbfgs":
-            in_float64 = Network(n_units, settings.activation, loss, "float64")
+            in_float64 = network_of(n_units, settings, loss, "float64")
             job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
             require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
         else:
-            training = {"optimizer": optimizer, "batch_size": size, "alpha": settings.alpha, "n_threads": n_threads}
+            training = {"batch_size": size, "n_threads": n_threads, **regularisation(settings, n_units)}
             n_vectors = OPTIMIZERS[optimizer] + settings.early_stopping  # which keeps the best parameters
             slots = n_vectors * network.n_params * network.dtype.itemsize
-            require_memory(network, slots + network.scratch_bytes(rows, **training))
+            require_memory(network, slots + network.scratch_bytes(rows, optimizer=optimizer, **training))
         params = aligned_empty(network.n_params, network.dtype)
-        initial_parameters(network, params, random_state)
+        initial_parameters(network, params, settings.weight_init, random_state)
         return cls(network, params, optimizer)
 
     @contextmanager
@@ -184,10 +188,8 @@ class Fit:
     def adopt(self, settings: Any, restarts: bool) -> None:
         """Go on with these hyper-parameters: another optimizer starts anew, and the rate where a fit restarts."""
         if restarts or self.rate != self.rate:
-            self.rate = float(settings.learning_rate_init)
-        network = self.network
-        if settings.activation != network.activation:
-            self.network = Network(network.n_units, settings.activation, network.loss, network.dtype)
+            self.rate, self.epochs_scheduled = float(settings.learning_rate_init), 0
+        network = self.network = network_of(self.network.n_units, settings, self.network.loss, self.network.dtype)
         # joblib may have mapped them into memory read-only.
         self.params, slots = (np.require(array, network.dtype, ["W"]) for array in (self.params, self.slots))
         optimizer = optimizer_name(settings)
@@ -196,16 +198,60 @@ class Fit:
             self.optimizer, self.step = optimizer, 0
         self.slots = slots
 
-    def begin(self, samples: Samples, settings: Any, random_state: np.random.RandomState, remedy: str) -> None:
-        """Allocate all that training on these rows needs; the remedy is what to do where it diverges."""
+    def network_in(self, dtype: str) -> Network:
+        """The network of the call, computing in this dtype."""
+        return network_of(self.network.n_units, self.settings, self.network.loss, dtype)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Number of the epoch, from 1, with the best validation score or else loss; None before the first."""
+        scores, losses = np.array(self.validation_scores or [], np.float64), np.array(self.loss_curve)
+        if np.isfinite(scores).any():
+            return int(np.nanargmax(scores)) + 1
+        return int(np.nanargmin(losses)) + 1 if np.isfinite(losses).any() else None
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """Norm of the last step's gradient, where it is clipped."""
+        return self._training.gradient_norm if self._training and self.settings.clip_norm else None
+
+    def begin(
+        self,
+        samples: Samples,
+        settings: Any,
+        random_state: np.random.RandomState,
+        remedy: str,
+        progress: dict[str, Any] | None = None,
+    ) -> None:
+        """Allocate all that training on these rows needs.
+
+        Parameters
+        ----------
+        samples : Samples
+        settings : namespace
+            The hyper-parameters.
+        random_state : RandomState
+        remedy : str
+            What to do where it diverges.
+        progress : dict or None
+            State and progress of a training on the same rows to go on from.
+        """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.stopped = samples.rows.shape[0], False
+        self.n_rows, self.n_iter, self.stopped, self.in_epoch = samples.rows.shape[0], 0, False, False
+        self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        n_threads = threads(settings, self.network, samples.rows, rows := batch_size(settings, samples))
+        self._batch_size = rows = batch_size(settings, samples)
+        n_threads = threads(settings, self.network, samples.rows, rows)
+        regular = regularisation(settings, self.network.n_units)
+        if "dropout" in regular or "input_noise" in regular:
+            self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
+            regular["seed"] = self.seed
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
+        if progress is not None:
+            self._go_on(progress)
         self._scratch = self._scratch or Scratch()
         self._training = (Training if settings.n_threads or n_threads == 1 else PacedTraining)(
             self.network,
@@ -214,7 +260,7 @@ class Fit:
             *samples,
             optimizer=self.optimizer,
             batch_size=rows,
-            alpha=settings.alpha,
+            **regular,
             momentum=settings.momentum,
             beta_1=settings.beta_1,
             beta_2=settings.beta_2,
@@ -226,7 +272,7 @@ class Fit:
 
     def end(self, keeps_scratch: bool) -> None:
         """Let go of rows and memory."""
-        self._training = self._order = None
+        self._training = self._order = self.best_params = None
         for name in ("samples", "settings", "remedy", "n_rows", "random_state"):
             self.__dict__.pop(name, None)
         if not keeps_scratch or (self._scratch and self._scratch.nbytes > KEPT_SCRATCH):
@@ -245,14 +291,14 @@ class Fit:
         NonFiniteError
             If parameters have become infinite or NaN; they are left as they were before.
         """
-        self.n_iter = 0
         if self.optimizer == "lbfgs":
             lbfgs.minimize(self, n_epochs, listeners)
             return
         while self.n_iter < n_epochs and not self.stopped:
             for listener in listeners:
                 listener.epoch_begins(self)
-            self.note(self.run_epoch(), listeners, n_rows=self.n_rows)
+            loss = self.run_epoch()
+            self.note(loss, listeners, n_rows=self._training.position if self._training else 0)
 
     def run_epoch(self) -> float:
         """Use every row once; return the loss."""
@@ -260,15 +306,18 @@ class Fit:
         assert training is not None
         if order is not None:
             self.random_state.shuffle(order)
-        training.learning_rate = self.learning_rate()
+        self.in_epoch = True
+        rates, first_step = self._rates(training), self.step
         status = "yield"
         # Between two calls Python handles signals and lets other threads run.
         while status == "yield":
             with self._queue:
                 pass
             with self._still:
-                status = training.run(order)
+                status = training.run(order, rates=rates)
                 self.step = training.step
+            if status == "yield" and perf_counter() > self.deadline and self.step > first_step:
+                break
         if status == "not_finite":
             raise self.non_finite()
         return training.loss
@@ -277,11 +326,16 @@ class Fit:
         """The error of a training that has diverged."""
         return NonFiniteError(f"Solver produced non-finite parameter weights. {self.remedy}")
 
-    def learning_rate(self) -> float:
-        """The learning rate of the epoch that begins now."""
-        settings = self.settings
-        schedule = SCHEDULES[settings.learning_rate if settings.solver == "sgd" else "constant"]
-        return schedule.rate(Place(settings.learning_rate_init, self.rate, self.t, settings.power_t))
+    def _rates(self, training: Training) -> NDArray[np.float64] | None:
+        """The learning rates of the epoch's steps; None where all have the training's."""
+        n_steps = -(-self.n_rows // self._batch_size)
+        first, total = self.epochs_scheduled * n_steps, self.settings.max_iter * n_steps
+        rates = learning_rates(Place(self.settings, self.rate, self.t, first, n_steps, total))
+        if isinstance(rates, float):
+            training.learning_rate = self.learning_rate = rates
+            return None
+        self.learning_rate = float(rates[-1])
+        return rates
 
     def note(self, loss: float, listeners: Sequence[Listener], n_rows: int) -> None:
         """Take note of an epoch, in all curves at once, and let the listeners decide whether it was the last."""
@@ -293,7 +347,7 @@ class Fit:
         finally:  # of an interruption as well
             self.enter(entries, n_rows)
         answers = [listener.epoch_ended(self) for listener in listeners]
-        self.stopped = any(answers)
+        self.stopped = any(answers) or perf_counter() > self.deadline
 
     def enter(self, entries: dict[str, float], n_rows: int) -> None:
         """Write an epoch of so many rows down."""
@@ -303,6 +357,7 @@ class Fit:
                     setattr(self, name, [])
             curves = [getattr(self, name) for name in entries]
             counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows}
+            counters |= {"epochs_scheduled": self.epochs_scheduled + 1, "in_epoch": False}
             # Ctrl-C is heard between two lines of Python's, and may not come between two curves.
             list(map(list.append, curves, entries.values())), vars(self).update(counters)
 
@@ -336,6 +391,31 @@ class Fit:
             state |= self._curves()
             return state | {name: getattr(self, name).copy() for name in self.ARRAYS}
 
+    def progress(self) -> dict[str, Any]:
+        """What `begin` needs beside the state to go on between two epochs."""
+        arrays = {"order": self._order, "best_params": self.best_params}
+        return {name: array.copy() for name, array in arrays.items() if array is not None} | {
+            "random_state": copy_of(self.random_state),
+            "stopped": self.stopped,
+        }
+
+    def take_over(self, other: Fit) -> None:
+        """Take what another training of the same network has reached."""
+        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *self.CURVES, "stopped")})
+        for name in (*self.ARRAYS, "best_params"):
+            if getattr(other, name) is not None:
+                getattr(self, name)[...] = getattr(other, name)
+
+    def _go_on(self, progress: dict[str, Any]) -> None:
+        arrays = {"params": self.params, "slots": self.slots, "order": self._order, "best_params": self.best_params}
+        for name, array in arrays.items():
+            if array is not None:
+                array[...] = progress[name]
+        for name in (*self.VALUES, *self.CURVES):
+            setattr(self, name, progress[name])
+        self.stopped = progress["stopped"]
+        self.random_state.set_state(progress["random_state"].get_state())
+
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The training that `state` was taken of; the state has been checked."""
@@ -345,6 +425,34 @@ class Fit:
         for name in (*cls.VALUES, *cls.CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])
         return fit
+
+
+def copy_of(random_state: np.random.RandomState) -> np.random.RandomState:
+    """A generator that will give the same numbers."""
+    copy = np.random.RandomState(0)
+    copy.set_state(random_state.get_state())
+    return copy
+
+
+def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
+    """The network that these hyper-parameters ask for."""
+    names = activations(settings.activation, len(n_units) - 2)
+    options: dict[str, Any] = {}
+    if loss in ("log_loss", "binary_log_loss") and settings.label_smoothing:
+        options["label_smoothing"] = settings.label_smoothing
+    elif loss == "huber":
+        options["huber_delta"] = settings.huber_delta
+    elif loss == "quantile":
+        options["quantiles"] = np.broadcast_to(np.sort(np.ravel(settings.quantile)), (n_units[-1],)).tolist()
+    return Network(n_units, names, loss, dtype, **options)
+
+
+def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
+    """The engine's regularisation: what is not used is not there."""
+    shares = dropout_shares(settings.dropout, len(n_units) - 2)
+    asked = {"dropout": shares, "clip_norm": settings.clip_norm, "l1_ratio": settings.l1_ratio}
+    asked |= {"weight_decay": settings.weight_decay, "input_noise": settings.input_noise}
+    return {"alpha": settings.alpha} | {name: value for name, value in asked.items() if value}
 
 
 def batch_size(settings: Any, samples: Samples) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS
+from fastmlp.initialization import INITIALIZERS
 from fastmlp.schedules import SCHEDULES
 
 
@@ -50,9 +51,11 @@ def _names(*names: str) -> str:
     return "{" + ", ".join(f'"{name}"' for name in names) + "}"
 
 
+SOLVERS = ("lbfgs", "sgd", "adam", "rmsprop", "adagrad")
 NOT_NEGATIVE = Interval(Real, 0, inf, closed="left")
 POSITIVE = Interval(Real, 0, inf, closed="neither")
 BELOW_ONE = Interval(Real, 0, 1, closed="left")
+SHARE = Interval(Real, 0, 1, closed="both")
 COUNT = Interval(Integral, 1, None, closed="left")
 
 SHARED = {
@@ -64,14 +67,18 @@ SHARED = {
         "int or array-like of int",
     ),
     "activation": Hyperparameter(
-        "relu", "str", [StrOptions(set(ACTIVATIONS))], "Of the hidden layers.", _names(*ACTIVATIONS)
+        "relu",
+        "str | Sequence[str]",
+        [StrOptions(set(ACTIVATIONS)), "array-like"],
+        "Of the hidden layers; or a list, one for each of them.",
+        _names(*ACTIVATIONS) + " or list of these",
     ),
     "solver": Hyperparameter(
         "adam",
         "str",
-        [StrOptions({"lbfgs", "sgd", "adam"})],
+        [StrOptions(set(SOLVERS))],
         '"lbfgs" minimises the loss of all rows at once, in float64; the others take batches.',
-        _names("lbfgs", "sgd", "adam"),
+        _names(*SOLVERS),
     ),
     "alpha": Hyperparameter(
         0.0001,
@@ -84,11 +91,13 @@ SHARED = {
     ),
     "learning_rate": Hyperparameter(
         "constant",
-        "str",
-        [StrOptions(set(SCHEDULES))],
-        'Schedule of the learning rate with ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1) ** power_t``; '
-        "divided by 5 where the loss, or the validation score, has stopped improving.",
-        _names(*SCHEDULES),
+        "str | Callable[[float], float]",
+        [StrOptions(set(SCHEDULES)), callable],
+        'Schedule of the learning rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** '
+        'power_t``, and "adaptive", divided by 5 where the loss, or the validation score, has stopped improving. Step '
+        "by step, over the `max_iter` epochs: a half cosine or a line to zero, one cycle up and down, or four waves of "
+        "a cosine in the logarithm of the progress. A function of the progress, from 0 to 1, returns a factor.",
+        _names(*SCHEDULES) + " or callable",
     ),
     "learning_rate_init": Hyperparameter(0.001, "float", [POSITIVE], "Learning rate that the schedule starts from."),
     "power_t": Hyperparameter(
@@ -140,9 +149,13 @@ SHARED = {
         "Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. "
         "The rows of a binary classification are drawn from each class.",
     ),
-    "beta_1": Hyperparameter(0.9, "float", [BELOW_ONE], "Decay rate of Adam's first moment, in [0, 1)."),
-    "beta_2": Hyperparameter(0.999, "float", [BELOW_ONE], "Decay rate of Adam's second moment, in [0, 1)."),
-    "epsilon": Hyperparameter(1e-8, "float", [POSITIVE], "Keeps Adam's denominator from zero."),
+    "beta_1": Hyperparameter(0.9, "float", [BELOW_ONE], "Decay rate of adam's mean of the gradient, in [0, 1)."),
+    "beta_2": Hyperparameter(
+        0.999, "float", [BELOW_ONE], "Decay rate of the mean of the squared gradient, of adam and rmsprop, in [0, 1)."
+    ),
+    "epsilon": Hyperparameter(
+        1e-8, "float", [POSITIVE], "Keeps the denominator of adam, rmsprop and adagrad from zero."
+    ),
     "n_iter_no_change": Hyperparameter(
         10,
         "int | float",
@@ -151,6 +164,63 @@ SHARED = {
         "int",
     ),
     "max_fun": Hyperparameter(15000, "int", [COUNT], 'Largest number of evaluations of the loss with "lbfgs".'),
+    "l1_ratio": Hyperparameter(
+        0.0,
+        "float",
+        [SHARE],
+        "Part of the penalty that is L1: ``alpha * ((1 - l1_ratio) / 2 * sum(W**2) + l1_ratio * sum(abs(W)))``.",
+    ),
+    "weight_decay": Hyperparameter(
+        0.0,
+        "float",
+        [NOT_NEGATIVE],
+        "Decay apart from the gradient: each step multiplies the weights by ``1 - learning rate * weight_decay``; "
+        "biases are exempt. With adam this is AdamW.",
+    ),
+    "clip_norm": Hyperparameter(
+        None, "float | None", [None, POSITIVE], "Longer gradients, of all parameters, are shortened to this norm."
+    ),
+    "dropout": Hyperparameter(
+        0.0,
+        "float | Sequence[float]",
+        [BELOW_ONE, "array-like"],
+        "Share of the units of each hidden layer that are zero in a step, drawn anew for each row; a list begins with "
+        "the inputs, and has one number more than there are hidden layers.",
+        "float or list of float",
+    ),
+    "input_noise": Hyperparameter(
+        0.0, "float", [NOT_NEGATIVE], "Standard deviation of the normal noise that each step adds to the inputs."
+    ),
+    "warmup": Hyperparameter(
+        0.0,
+        "float",
+        [BELOW_ONE],
+        "Share of the steps in which the learning rate rises from zero to where the schedule begins.",
+    ),
+    "weight_init": Hyperparameter(
+        "auto",
+        "str",
+        [StrOptions(set(INITIALIZERS))],
+        'How the first weights are drawn; "auto" is scikit-learn\'s: uniform after Glorot and Bengio, the biases too, '
+        "which are zero with the others.",
+        _names(*INITIALIZERS),
+    ),
+    "n_restarts": Hyperparameter(
+        0,
+        "int",
+        [Interval(Integral, 0, None, closed="left")],
+        "So many more trainings start from other random weights; the best is kept, by its validation score or else its "
+        "loss.",
+    ),
+    "max_time": Hyperparameter(
+        None,
+        "float | None",
+        [None, POSITIVE],
+        "Seconds after which one call of `fit` ends, in the middle of an epoch too.",
+    ),
+    "target_loss": Hyperparameter(
+        None, "float | None", [None, Real], "Training ends with the first epoch whose loss is not above it."
+    ),
     "scoring": Hyperparameter(
         None,
         "str | Callable[..., float] | None",
@@ -189,16 +259,41 @@ TRAINER_LOSS = Hyperparameter(
     "log_loss",
     "str",
     [StrOptions(set(LOSSES))],
-    "Softmax and cross-entropy; K independent sigmoids and their cross-entropies; half the square; half the Poisson "
-    "deviance of an exponential output; one margin for each output.",
+    "What the outputs mean: probabilities of classes (log_loss) or of labels (binary_log_loss), margins (hinge, "
+    "squared_hinge, perceptron), positive values (poisson, gamma: half their deviances) or values (the others).",
     _names(*LOSSES),
 )
+VALUE_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.threshold is None)
 REGRESSOR_LOSS = Hyperparameter(
     "squared_error",
     "str",
-    [StrOptions({"squared_error", "poisson"})],
-    "Half the square; half the Poisson deviance of an exponential output.",
-    _names("squared_error", "poisson"),
+    [StrOptions(set(VALUE_LOSSES))],
+    "Half the square; half the Poisson or Gamma deviance of an exponential output; the absolute error; Huber's loss, "
+    "which is the square below `huber_delta` and a line above; the pinball loss of the `quantile`.",
+    _names(*VALUE_LOSSES),
+)
+MARGIN_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.threshold == 0)
+CLASSIFIER_LOSS = Hyperparameter(
+    "log_loss",
+    "str",
+    [StrOptions({"log_loss", *MARGIN_LOSSES})],
+    "The log loss, of softmax or of independent labels; or a loss of margins, one against the rest, which gives "
+    "`decision_function` in place of probabilities.",
+    _names("log_loss", *MARGIN_LOSSES),
+)
+LABEL_SMOOTHING = Hyperparameter(
+    0.0,
+    "float",
+    [BELOW_ONE],
+    "Share of each target of the log loss that is spread evenly over the classes.",
+)
+HUBER_DELTA = Hyperparameter(1.0, "float", [POSITIVE], "Error at which Huber's loss turns from a square to a line.")
+QUANTILE = Hyperparameter(
+    0.5,
+    "float | Sequence[float]",
+    [Interval(Real, 0, 1, closed="neither"), "array-like"],
+    'Quantile that ``loss="quantile"`` predicts; of several each has an output, in ascending order.',
+    "float or list of float",
 )
 CLASS_WEIGHT = Hyperparameter(
     None,
@@ -210,9 +305,26 @@ CLASS_WEIGHT = Hyperparameter(
 )
 
 HYPERPARAMETERS = {
-    "Trainer": _with({"loss": ("solver", TRAINER_LOSS)}, {}),
-    "MLPClassifier": _with({"class_weight": ("scoring", CLASS_WEIGHT)}, {}),
-    "MLPRegressor": _with({}, {"loss": REGRESSOR_LOSS}),
+    "Trainer": _with(
+        {
+            "loss": ("solver", TRAINER_LOSS),
+            "label_smoothing": ("l1_ratio", LABEL_SMOOTHING),
+            "huber_delta": ("l1_ratio", HUBER_DELTA),
+            "quantile": ("l1_ratio", QUANTILE),
+        },
+        {},
+    ),
+    "MLPClassifier": _with(
+        {
+            "loss": ("l1_ratio", CLASSIFIER_LOSS),
+            "label_smoothing": ("l1_ratio", LABEL_SMOOTHING),
+            "class_weight": ("scoring", CLASS_WEIGHT),
+        },
+        {},
+    ),
+    "MLPRegressor": _with(
+        {"huber_delta": ("l1_ratio", HUBER_DELTA), "quantile": ("l1_ratio", QUANTILE)}, {"loss": REGRESSOR_LOSS}
+    ),
 }
 """Those of each estimator, in the order of its signature."""
 
@@ -239,6 +351,7 @@ ATTRIBUTES = {
         "Score and loss (without penalty) of the validation rows after each epoch, where there are any.",
     ),
     "best_validation_score_": ("float or None", "The highest of the scores."),
+    "best_epoch_": ("int", "Number of the epoch, from 1, with the best validation score, or else the lowest loss."),
     "n_iter_": ("int", "Number of epochs or iterations of the last call."),
     "t_": ("int", 'Number of rows used in all calls, each epoch again; 0 with "lbfgs".'),
     "n_features_in_, n_outputs_, n_layers_": (

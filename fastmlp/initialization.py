@@ -1,8 +1,7 @@
 """The parameters of a network in Python's hands: how many fit in memory, their first values, views to assign to."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from math import sqrt
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -24,28 +23,57 @@ class ParameterViews(list[NDArray[Any]]):
             view[...] = new
 
 
-def hidden_units(hidden_layer_sizes: int | Iterable[int]) -> tuple[int, ...]:
-    """Number of units of each hidden layer, as scikit-learn's users write it."""
-    sizes = hidden_layer_sizes if isinstance(hidden_layer_sizes, Iterable) else (hidden_layer_sizes,)
-    try:
-        units = tuple(map(index, sizes))
-    except TypeError:
-        raise TypeError(
-            "The 'hidden_layer_sizes' parameter must be an int in the range [1, inf) or a one-dimensional array-like "
-            f"of such ints. Got {hidden_layer_sizes!r} instead."
-        ) from None
-    if any(n <= 0 for n in units):
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {list(units)}.")
-    return units
+def _uniform(bound: float, shape: tuple[int, int], random_state: np.random.RandomState) -> NDArray[Any]:
+    return random_state.uniform(-bound, bound, shape)
 
 
-def initial_parameters(network: Network, params: NDArray[Any], random_state: np.random.RandomState) -> None:
-    """Draw parameters after Glorot and Bengio, in scikit-learn's order: weights, then biases, layer by layer."""
-    factor = 2.0 if network.activation == "logistic" else 6.0
-    for W, b in zip(network.coefs(params), network.intercepts(params), strict=True):
-        bound = sqrt(factor / sum(W.shape))
+def _normal(deviation: float, shape: tuple[int, int], random_state: np.random.RandomState) -> NDArray[Any]:
+    return random_state.normal(0.0, deviation, shape)
+
+
+def _orthogonal(shape: tuple[int, int], random_state: np.random.RandomState) -> NDArray[Any]:
+    """Rows or columns, whichever are fewer, are orthonormal (Saxe, McClelland and Ganguli 2014)."""
+    fan_in, fan_out = shape
+    Q, R = np.linalg.qr(random_state.normal(size=(max(shape), min(shape))))
+    Q *= np.sign(np.diagonal(R))  # or the distribution would not be uniform
+    return Q if fan_in >= fan_out else Q.T
+
+
+Draw = Callable[[tuple[int, int], np.random.RandomState], NDArray[Any]]
+
+INITIALIZERS: dict[str, Draw | None] = {
+    "auto": None,
+    "glorot_uniform": lambda shape, rng: _uniform(sqrt(6 / sum(shape)), shape, rng),
+    "glorot_normal": lambda shape, rng: _normal(sqrt(2 / sum(shape)), shape, rng),
+    "he_uniform": lambda shape, rng: _uniform(sqrt(6 / shape[0]), shape, rng),
+    "he_normal": lambda shape, rng: _normal(sqrt(2 / shape[0]), shape, rng),
+    "lecun_normal": lambda shape, rng: _normal(sqrt(1 / shape[0]), shape, rng),
+    "orthogonal": _orthogonal,
+}
+"""How weights of shape (fan_in, fan_out) are drawn: Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998."""
+
+
+def initial_parameters(
+    network: Network, params: NDArray[Any], weight_init: str, random_state: np.random.RandomState
+) -> None:
+    """Draw the first parameters into params, weights and biases in turn, layer by layer."""
+    layers = zip(network.coefs(params), network.intercepts(params), strict=True)
+    draw = INITIALIZERS[weight_init]
+    for layer, (W, b) in enumerate(layers):
+        if draw is not None:
+            W[...], b[...] = draw((W.shape[0], W.shape[1]), random_state), 0
+            continue
+        # scikit-learn's order of drawing, and its factor.
+        bound = sqrt((2.0 if _activation(network, layer) == "logistic" else 6.0) / sum(W.shape))
         W[...] = random_state.uniform(-bound, bound, W.shape)
         b[...] = random_state.uniform(-bound, bound, b.shape)
+
+
+def _activation(network: Network, layer: int) -> str:
+    """Of the hidden layer; the outputs take that of the last one, as in scikit-learn."""
+    if isinstance(network.activation, str):
+        return network.activation
+    return network.activation[min(layer, len(network.activation) - 1)] if network.activation else "identity"
 
 
 def require_memory(network: Network, n_bytes: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp._core import LOSSES, Network
+from fastmlp._core import LOSSES
 from fastmlp.threads import default_threads, step_flops
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
     NonFiniteError
         If parameters or loss have become infinite or NaN.
     """
-    settings, samples, network = fit.settings, fit.samples, fit.network
-    network = Network(network.n_units, network.activation, network.loss, "float64")
+    settings, samples, network = fit.settings, fit.samples, fit.network_in("float64")
     n_threads = settings.n_threads or default_threads(step_flops(network, samples.rows, samples.rows.shape[0]))
 
     def loss_and_gradient(params: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -44,6 +43,7 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
         fit.params[...] = intermediate_result.x
         loss = _reported(fit, intermediate_result.x, float(intermediate_result.fun))
         fit.best_loss = min(loss, inf if fit.best_loss is None else fit.best_loss)
+        fit.learning_rate = nan
         fit.note(loss, listeners, n_rows=0)
         if fit.stopped:
             raise StopIteration

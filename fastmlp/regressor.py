@@ -26,20 +26,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     Parameters
     ----------
     loss : {"squared_error", "poisson"}, default="squared_error"
-        Half the square; half the Poisson deviance of an exponential output.
+        Half the square; half the Poisson or Gamma deviance of an exponential output; the absolute error; Huber's loss,
+        which is the square below `huber_delta` and a line above; the pinball loss of the `quantile`.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
-        Of the hidden layers.
-    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+    activation : {"identity", "logistic", "tanh", "relu"} or list of these, default="relu"
+        Of the hidden layers; or a list, one for each of them.
+    solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
         "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
     alpha : float, default=0.0001
         Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
     batch_size : int or "auto", default="auto"
         "auto" is ``min(200, n_rows)``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of the learning rate with ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1) ** power_t``;
-        divided by 5 where the loss, or the validation score, has stopped improving.
+    learning_rate : str or callable, default="constant"
+        One of "constant", "invscaling", "adaptive", "cosine", "one_cycle", "linear", "coslog". Schedule of the learning
+        rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** power_t``, and "adaptive",
+        divided by 5 where the loss, or the validation score, has stopped improving. Step by step, over the `max_iter`
+        epochs: a half cosine or a line to zero, one cycle up and down, or four waves of a cosine in the logarithm of
+        the progress. A function of the progress, from 0 to 1, returns a factor.
     learning_rate_init : float, default=0.001
         Learning rate that the schedule starts from.
     power_t : float, default=0.5
@@ -68,15 +72,44 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. The
         rows of a binary classification are drawn from each class.
     beta_1 : float, default=0.9
-        Decay rate of Adam's first moment, in [0, 1).
+        Decay rate of adam's mean of the gradient, in [0, 1).
     beta_2 : float, default=0.999
-        Decay rate of Adam's second moment, in [0, 1).
+        Decay rate of the mean of the squared gradient, of adam and rmsprop, in [0, 1).
     epsilon : float, default=1e-08
-        Keeps Adam's denominator from zero.
+        Keeps the denominator of adam, rmsprop and adagrad from zero.
     n_iter_no_change : int, default=10
         Training stops after more than this many epochs in a row that have not improved; ``np.inf`` for never.
     max_fun : int, default=15000
         Largest number of evaluations of the loss with "lbfgs".
+    huber_delta : float, default=1.0
+        Error at which Huber's loss turns from a square to a line.
+    quantile : float or list of float, default=0.5
+        Quantile that ``loss="quantile"`` predicts; of several each has an output, in ascending order.
+    l1_ratio : float, default=0.0
+        Part of the penalty that is L1: ``alpha * ((1 - l1_ratio) / 2 * sum(W**2) + l1_ratio * sum(abs(W)))``.
+    weight_decay : float, default=0.0
+        Decay apart from the gradient: each step multiplies the weights by ``1 - learning rate * weight_decay``; biases
+        are exempt. With adam this is AdamW.
+    clip_norm : float | None, default=None
+        Longer gradients, of all parameters, are shortened to this norm.
+    dropout : float or list of float, default=0.0
+        Share of the units of each hidden layer that are zero in a step, drawn anew for each row; a list begins with the
+        inputs, and has one number more than there are hidden layers.
+    input_noise : float, default=0.0
+        Standard deviation of the normal noise that each step adds to the inputs.
+    warmup : float, default=0.0
+        Share of the steps in which the learning rate rises from zero to where the schedule begins.
+    weight_init : str, default="auto"
+        One of "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal". How
+        the first weights are drawn; "auto" is scikit-learn's: uniform after Glorot and Bengio, the biases too, which
+        are zero with the others.
+    n_restarts : int, default=0
+        So many more trainings start from other random weights; the best is kept, by its validation score or else its
+        loss.
+    max_time : float | None, default=None
+        Seconds after which one call of `fit` ends, in the middle of an epoch too.
+    target_loss : float | None, default=None
+        Training ends with the first epoch whose loss is not above it.
     scoring : str, callable or None, default=None
         The validation score: a scorer or its name, "loss" for the negative loss, None for the accuracy or R².
     n_threads : int or None, default=None
@@ -100,6 +133,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Score and loss (without penalty) of the validation rows after each epoch, where there are any.
     best_validation_score_ : float or None
         The highest of the scores.
+    best_epoch_ : int
+        Number of the epoch, from 1, with the best validation score, or else the lowest loss.
     n_iter_ : int
         Number of epochs or iterations of the last call.
     t_ : int
@@ -126,12 +161,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         self,
         loss: str = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Callable[[float], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -149,6 +184,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         epsilon: float = 1e-08,
         n_iter_no_change: int | float = 10,
         max_fun: int = 15000,
+        huber_delta: float = 1.0,
+        quantile: float | Sequence[float] = 0.5,
+        l1_ratio: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_noise: float = 0.0,
+        warmup: float = 0.0,
+        weight_init: str = "auto",
+        n_restarts: int = 0,
+        max_time: float | None = None,
+        target_loss: float | None = None,
         scoring: str | Callable[..., float] | None = None,
         n_threads: int | None = None,
         dtype: str | type | None = None,
@@ -183,7 +230,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
         """
-        outputs, _ = self._predict(X)
+        outputs, fitted = self._predict(X)
+        if fitted.fit.network.loss == "quantile":
+            outputs.sort(axis=1)  # quantiles that cross
         return _column(outputs)
 
     def __sklearn_tags__(self) -> Any:
@@ -192,20 +241,39 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return tags
 
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
-        return *check_targets(self._check_values(y), self.loss, None, self), self.loss, None
+        targets, n_outputs = check_targets(self._check_values(y), self.loss, None, self)
+        if self.loss == "quantile":
+            targets = _repeated(targets, self.quantile)
+            n_outputs = targets.shape[1]
+        return targets, n_outputs, self.loss, None
 
     def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
         network = fitted.fit.network
-        return check_targets(self._check_values(y), network.loss, network.n_units[-1], self)[0]
+        y = self._check_values(y)
+        if network.loss == "quantile" and y is not None and y.ndim == 1:
+            y = np.repeat(y[:, None], network.n_units[-1], axis=1)
+        return check_targets(y, network.loss, network.n_units[-1], self)[0]
 
     def _decode(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any]:
-        return _column(targets)
+        return targets[:, 0] if fitted.fit.network.loss == "quantile" else _column(targets)
 
     def _check_values(self, y: Any) -> Any:
         if y is not None:
             y = check_array(y, ensure_2d=False, dtype="numeric", estimator=self, input_name="y")
             y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         return y
+
+
+def _repeated(targets: NDArray[Any], quantile: float | Sequence[float]) -> NDArray[Any]:
+    """A column for each quantile."""
+    quantiles = np.ravel(quantile)
+    if not (np.isreal(quantiles).all() and (quantiles > 0).all() and (quantiles < 1).all() and len(quantiles)):
+        raise ValueError(f"quantile must be numbers between 0 and 1, both excluded. Got {quantile!r}.")
+    if targets.shape[1] > 1:
+        raise ValueError(
+            f"loss='quantile' takes one target, y has {targets.shape[1]} columns: fit an estimator for each."
+        )
+    return np.ascontiguousarray(np.repeat(targets, len(quantiles), axis=1))
 
 
 def _column(values: NDArray[Any]) -> NDArray[Any]:

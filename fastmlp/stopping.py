@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastmlp._core import LOSSES
 from fastmlp.fitting import Fit, Listener, warn
 from fastmlp.rows import Samples
-from fastmlp.schedules import SCHEDULES, SMALLEST_RATE
+from fastmlp.schedules import SMALLEST_RATE, schedule_of
 
 DIVERGED = 10.0
 """A mean loss so many times that of guessing is worth a warning."""
@@ -33,8 +33,7 @@ class Plateau(Listener):
 
     def __init__(self, settings: Any, tell: Callable[[str], None]) -> None:
         self._settings, self._tell = settings, tell
-        schedule = SCHEDULES[settings.learning_rate if settings.solver == "sgd" else "constant"]
-        self._lowers = schedule.lowers
+        self._lowers = schedule_of(settings).lowers
 
     def improves(self, fit: Fit) -> bool:
         """Whether the last epoch was better than all before, by tol."""
@@ -70,7 +69,7 @@ class EarlyStopping(Plateau):
 
     def __init__(self, settings: Any, tell: Callable[[str], None], fit: Fit) -> None:
         super().__init__(settings, tell)
-        self._best = fit.params.copy()
+        fit.best_params = fit.params.copy()
         self._first = len(fit.validation_scores or ())
         fit.best_loss = None
 
@@ -80,7 +79,8 @@ class EarlyStopping(Plateau):
         score, best = fit.validation_scores[-1], fit.best_validation_score
         assert best is not None
         if score > best:
-            self._best[...] = fit.params
+            assert fit.best_params is not None
+            fit.best_params[...] = fit.params
         return bool(score >= best + self._settings.tol)
 
     def survives(self, fit: Fit) -> bool:
@@ -95,7 +95,18 @@ class EarlyStopping(Plateau):
 
     def finished(self, fit: Fit) -> None:
         """Restore the best parameters."""
-        fit.params[...] = self._best
+        fit.params[...] = fit.best_params
+
+
+class TargetLoss(Listener):
+    """Ends a training whose loss is low enough."""
+
+    def __init__(self, target: float) -> None:
+        self._target = target
+
+    def epoch_ended(self, fit: Fit) -> bool:
+        """Compare."""
+        return fit.last_loss <= self._target
 
 
 class Divergence(Listener):

@@ -43,7 +43,7 @@ WRONG: dict[str, list[Any]] = {
         ["a", "b", "c", "d"], np.array(["a", "b", "c", "d"]), np.array(["a", "b"], object), "abcd",
         np.array([1, 2, 3, 4], object), np.array([["a", "b", "c", "d"]], object),
     ],
-    "activation": ["magic", None, ["relu", "relu"], ["magic"], [["relu"]], 1, [], ("relu",)],
+    "activation": ["magic", None, ["relu", "relu"], ["magic"], [["relu"]], 1, [], ("relu", "relu")],
     "loss": ["magic", None, ["log_loss"], 1, "squared_error", "binary_log_loss"],
     "optimizer": ["magic", None, ["sgd"], 1, "sgd", "lbfgs"],
     "params": [

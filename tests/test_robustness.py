@@ -100,7 +100,7 @@ WRONG_PARAMETERS = {
     "solver": ("newton",),
     "alpha": (-1.0, np.inf, np.nan),
     "batch_size": (0, "all"),
-    "learning_rate": ("cosine",),
+    "learning_rate": ("sine",),
     "learning_rate_init": (0.0, np.inf),
     "momentum": (1.1, -0.1),
     "beta_1": (1.0,),

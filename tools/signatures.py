@@ -27,9 +27,11 @@ def _default(value: object) -> str:
 
 
 def _parameter(name: str, entry: Hyperparameter) -> str:
-    return _described(
-        name, f"{entry.documented or entry.annotation}, default={_default(entry.default)}", entry.description
-    )
+    kind, text, default = entry.documented or entry.annotation, entry.description, _default(entry.default)
+    if len(f"    {name} : {kind}, default={default}") > WIDTH:  # a long list of names does not fit on its line
+        names, rest = kind[1:].split("}")
+        kind, text = f"str{rest}", f"One of {names}. {text}"
+    return _described(name, f"{kind}, default={default}", text)
 
 
 def parameters(estimator: str) -> str:

@@ -44,6 +44,7 @@ class Report(Listener):
     def train(self, X: Array, y: Array) -> None:
         """Train, telling it."""
         with Call(self._trainer, (X, y, None)) as (fit, n_epochs, listeners):
+            assert isinstance(fit, Fit)
             # The command line has standardised the data, and has options rather than parameters.
             fit.remedy = f"Use a smaller --lr than {fit.settings.learning_rate_init:g}."
             listeners.append(self)

@@ -1,0 +1,104 @@
+"""Checkpoints: the whole state of a training on disk, from which it goes on to the bits of one never interrupted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from fastmlp.estimator_file import from_json, to_json
+from fastmlp.fitting import Fit, Listener, copy_of
+from fastmlp.model_file import ModelFile, ModelFileError, read, write
+from fastmlp.rows import Samples
+
+FREE = ("n_threads", "verbose", "max_time")
+"""Hyper-parameters that do not change what comes of a training, and may therefore change where it goes on."""
+
+
+class Checkpoint(Listener):
+    """Writes the state of a training after its epochs; begins with what the file holds, if it is there.
+
+    It is the first of the listeners: at the end the others may change the parameters.
+
+    Parameters
+    ----------
+    path : str or path-like
+    seconds : float
+        Least time between two writings.
+    estimator : str
+        Name of the class.
+    settings : namespace
+        The hyper-parameters.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is there and is not a checkpoint, or damaged.
+    ValueError
+        If it belongs to another fit.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], seconds: float, estimator: str, settings: Any) -> None:
+        self._path, self._seconds, self._kind = Path(path), seconds, f"checkpoint of {estimator}"
+        self._written = perf_counter()
+        self._settings = {
+            name: to_json(name, value)
+            for name, value in vars(settings).items()
+            if name not in FREE and not callable(value) and not isinstance(value, np.random.RandomState)
+        }
+        self._found: dict[str, Any] | None = None
+        if self._path.exists():
+            file = read(self._path)
+            if file.kind != self._kind:
+                raise ModelFileError(f"{self._path}: holds {file.kind!r}, not a {self._kind}")
+            self._found = {name: from_json(value) for name, value in file.parameters.items() if name != "settings"}
+            self._found |= file.arrays
+            self._require_the_same("hyper-parameters", file.parameters["settings"], self._settings)
+
+    def begins_from(self, random_state: np.random.RandomState) -> None:
+        """Let the fit begin with the random numbers with which the first began."""
+        if self._found is not None:
+            random_state.set_state(self._found["first_random_state"].get_state())
+        self._first_random_state = copy_of(random_state)
+
+    def progress(self, fit: Fit, samples: Samples) -> dict[str, Any] | None:
+        """Where to go on from; None where there was no file.
+
+        Raises
+        ------
+        ValueError
+            If the data have another shape.
+        """
+        self._shape = {"rows": list(samples.rows.shape), "layers": list(fit.network.n_units), "loss": fit.network.loss}
+        if self._found is not None:
+            self._require_the_same("data", self._found["shape"], self._shape)
+        return self._found
+
+    def epoch_begins(self, fit: Fit) -> None:
+        """Write what the epoch before has left, if it is time."""
+        if fit.n_iter and perf_counter() - self._written >= self._seconds:
+            self._write(fit)
+
+    def finished(self, fit: Fit) -> None:
+        """Write the end; what an interruption has left of an epoch is no place to go on from."""
+        if not fit.in_epoch:
+            self._write(fit)
+
+    def _write(self, fit: Fit) -> None:
+        state = fit.state() | fit.progress()
+        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+        values = {name: to_json(name, value) for name, value in state.items() if name not in arrays}
+        values["first_random_state"] = to_json("random_state", self._first_random_state)
+        write(self._path, ModelFile(self._kind, values | {"settings": self._settings, "shape": self._shape}, arrays))
+        self._written = perf_counter()
+
+    def _require_the_same(self, what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+        for name in sorted({*found, *expected}):
+            if found.get(name) != expected.get(name):
+                raise ValueError(
+                    f"The checkpoint {self._path} belongs to a fit with other {what}: {name} was {found.get(name)!r}, "
+                    f"now it is {expected.get(name)!r}. Name another file, or delete this one to begin anew."
+                )
