@@ -20,9 +20,11 @@ from sklearn.utils.validation import check_consistent_length
 from fastmlp.callbacks import Functions, Narration, callback_management_context, listeners_of
 from fastmlp.checkpoints import Checkpoint
 from fastmlp.combinations import check_combination
+from fastmlp.engine_settings import batch_size, copy_of
 from fastmlp.fitted import Fitted
-from fastmlp.fitting import Fit, Listener, NonFiniteError, batch_size, copy_of, warn
+from fastmlp.fitting import Fit
 from fastmlp.layers import hidden_units
+from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.restarts import Restarts
 from fastmlp.rows import Samples, compute_dtype, feature_names, first_rows
 from fastmlp.stopping import Divergence, EarlyStopping, Plateau, TargetLoss

@@ -8,7 +8,8 @@ from inspect import Parameter, signature
 from time import perf_counter
 from typing import Any
 
-from fastmlp.fitting import Fit, Listener
+from fastmlp.fitting import Fit
+from fastmlp.listener import Listener
 
 try:
     from sklearn.callback import CallbackSupportMixin

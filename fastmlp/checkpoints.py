@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.engine_settings import copy_of
 from fastmlp.estimator_file import from_json, to_json
-from fastmlp.fitting import Fit, Listener, copy_of
+from fastmlp.fitting import Fit
+from fastmlp.listener import Listener
 from fastmlp.model_file import ModelFile, ModelFileError, read, write
 from fastmlp.rows import Samples
 

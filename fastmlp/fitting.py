@@ -6,8 +6,6 @@ nor why it ends: whatever watches or ends it is a `Listener`.
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import inf, nan
@@ -20,60 +18,15 @@ from numpy.typing import NDArray
 
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
+from fastmlp.engine_settings import batch_size, copy_of, network_of, optimizer_name, regularisation, threads, zeros
 from fastmlp.initialization import initial_parameters, require_memory
-from fastmlp.layers import activations, dropout_shares
+from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
-from fastmlp.threads import PacedTraining, default_threads, step_flops
+from fastmlp.threads import PacedTraining
 
 KEPT_SCRATCH = 2**24
 """Bytes of scratch at the most that are kept for the next call of `partial_fit`: to allocate them takes longer."""
-
-
-class NonFiniteError(ValueError):
-    """Parameters have become infinite or NaN."""
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn of the user's line: how many calls lie between, differs."""
-    frame, level = sys._getframe(), 1
-    inside = ("fastmlp.", "sklearn.callback.", "contextlib")
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
-
-
-class Listener:
-    """Whoever is told of the epochs, or the iterations of L-BFGS, of one training. It need not listen to all of it.
-
-    Attributes
-    ----------
-    curves : tuple of str
-        Names of the curves that it has entries for.
-    """
-
-    curves: tuple[str, ...] = ()
-
-    def epoch_begins(self, fit: Fit) -> None:
-        """Listen to the beginning of an epoch."""
-
-    def measure(self, fit: Fit) -> dict[str, float]:
-        """Return what belongs into the curves beside the loss, for an epoch that has just ended."""
-        return {}
-
-    def epoch_ended(self, fit: Fit) -> bool:
-        """Listen to the end of an epoch, which the curves now hold; return whether training is to stop."""
-        return False
-
-    def survives(self, fit: Fit) -> bool:
-        """Return whether training may end well though its parameters have become infinite or NaN."""
-        return False
-
-    def finished(self, fit: Fit) -> None:
-        """Listen to the end of a training that has not failed."""
-
-    def close(self, fit: Fit | None) -> None:
-        """Take note that training is over, however it ended; None where it never began."""
 
 
 class Fit:
@@ -425,55 +378,3 @@ class Fit:
         for name in (*cls.VALUES, *cls.CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])
         return fit
-
-
-def copy_of(random_state: np.random.RandomState) -> np.random.RandomState:
-    """A generator that will give the same numbers."""
-    copy = np.random.RandomState(0)
-    copy.set_state(random_state.get_state())
-    return copy
-
-
-def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
-    """The network that these hyper-parameters ask for."""
-    names = activations(settings.activation, len(n_units) - 2)
-    options: dict[str, Any] = {}
-    if loss in ("log_loss", "binary_log_loss") and settings.label_smoothing:
-        options["label_smoothing"] = settings.label_smoothing
-    elif loss == "huber":
-        options["huber_delta"] = settings.huber_delta
-    elif loss == "quantile":
-        options["quantiles"] = np.broadcast_to(np.sort(np.ravel(settings.quantile)), (n_units[-1],)).tolist()
-    return Network(n_units, names, loss, dtype, **options)
-
-
-def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
-    """The engine's regularisation: what is not used is not there."""
-    shares = dropout_shares(settings.dropout, len(n_units) - 2)
-    asked = {"dropout": shares, "clip_norm": settings.clip_norm, "l1_ratio": settings.l1_ratio}
-    asked |= {"weight_decay": settings.weight_decay, "input_noise": settings.input_noise}
-    return {"alpha": settings.alpha} | {name: value for name, value in asked.items() if value}
-
-
-def batch_size(settings: Any, samples: Samples) -> int:
-    """Rows of a step."""
-    return int(min(200 if settings.batch_size == "auto" else settings.batch_size, samples.rows.shape[0]))
-
-
-def optimizer_name(settings: Any) -> str:
-    """The engine's name of the optimizer, or "lbfgs"."""
-    if settings.solver == "sgd" and settings.momentum > 0:
-        return "sgd_nesterov" if settings.nesterovs_momentum else "sgd_momentum"
-    return str(settings.solver)
-
-
-def threads(settings: Any, network: Network, rows: Any, batch_size: int) -> int:
-    """Number of threads for steps of that many rows."""
-    return int(settings.n_threads or default_threads(step_flops(network, rows, batch_size)))
-
-
-def zeros(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that are aligned as the engine likes them."""
-    array = aligned_empty(shape, dtype)
-    array[...] = 0
-    return array

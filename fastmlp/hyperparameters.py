@@ -332,33 +332,3 @@ HYPERPARAMETERS = {
 def constraints(estimator: str) -> dict[str, list[Any]]:
     """scikit-learn's ``_parameter_constraints`` of the estimator of that name."""
     return {name: entry.constraint for name, entry in HYPERPARAMETERS[estimator].items()}
-
-
-ATTRIBUTES = {
-    "coefs_": (
-        "list of ndarray of shape (fan_in, fan_out)",
-        "Weight matrices: views into one vector. Assigning to the list or to an item of it copies the values.",
-    ),
-    "intercepts_": ("list of ndarray of shape (fan_out,)", "Bias vectors, likewise."),
-    "loss_": ("float", "Mean loss of the last epoch, penalty included."),
-    "loss_curve_": (
-        "list of float",
-        "The same of each epoch. Pickles and files leave out what `partial_fit` has added, which would make them grow.",
-    ),
-    "best_loss_": ("float or None", "The lowest of them; None with `early_stopping`."),
-    "validation_scores_, validation_loss_curve_": (
-        "list of float or None",
-        "Score and loss (without penalty) of the validation rows after each epoch, where there are any.",
-    ),
-    "best_validation_score_": ("float or None", "The highest of the scores."),
-    "best_epoch_": ("int", "Number of the epoch, from 1, with the best validation score, or else the lowest loss."),
-    "n_iter_": ("int", "Number of epochs or iterations of the last call."),
-    "t_": ("int", 'Number of rows used in all calls, each epoch again; 0 with "lbfgs".'),
-    "n_features_in_, n_outputs_, n_layers_": (
-        "int",
-        "Number of inputs, of outputs, and of layers of units, inputs and outputs included.",
-    ),
-    "feature_names_in_": ("ndarray of str of shape (n_features_in_,)", "Where X has string names of columns."),
-    "out_activation_": ("str", "Function of the outputs."),
-}
-"""The fitted attributes that every estimator has: type and description, in numpydoc."""

@@ -16,7 +16,8 @@ from fastmlp._core import LOSSES
 from fastmlp.threads import default_threads, step_flops
 
 if TYPE_CHECKING:
-    from fastmlp.fitting import Fit, Listener
+    from fastmlp.fitting import Fit
+    from fastmlp.listener import Listener
 
 VECTORS = 25
 """Arrays as large as the parameters that the minimiser keeps: two for each of ten corrections, and its own state."""

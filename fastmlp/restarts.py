@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from math import inf, isnan
 from time import perf_counter
 
-from fastmlp.fitting import Fit, Listener, NonFiniteError
+from fastmlp.fitting import Fit
+from fastmlp.listener import Listener, NonFiniteError
 from fastmlp.threads import usable_cpus
 
 Start = Callable[[int], tuple[Fit, list[Listener]]]

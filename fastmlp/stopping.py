@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp._core import LOSSES
-from fastmlp.fitting import Fit, Listener, warn
+from fastmlp.fitting import Fit
+from fastmlp.listener import Listener, warn
 from fastmlp.rows import Samples
 from fastmlp.schedules import SMALLEST_RATE, schedule_of
 

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import LOSSES
-from fastmlp.fitting import Fit, Listener, threads
+from fastmlp.engine_settings import threads
+from fastmlp.fitting import Fit
+from fastmlp.listener import Listener
 from fastmlp.rows import Samples
 from fastmlp.targets import score
 from fastmlp.threads import prediction_threads

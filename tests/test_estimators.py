@@ -54,18 +54,6 @@ DATA: dict[str, tuple[str, Callable[[], tuple[Any, Any]]]] = {
 SOLVERS = {"sgd": {"learning_rate_init": 0.01}, "adam": {"learning_rate_init": 0.002}}
 
 
-@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
-def test_parameters_are_those_of_scikit_learn_and_some_more(name: str) -> None:
-    ours, other = (getattr(module, name) for module in (fastmlp, theirs))
-    parameters, expected = (inspect.signature(cls).parameters for cls in (ours, other))
-    assert {key: parameters[key].default for key in expected} == {key: p.default for key, p in expected.items()}
-    if "loss" in expected or name == "MLPClassifier":  # before scikit-learn 1.7 MLPRegressor had no loss
-        assert list(parameters)[: len(expected)] == list(expected)
-        assert [parameters[key].kind for key in expected] == [p.kind for p in expected.values()]
-    more = [key for key in parameters if key not in expected]
-    assert all(parameters[key].kind is inspect.Parameter.KEYWORD_ONLY for key in more if key != "loss")
-
-
 def fit_both(data: str, weighted: bool = False, **settings: Any) -> tuple[Any, Any, Any]:
     name, load = DATA[data]
     X, y = load()

@@ -7,17 +7,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from fastmlp import _core
+import fastmlp
+from fastmlp import _core, fitting
 
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
 ENGINE = sorted((CSRC / "engine").glob("*"))
 ISA_FILES = sorted(CSRC.glob("isa_*.c"))
-FACE = sorted((ROOT / "fastmlp").rglob("*.py"))
-DOOR = ROOT / "fastmlp" / "_core.pyx"
+PACKAGE = ROOT / "fastmlp"
+FACE = sorted(PACKAGE.rglob("*.py"))
+DOOR = PACKAGE / "_core.pyx"
+TOOLS = sorted((ROOT / "tools").rglob("*.py"))
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 
 pytestmark = pytest.mark.skipif(not ENGINE, reason="needs the sources")
 
@@ -153,18 +159,86 @@ def test_face_asks_the_engine_for_names(path: Path) -> None:
         assert repeated == []
 
 
+def imports(path: Path) -> set[str]:
+    """Full names of all that a module imports: of modules, and of what is taken from them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "an import names the package"
+            names |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
 @pytest.mark.parametrize("path", FACE, ids=relative)
 def test_face_imports_neither_the_workshop_nor_pointers(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            assert not {name.split(".")[0] for name in names} & {"bench", "tools", "tests", "ctypes", "cffi"}
+    assert not {name.split(".")[0] for name in imports(path)} & {"bench", "tools", "tests", "ctypes", "cffi"}
 
 
 @pytest.mark.parametrize("path", [path for path in FACE if path.parent.name != "cli"], ids=relative)
 def test_command_line_is_used_by_nothing_else(path: Path) -> None:
     if path.name != "__main__.py":
         assert "fastmlp.cli" not in path.read_text(encoding="utf-8")
+
+
+ENGINE_OF_TRAININGS = {f"fastmlp._core.{name}" for name in ("Training", "Scratch", "Network", "OPTIMIZERS")}
+LABELS = {f"fastmlp.{module}" for module in ("targets", "trainer", "classifier", "regressor", "base", "call")}
+LISTENERS = {f"fastmlp.{module}" for module in ("stopping", "validation", "callbacks", "cli.report")}
+UNKNOWN = {
+    **dict.fromkeys(
+        ["trainer.py", "classifier.py", "regressor.py", "base.py"],
+        ENGINE_OF_TRAININGS | LISTENERS - {"fastmlp.callbacks"} | {"fastmlp.lbfgs", "fastmlp.schedules"},
+    ),
+    "fitting.py": LABELS | LISTENERS | {"sklearn"},
+    "lbfgs.py": LABELS | LISTENERS,
+    "schedules.py": {"fastmlp", "sklearn"},
+    "stopping.py": LABELS | LISTENERS - {"fastmlp.stopping"} | ENGINE_OF_TRAININGS,
+    "validation.py": LABELS - {"fastmlp.targets"} | LISTENERS - {"fastmlp.validation"} | ENGINE_OF_TRAININGS,
+    "callbacks.py": LABELS | LISTENERS - {"fastmlp.callbacks"} | {"fastmlp._core"},
+    "hyperparameters.py": LABELS | LISTENERS | ENGINE_OF_TRAININGS | {"fastmlp.fitting"},
+    "model_file.py": {"fastmlp", "sklearn"},
+    "plotting.py": {"fastmlp"},
+}
+"""What a module does not know: neither the modules, nor anything in them."""
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_who_knows_what(name: str) -> None:
+    known = imports(PACKAGE / name)
+    assert [module for module in UNKNOWN[name] for each in known if f"{each}.".startswith(f"{module}.")] == []
+
+
+USED_BY_THE_COMMAND_LINE = {"fastmlp", "fastmlp._core", "fastmlp.cli", "fastmlp.trainer", "fastmlp.model_file"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=relative)
+def test_command_line_uses_the_package_as_users_do(path: Path) -> None:
+    """But for its model, which predicts without scikit-learn, and its report, which listens to a training."""
+    allowed = USED_BY_THE_COMMAND_LINE | {
+        "model.py": {"fastmlp.threads"},
+        "report.py": {"fastmlp.call", "fastmlp.fitting"},
+    }.get(path.name, set())
+    modules = {name for name in imports(path) if name.split(".")[0] == "fastmlp" and is_module(name)}
+    assert {name for name in modules if not name.startswith("fastmlp.cli.")} <= allowed
+
+
+def is_module(name: str) -> bool:
+    stem = ROOT.joinpath(*name.split("."))
+    return stem.is_dir() or any(stem.with_suffix(suffix).exists() for suffix in (".py", ".pyx"))
+
+
+def test_contributing_maps_every_file() -> None:
+    """One line for each file of the package and of the tools, and no line for a file that is gone."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    _, face, tools = re.split(r"^\| file[^\n]*\n\|---\|---\|\n", text, flags=re.MULTILINE)
+    for table, folder, files in (
+        (face, PACKAGE, [*FACE, DOOR, DOOR.with_suffix(".pyi"), DOOR.with_suffix(".pxd"), PACKAGE / "py.typed"]),
+        (tools, ROOT / "tools", TOOLS),
+    ):
+        rows = table.split("\n\n")[0].splitlines()
+        mapped = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+        assert sorted(mapped) == sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def test_documented_names_are_the_engines() -> None:
@@ -176,7 +250,82 @@ def test_documented_names_are_the_engines() -> None:
         assert all(re.findall(r'"(\w+)"', line) == list(names) for line in documented)
 
 
-@pytest.mark.parametrize("path", [*ENGINE, *FACE, DOOR], ids=relative)
+def listed_hops() -> list[tuple[str, str]]:
+    """Function and file of each hop from fit to the micro-kernel, as CONTRIBUTING.md has them."""
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    return re.findall(r"^\d+\. `([\w.]+)` \(`([\w.]+)`\)", text, flags=re.MULTILINE)
+
+
+CALLS = {
+    "Training.run": "self.scratch.run(",
+    "Scratch.run": "engine.run(task)",
+    "run": "team_run(task->n_threads, bodies[task->job],",
+    "team_run": "body(context, &crew, 0)",
+    "train_body": "learn_batch(",
+    "learn_batch": "learn_chunk(",
+    "learn_chunk": "forward(",
+    "forward": "product_kernels[",
+}
+"""What each hop below Python calls: the next one, or a table or pointer that holds it."""
+
+
+def body_of(function: str, file: str) -> str:
+    """The source of a function of the door or of the engine."""
+    if file == DOOR.name:
+        owner, method = function.split(".")
+        text = DOOR.read_text(encoding="utf-8").split(f"cdef class {owner}:")[1]
+        return re.split(rf"^    (?:def|cdef [\w ]+) {method}\(", text, flags=re.MULTILINE)[1].split("\n    def ")[0]
+    text = (CSRC / "engine" / file).read_text(encoding="utf-8")
+    return re.split(rf"^(?:static|INLINE)[^=;(]* {function}\(", text, flags=re.MULTILINE)[1].split("\n}")[0]
+
+
+def test_hops_below_python_are_those_listed() -> None:
+    below = [hop for hop in listed_hops() if not hop[1].endswith(".py")]
+    assert [function for function, _ in below[:-1]] == list(CALLS)
+    assert [function for function, file in below[:-1] if CALLS[function] not in body_of(function, file)] == []
+    engine = "".join(path.read_text(encoding="utf-8") for path in ENGINE)
+    assert "[FM_TRAIN] = train_body," in engine
+    assert "static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }" in engine
+    assert body_of(*below[-1])
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("name", ["Trainer", "MLPClassifier", "MLPRegressor"])
+def test_hops_of_python_are_those_listed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hops: list[str] = []
+
+    class Watched(_core.Training):
+        def run(self, *arguments: Any, **options: Any) -> Any:
+            frame = sys._getframe(1)
+            while frame.f_globals["__name__"].startswith("fastmlp."):
+                hops.insert(0, frame.f_code.co_qualname)
+                assert frame.f_back is not None
+                frame = frame.f_back
+            return super().run(*arguments, **options)
+
+    monkeypatch.setattr(fitting, "Training", Watched)
+    getattr(fastmlp, name)(hidden_layer_sizes=(2,), max_iter=1).fit(np.eye(3), [0, 1, 2])
+    assert hops == [function for function, file in listed_hops() if file.endswith(".py")]
+
+
+def lines_without_docstrings(path: Path) -> int:
+    source = path.read_text(encoding="utf-8")
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            first = node.body[0]
+            docstrings += (first.end_lineno or first.lineno) - first.lineno + 1
+    return len(source.splitlines()) - docstrings
+
+
+@pytest.mark.parametrize("path", [*FACE, *TOOLS], ids=relative)
+def test_python_stays_readable(path: Path) -> None:
+    # The list of hyper-parameters is made of descriptions, which docstrings repeat.
+    assert lines_without_docstrings(path) <= (400 if path.name == "hyperparameters.py" else 300)
+
+
+@pytest.mark.parametrize("path", [*ENGINE, *FACE, *TOOLS, DOOR], ids=relative)
 def test_files_stay_readable(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
     assert path.stem not in {"utils", "util", "common", "helpers", "misc"}

@@ -54,14 +54,6 @@ def test_show_config(isa: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert threads.usable_cpus()[1] in printed
 
 
-def test_defaults_are_those_of_scikit_learn() -> None:
-    ours, theirs = Trainer().get_params(), MLPClassifier().get_params()
-    assert {name: ours[name] for name in ours.keys() & theirs.keys()} == {
-        name: theirs[name] for name in ours.keys() & theirs.keys()
-    }
-    assert theirs.keys() <= ours.keys()
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_learns_digits(loss: str, activation: str) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fastmlp._core import isa
 from fastmlp.call import Call
 from fastmlp.cli.numpy_training import NumpyTraining
-from fastmlp.fitting import Fit, Listener
+from fastmlp.fitting import Fit
+from fastmlp.listener import Listener
 from fastmlp.trainer import Trainer
 
 Array = NDArray[Any]

@@ -1,0 +1,63 @@
+"""What the hyper-parameters ask of the engine."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core import Network, aligned_empty
+from fastmlp.layers import activations, dropout_shares
+from fastmlp.rows import Samples
+from fastmlp.threads import default_threads, step_flops
+
+
+def copy_of(random_state: np.random.RandomState) -> np.random.RandomState:
+    """A generator that will give the same numbers."""
+    copy = np.random.RandomState(0)
+    copy.set_state(random_state.get_state())
+    return copy
+
+
+def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
+    """The network that these hyper-parameters ask for."""
+    names = activations(settings.activation, len(n_units) - 2)
+    options: dict[str, Any] = {}
+    if loss in ("log_loss", "binary_log_loss") and settings.label_smoothing:
+        options["label_smoothing"] = settings.label_smoothing
+    elif loss == "huber":
+        options["huber_delta"] = settings.huber_delta
+    elif loss == "quantile":
+        options["quantiles"] = np.broadcast_to(np.sort(np.ravel(settings.quantile)), (n_units[-1],)).tolist()
+    return Network(n_units, names, loss, dtype, **options)
+
+
+def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
+    """The engine's regularisation: what is not used is not there."""
+    shares = dropout_shares(settings.dropout, len(n_units) - 2)
+    asked = {"dropout": shares, "clip_norm": settings.clip_norm, "l1_ratio": settings.l1_ratio}
+    asked |= {"weight_decay": settings.weight_decay, "input_noise": settings.input_noise}
+    return {"alpha": settings.alpha} | {name: value for name, value in asked.items() if value}
+
+
+def batch_size(settings: Any, samples: Samples) -> int:
+    """Rows of a step."""
+    return int(min(200 if settings.batch_size == "auto" else settings.batch_size, samples.rows.shape[0]))
+
+
+def optimizer_name(settings: Any) -> str:
+    """The engine's name of the optimizer, or "lbfgs"."""
+    if settings.solver == "sgd" and settings.momentum > 0:
+        return "sgd_nesterov" if settings.nesterovs_momentum else "sgd_momentum"
+    return str(settings.solver)
+
+
+def threads(settings: Any, network: Network, rows: Any, batch_size: int) -> int:
+    """Number of threads for steps of that many rows."""
+    return int(settings.n_threads or default_threads(step_flops(network, rows, batch_size)))
+
+
+def zeros(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros that are aligned as the engine likes them."""
+    array = aligned_empty(shape, dtype)
+    array[...] = 0
+    return array
