@@ -82,6 +82,63 @@ INLINE vec hinge_loss(vec z, vec y, vec *delta) {
     return vec_max(zero, margin);
 }
 
+/* max(0, 1 - t z)^2 (scikit-learn's SGDClassifier). */
+INLINE vec squared_hinge_output(vec z) { return z; }
+INLINE vec squared_hinge_loss(vec z, vec y, vec *delta) {
+    vec zero = {0}, one = vec_broadcast((real)1);
+    vec t = vec_select(y > zero, one, -one), short_by = vec_max(zero, one - t * z);
+    *delta = vec_broadcast((real)-2) * t * short_by;
+    return short_by * short_by;
+}
+
+/* max(0, -t z): only rows on the wrong side are learned from, and those on the boundary (scikit-learn's Perceptron). */
+INLINE vec perceptron_output(vec z) { return z; }
+INLINE vec perceptron_loss(vec z, vec y, vec *delta) {
+    vec zero = {0}, one = vec_broadcast((real)1);
+    vec t = vec_select(y > zero, one, -one), margin = t * z;
+    *delta = vec_select(margin > zero, zero, -t);
+    return vec_max(zero, -margin);
+}
+
+/* |z - y|; the subgradient at 0 is 0 (PyTorch's L1Loss). */
+INLINE vec absolute_error_output(vec z) { return z; }
+INLINE vec absolute_error_loss(vec z, vec y, vec *delta) {
+    vec zero = {0}, one = vec_broadcast((real)1), error = z - y;
+    *delta = vec_select(error > zero, one, vec_select(error < zero, -one, zero));
+    return vec_abs(error);
+}
+
+/* e^2 / 2 up to |e| = width, from there on the tangent, width (|e| - width / 2): scikit-learn's HuberLoss and
+ * PyTorch's, where the width is called delta. */
+INLINE vec huber_output(vec z) { return z; }
+INLINE vec huber_loss(vec z, vec y, vec width, vec *delta) {
+    vec error = z - y;
+    *delta = vec_max(-width, vec_min(width, error));
+    return *delta * vec_fma(vec_broadcast((real)-0.5), *delta, error);
+}
+
+/* q (y - z) where z is below y, (1 - q) (z - y) above: least at the quantile q (scikit-learn's PinballLoss). */
+INLINE vec quantile_output(vec z) { return z; }
+INLINE vec quantile_loss(vec z, vec y, vec q, vec *delta) {
+    vec above = vec_broadcast((real)1) - q, missing = y - z;
+    *delta = vec_select(missing >= (vec){0}, -q, above);
+    return vec_max(q * missing, -above * missing);
+}
+
+/* Half of the Gamma deviance: log(p / y) + y / p - 1 with p = exp(z), for y > 0. */
+INLINE vec gamma_output(vec z) { return vec_exp(z); }
+INLINE vec gamma_loss(vec z, vec y, vec *delta) {
+    vec one = vec_broadcast((real)1), ratio = y * vec_exp(-z);
+    *delta = one - ratio;
+    return z - vec_log(y) - *delta;
+}
+
+/* Targets of classes with label smoothing s (Szegedy et al. 2016; PyTorch's CrossEntropyLoss): y (1 - s) + s / K, with
+ * K = 2 for binary_log_loss. Without it, s = 0, they are y bit for bit. */
+INLINE vec smoothed(vec y, vec s, int64_t n_classes) {
+    return vec_fma(y, vec_broadcast((real)1) - s, s / vec_broadcast((real)n_classes));
+}
+
 #define ELEMENTWISE_LOSS(name)                                                                                         \
     static void name##_link(real *z, int64_t n) {                                                                      \
         for (int64_t k = 0; k < n; k++) vec_store(z + k * VL, name##_output(vec_load(z + k * VL)));                    \
