@@ -49,7 +49,7 @@ def test_gradient(isa: str, dtype: str, activation: str) -> None:
         network.loss_gradient(params, np.full((1, 1), z), Y, None, 0.0, gradient)
         # 1 - A and A - Y are differences of numbers of up to size A, each with a rounding of that size.
         atol = 10 * np.finfo(dtype).eps * max(1.0, abs(A))
-        assert_allclose(network.intercepts(gradient)[0], f.gradient(A), rtol=0, atol=atol)
+        assert_allclose(network.intercepts(gradient)[0], f.gradient(np.float64(z), A), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("activation", _core.ACTIVATIONS)
@@ -62,4 +62,4 @@ def test_nan_is_not_hidden(isa: str, dtype: str, activation: str) -> None:
 
 
 def test_reference_specifies_every_activation() -> None:
-    assert set(reference.ACTIVATIONS) == set(_core.ACTIVATIONS)
+    assert set(reference.ACTIVATIONS) >= set(_core.ACTIVATIONS)

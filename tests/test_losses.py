@@ -146,4 +146,4 @@ def test_labels_that_are_far_off_cost_what_they_should(isa: str, dtype: str) -> 
 
 
 def test_reference_specifies_every_loss() -> None:
-    assert set(reference.LOSSES) == set(_core.LOSSES)
+    assert set(reference.LOSSES) >= set(_core.LOSSES)
