@@ -8,6 +8,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
+from fastmlp._core import LOSSES
+
 READABLE = (np.float32, np.float64, np.uint8)
 """Dtypes of a matrix that the engine reads."""
 
@@ -44,11 +46,8 @@ class Task:
 
 
 TASKS = {
-    "log_loss": Task("softmax", threshold=0.5, exclusive=True, lowest=0.0, highest=1.0),
-    "binary_log_loss": Task("logistic", threshold=0.5, lowest=0.0, highest=1.0),
-    "squared_error": Task("identity", mean_over_outputs=True),
-    "poisson": Task("exp", lowest=0.0),
-    "hinge": Task("identity", threshold=0.0),
+    name: Task(loss.output, loss.threshold, loss.exclusive, loss.lowest, loss.highest, loss.mean_over_outputs)
+    for name, loss in LOSSES.items()
 }
 """The task of each loss of the engine."""
 

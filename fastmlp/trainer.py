@@ -25,11 +25,15 @@ class Trainer(Perceptron):
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", \
+"mish"}, default="relu"
         Of the hidden layers.
-    loss : {"log_loss", "binary_log_loss", "squared_error", "poisson", "hinge"}, default="log_loss"
+    loss : {"log_loss", "binary_log_loss", "squared_error", "poisson", "hinge", "squared_hinge", "perceptron", \
+"absolute_error", "huber", "quantile", "gamma"}, default="log_loss"
         Softmax and cross-entropy; K independent sigmoids and their cross-entropies; half the square; half the Poisson
-        deviance of an exponential output; one margin for each output.
+        deviance of an exponential output; one margin for each output, its square, or what a perceptron minimises; the
+        absolute error; half the square of errors up to 1, a straight line beyond; half the absolute error; half the
+        Gamma deviance of an exponential output.
     solver : {"sgd", "adam"}, default="adam"
     alpha : float, default=0.0001
         Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
