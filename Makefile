@@ -2,7 +2,7 @@
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,clang-format)
 CC ?= cc
-C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/*)
+C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/* tests/*.c)
 
 .PHONY: build test fuzz bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
 

@@ -59,8 +59,8 @@ typedef struct fm_optimizer {
     double learning_rate; /* > 0, of the next step; train: where there are no rates */
     double momentum;      /* sgd_momentum, sgd_nesterov: 0 to 1 */
     double beta_1;        /* adam: 0 to 1, excluded */
-    double beta_2;        /* adam: 0 to 1, excluded */
-    double epsilon;       /* adam: > 0 */
+    double beta_2;        /* adam, rmsprop: of the squares, 0 to 1, excluded */
+    double epsilon;       /* adam, rmsprop, adagrad: > 0 */
     int64_t step;         /* IN/OUT updates made so far; adam's bias correction uses step + 1 for the next */
 } fm_optimizer;
 
@@ -83,8 +83,21 @@ typedef struct fm_task {
     const int64_t *n_units;     /* (n_layers + 1,), each >= 1 */
     const int32_t *activations; /* (n_layers - 1,) of the hidden layers: indices in fm_engine.activations */
     int32_t loss;               /* also decides the outputs of predict: index in fm_engine.losses */
-    double
-        alpha; /* train, gradient: L2 penalty, >= 0: 0.5 alpha sum(W^2) / (weight sum of the batch); biases are exempt */
+    double label_smoothing;     /* s, 0 to 1: targets of log_loss and binary_log_loss are y (1 - s) + s / (classes) */
+    double huber_delta;         /* > 0: error from which on huber is a straight line */
+    const double *quantiles;    /* (n_outputs,) between 0 and 1, of the loss quantile; NULL: 0.5 */
+
+    /* Regularisation; biases are exempt from the first three, and all but the first two are for train alone. */
+    double alpha;    /* penalty alpha ((1 - l1_ratio) / 2 sum(W^2) + l1_ratio sum(|W|)) / (weight sum of the batch) */
+    double l1_ratio; /* 0 to 1 */
+    double weight_decay; /* >= 0: W loses rate * weight_decay * W in each step, beside the gradient */
+    double clip_norm;    /* > 0: a longer gradient of all parameters is shortened to this norm; 0: it is not */
+    const double
+        *dropout; /* (n_layers,) shares, 0 to 1 excluded, of the inputs and of each hidden layer that are 0 in a step,
+                              the others divided by what is left; NULL: none */
+    double input_noise; /* >= 0: standard deviation of normal numbers that are added to the inputs */
+    uint64_t seed; /* of dropout and noise, which depend on it, on the step, the layer, the row's place in its batch and
+                              the unit, and on nothing else */
 
     fm_matrix X;            /* (any, n_units[0]) */
     fm_matrix Y;            /* (any, n_outputs) target values, dense; data == NULL when classes is given */
@@ -101,10 +114,9 @@ typedef struct fm_task {
     void *slots;  /* train, apply: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
     void *gradient; /* real (n_params,): gradient: OUT; apply: IN */
     void *outputs;  /* predict: OUT real (n_rows, n_outputs) in C order */
-    void *
-        scratch; /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive from a call to the next that
-                       goes on: train, gradient: with batch_position > 0; loss, predict: with position > 0. n_threads
-                       may change between the two, and the size with it, but not params, except by train itself */
+    void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive to a call that goes on:
+                       train, gradient: with batch_position > 0; loss, predict: with position > 0. n_threads may change
+                       between the two, and the size with it, but not params, except by train itself */
 
     fm_optimizer optimizer; /* train, apply */
     double seconds;   /* return FM_YIELD after this many, at the end of a batch or of one of the chunks in which many
@@ -115,6 +127,8 @@ typedef struct fm_task {
     double batch_loss;      /* train, gradient, loss: IN/OUT the weighted sum of the losses of the unfinished batch */
     double loss_sum;        /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
                         gradient: OUT loss, penalty included, of which gradient is the gradient; loss: OUT loss */
+    double
+        gradient_norm; /* train: OUT norm of the last step's gradient, before it was shortened; only with clip_norm */
     double
         *phase_seconds; /* train: IN/OUT (phases + n_layers x layer phases) seconds that thread 0 spent in each phase,
                               added to; used only where the engine was built with FM_TIMERS */

@@ -134,10 +134,10 @@ static void *do_job(void *argument) {
             for (int32_t optimizer = 0; engine->optimizers[optimizer]; optimizer++) {
                 const int32_t same[LAYERS - 1] = {activation, activation};
                 fm_task task = {.n_layers = LAYERS, .n_units = n_units, .n_rows = ROWS, .batch_size = BATCH};
-                task.activations = same, task.loss = loss, task.alpha = 1e-3, task.seconds = 1e9;
+                task.activations = same, task.loss = loss, task.alpha = 1e-3, task.seconds = 1e9, task.huber_delta = 1;
                 task.X = j->on->X[(activation + loss + optimizer) % SOURCES];
                 task.classes = j->on->classes, task.sample_weight = j->on->weight;
-                task.optimizer = (fm_optimizer){optimizer, 0.01, 0.9, 0.9, 0.999, 1e-8, 0};
+                task.optimizer = (fm_optimizer){optimizer, optimizer < 4 ? 0.01 : 1e-4, 0.9, 0.9, 0.999, 1e-8, 0};
                 uint64_t hash = results(j, task, 1);
                 if (hash == 0 || hash != results(j, task, 3)) return NULL;
                 all = digest(all, &hash, sizeof hash);

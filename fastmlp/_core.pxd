@@ -1,5 +1,5 @@
 """The contract csrc/fastmlp.h as Cython reads it: only what the door uses, in the words of the header."""
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "fastmlp.h" nogil:
     enum:
@@ -50,7 +50,16 @@ cdef extern from "fastmlp.h" nogil:
         const int64_t *n_units
         const int32_t *activations
         int32_t loss
+        double label_smoothing
+        double huber_delta
+        const double *quantiles
         double alpha
+        double l1_ratio
+        double weight_decay
+        double clip_norm
+        const double *dropout
+        double input_noise
+        uint64_t seed
         fm_matrix X
         fm_matrix Y
         const int64_t *classes
@@ -70,6 +79,7 @@ cdef extern from "fastmlp.h" nogil:
         int64_t batch_position
         double batch_loss
         double loss_sum
+        double gradient_norm
         double *phase_seconds
     ctypedef struct fm_engine:
         const char *isa

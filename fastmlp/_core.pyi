@@ -69,6 +69,9 @@ class Network:
     activation : name in ACTIVATIONS, of all hidden layers, or a sequence of names, one for each.
     loss : name in LOSSES; decides the output function too.
     dtype : "float32" or "float64", in which everything is computed.
+    label_smoothing : s, 0 to 1; the targets of log_loss and binary_log_loss are y (1 - s) + s / (number of classes).
+    huber_delta : error from which on the loss huber is a straight line.
+    quantiles : of each output, for the loss quantile; None for 0.5.
     """
 
     n_units: tuple[int, ...]
@@ -78,7 +81,15 @@ class Network:
     isa: str
     n_params: int
     def __init__(
-        self, n_units: Sequence[int], activation: str | Sequence[str], loss: str, dtype: str | np.dtype[Any]
+        self,
+        n_units: Sequence[int],
+        activation: str | Sequence[str],
+        loss: str,
+        dtype: str | np.dtype[Any],
+        *,
+        label_smoothing: float = 0.0,
+        huber_delta: float = 1.0,
+        quantiles: Sequence[float] | NDArray[Any] | None = None,
     ) -> None: ...
     def step_flops(self, batch_size: int) -> int:
         """Floating-point operations of the matrix products of one training step."""
@@ -122,6 +133,7 @@ class Network:
         gradient: NDArray[Any],
         n_threads: int = 1,
         seconds: float = 0.1,
+        l1_ratio: float = 0.0,
     ) -> float:
         """Return the loss (mean over the rows, penalty included) and write its gradient into gradient (n_params,).
 
@@ -136,11 +148,13 @@ class Network:
         optimizer: str = "sgd",
         batch_size: int = 200,
         alpha: float = 0.0,
+        clip_norm: float | None = None,
+        input_noise: float = 0.0,
         n_threads: int = 1,
     ) -> int:
         """Bytes that the job allocates for rows like X, beside the arrays it is given.
 
-        optimizer, batch_size and alpha are those of a training; alpha also that of a gradient.
+        optimizer to input_noise are those of a training; alpha also that of a gradient.
         """
 
 class Scratch:
@@ -163,7 +177,15 @@ class Training:
         or a scipy.sparse CSR matrix or array of such values with sorted int32 or int64 indices and no duplicates.
     y : int64 (n_rows,) class numbers; or a float32, float64 or uint8 matrix (n_rows, n_outputs) with contiguous rows.
     sample_weight : float64 (n_rows,) or None.
-    optimizer : name in OPTIMIZERS.
+    optimizer : name in OPTIMIZERS. momentum is for sgd_momentum and sgd_nesterov; beta_1 for adam; beta_2 for adam and
+        rmsprop (PyTorch's alpha there); epsilon for adam, rmsprop and adagrad.
+    alpha, l1_ratio : strength of the penalty alpha ((1 - l1_ratio) / 2 sum(W²) + l1_ratio sum(|W|)) and its parts.
+    weight_decay : W loses learning_rate * weight_decay * W in each step, apart from the gradient (AdamW), biases not.
+    clip_norm : a gradient of all parameters that is longer is shortened to this norm; None: it is not.
+    dropout : shares of the inputs and of the units of each hidden layer that are 0 in a step, while the others are
+        divided by what is left; None for no dropout.
+    input_noise : standard deviation of normal noise added to the inputs.
+    seed : of dropout and noise, 0 to 2**64 - 1. What they draw depends on seed, step, layer, row of the batch and unit.
     step : updates made so far (Adam's t).
     scratch : Scratch to compute in, of this training alone while a batch is unfinished; None for a new one.
     """
@@ -182,6 +204,12 @@ class Training:
         optimizer: str = "sgd",
         batch_size: int = 200,
         alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        dropout: Sequence[float] | None = None,
+        input_noise: float = 0.0,
+        seed: int = 0,
         learning_rate: float = 0.001,
         momentum: float = 0.9,
         beta_1: float = 0.9,
@@ -197,6 +225,9 @@ class Training:
     @property
     def step(self) -> int:
         """Updates made so far."""
+    @property
+    def gradient_norm(self) -> float:
+        """Norm of the last step's gradient, penalty included, before it was shortened; 0 without clip_norm."""
     @property
     def position(self) -> int:
         """Rows used in this epoch so far; all of them before the first epoch and between two."""

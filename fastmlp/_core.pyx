@@ -245,10 +245,12 @@ cdef class Network:
     cdef readonly object dtype
     cdef readonly int64_t n_params
     cdef const fm_engine *engine
-    cdef object _units, _activations
+    cdef object _units, _activations, _quantiles
     cdef fm_task task
 
-    def __init__(self, n_units, activation, loss, dtype):
+    def __init__(
+        self, n_units, activation, loss, dtype, *, double label_smoothing=0.0, double huber_delta=1.0, quantiles=None,
+    ):
         self.n_units = tuple(int(n) for n in n_units)
         self.activation = activation if isinstance(activation, str) else tuple(activation)
         self.loss, self.dtype = loss, np.dtype(dtype)
@@ -273,6 +275,10 @@ cdef class Network:
         self.task.n_units = <const int64_t *>_data(self._units, np.int64, self._units.size)
         self.task.activations = <const int32_t *>_data(self._activations, np.int32, len(names))
         self.task.loss = list(LOSSES).index(loss)
+        self.task.label_smoothing, self.task.huber_delta = label_smoothing, huber_delta
+        if quantiles is not None:
+            self._quantiles = np.array(quantiles, np.float64)
+            self.task.quantiles = <const double *>_data(self._quantiles, np.float64, self.n_outputs())
 
     def step_flops(self, batch_size):
         products = [fan_in * fan_out for fan_in, fan_out in zip(self.n_units, self.n_units[1:])]
@@ -331,12 +337,12 @@ cdef class Network:
         return task.loss_sum
 
     def loss_gradient(
-        self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1,
+        self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1, double l1_ratio=0.0,
     ):
         cdef fm_task task = self.task
         task.job = FM_GRADIENT
         task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
-        task.alpha = alpha
+        task.alpha, task.l1_ratio = alpha, l1_ratio
         kept = _arrays(X)
         self.set_rows(&task, X, y, sample_weight)
         task.params = _data(params, self.dtype, self.n_params)
@@ -357,14 +363,15 @@ cdef class Network:
                 PyErr_CheckSignals()
         return status
 
-    def scratch_bytes(self, X, *, job="train", optimizer="sgd", batch_size=200, double alpha=0.0, n_threads=1):
+    def scratch_bytes(self, X, *, job="train", optimizer="sgd", batch_size=200, double alpha=0.0, clip_norm=None,
+                      double input_noise=0.0, n_threads=1):
         cdef fm_task task = self.task
         task.job = _JOBS[job]
         task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
         task.n_rows = _matrix(X, self.task.n_units[0], &task.X)
         task.batch_size = _count(batch_size, 1, task.n_rows, "batch_size") if job == "train" else 0
         task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
-        task.alpha = alpha
+        task.alpha, task.clip_norm, task.input_noise = alpha, clip_norm or 0.0, input_noise
         return self.engine.scratch_bytes(&task) + FM_ALIGNMENT
 
 
@@ -381,14 +388,19 @@ cdef class Training:
 
     def __init__(
         self, Network network not None, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200,
-        alpha=0.0, learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1,
-        scratch=None,
+        alpha=0.0, l1_ratio=0.0, weight_decay=0.0, clip_norm=None, dropout=None, input_noise=0.0, seed=0,
+        learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1, scratch=None,
     ):
-        self.network, self._kept = network, (params, slots, *_arrays(X), y, sample_weight)
+        shares = None if dropout is None else np.array(dropout, np.float64)
+        self.network, self._kept = network, (params, slots, *_arrays(X), y, sample_weight, shares)
         self.scratch = Scratch() if scratch is None else scratch
         cdef fm_task *task = &self.task
         task[0] = network.task
-        task.job, task.alpha = FM_TRAIN, alpha
+        task.job, task.alpha, task.l1_ratio, task.weight_decay = FM_TRAIN, alpha, l1_ratio, weight_decay
+        task.clip_norm = clip_norm or 0.0
+        task.input_noise, task.seed = input_noise, seed
+        if shares is not None:
+            task.dropout = <const double *>_data(shares, np.float64, task.n_layers)
         self.n_threads = n_threads
         network.set_rows(task, X, y, sample_weight)
         task.position = task.n_rows
@@ -437,6 +449,10 @@ cdef class Training:
         return self.task.optimizer.step
 
     @property
+    def gradient_norm(self):
+        return self.task.gradient_norm
+
+    @property
     def position(self):
         return self.task.position + self.task.batch_position
 
@@ -455,7 +471,7 @@ cdef class Training:
         cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self)
         self.task.position, self.task.batch_position = task.position, task.batch_position
         self.task.loss_sum, self.task.batch_loss = task.loss_sum, task.batch_loss
-        self.task.optimizer.step = task.optimizer.step
+        self.task.optimizer.step, self.task.gradient_norm = task.optimizer.step, task.gradient_norm
         return _STATUS[status]
 
     def apply(self, gradient):

@@ -55,7 +55,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"} or list of these, default="relu"
+    activation : str or list of these, default="relu"
+        One of "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish".
         Of the hidden layers; or a list, one for each of them.
     solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
         "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
@@ -106,7 +107,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Training stops after more than this many epochs in a row that have not improved; ``np.inf`` for never.
     max_fun : int, default=15000
         Largest number of evaluations of the loss with "lbfgs".
-    loss : {"log_loss", "hinge"}, default="log_loss"
+    loss : {"log_loss", "hinge", "squared_hinge", "perceptron"}, default="log_loss"
         The log loss, of softmax or of independent labels; or a loss of margins, one against the rest, which gives
         `decision_function` in place of probabilities.
     label_smoothing : float, default=0.0

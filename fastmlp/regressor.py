@@ -25,12 +25,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
+    loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma"}, default="squared_error"
         Half the square; half the Poisson or Gamma deviance of an exponential output; the absolute error; Huber's loss,
         which is the square below `huber_delta` and a line above; the pinball loss of the `quantile`.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"} or list of these, default="relu"
+    activation : str or list of these, default="relu"
+        One of "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish".
         Of the hidden layers; or a list, one for each of them.
     solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
         "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.

@@ -28,11 +28,14 @@ class Trainer(BaseMLP):
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : {"identity", "logistic", "tanh", "relu"} or list of these, default="relu"
+    activation : str or list of these, default="relu"
+        One of "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish".
         Of the hidden layers; or a list, one for each of them.
-    loss : {"log_loss", "binary_log_loss", "squared_error", "poisson", "hinge"}, default="log_loss"
-        What the outputs mean: probabilities of classes (log_loss) or of labels (binary_log_loss), margins (hinge,
-        squared_hinge, perceptron), positive values (poisson, gamma: half their deviances) or values (the others).
+    loss : str, default="log_loss"
+        One of "log_loss", "binary_log_loss", "squared_error", "poisson", "hinge", "squared_hinge", "perceptron",
+        "absolute_error", "huber", "quantile", "gamma". What the outputs mean: probabilities of classes (log_loss) or of
+        labels (binary_log_loss), margins (hinge, squared_hinge, perceptron), positive values (poisson, gamma: half
+        their deviances) or values (the others).
     solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
         "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
     alpha : float, default=0.0001

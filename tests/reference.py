@@ -4,33 +4,76 @@ Layer l maps A (n_rows, n_units[l]) to Z = A W + b; a hidden layer answers A = f
 function of the loss. delta = dL/dZ. The flat parameter vector is W_0, W_1, ..., then b_0, b_1, ..., in C order;
 gradients and optimizer slots have the same order. The loss of a batch is
 
-    (sum_i w_i sum_k L(Z_ik, Y_ik) + alpha / 2 sum W^2) / sum_i w_i        with w = 1 unless rows are weighted.
+    (sum_i w_i sum_k L(Z_ik, Y_ik) + penalty) / sum_i w_i        with w = 1 unless rows are weighted,
+
+and the penalty alpha ((1 - l1_ratio) / 2 sum W^2 + l1_ratio sum |W|).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logsumexp, softmax, xlogy
+from scipy.special import erfcx, expit, logsumexp, softmax, xlogy
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Activation:
-    """Of the hidden layers. The gradient is a function of the answer A = f(Z), not of Z."""
+    """Of the hidden layers."""
 
     value: Callable[[Array], Array]
-    gradient: Callable[[Array], Array]
+    """A = f(Z)."""
+    gradient: Callable[[Array, Array], Array]
+    """f'(Z), of Z and A."""
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
+
+
+def _softplus(Z: Array) -> Array:
+    return np.logaddexp(0, Z)
+
+
+def _normal_density(Z: Array) -> Array:
+    return np.exp(-0.5 * Z**2) / np.sqrt(2 * np.pi)
+
+
+def _normal_cdf(Z: Array) -> Array:
+    """SciPy's ndtr loses digits in the lower tail."""
+    tail = _normal_density(Z) * erfcx(np.abs(Z) / np.sqrt(2)) * np.sqrt(np.pi / 2)
+    return np.where(Z < 0, tail, 1 - tail)
+
+
+def _expm1_below_zero(Z: Array) -> Array:
+    return np.expm1(np.minimum(Z, 0))
+
+
+def _mish_gradient(Z: Array, A: Array) -> Array:
+    T = np.tanh(_softplus(Z))
+    return T + Z * (1 - T) * (1 + T) * expit(Z)
 
 
 ACTIVATIONS = {
-    "identity": Activation(lambda Z: Z, lambda A: np.ones_like(A)),
-    "logistic": Activation(expit, lambda A: A * (1 - A)),
-    "tanh": Activation(np.tanh, lambda A: 1 - A**2),
-    "relu": Activation(lambda Z: np.maximum(Z, 0), lambda A: np.where(A > 0, 1.0, 0.0)),
+    "identity": Activation(lambda Z: Z, lambda Z, A: np.ones_like(A)),
+    "logistic": Activation(expit, lambda Z, A: A * (1 - A)),
+    "tanh": Activation(np.tanh, lambda Z, A: 1 - A**2),
+    "relu": Activation(lambda Z: np.maximum(Z, 0), lambda Z, A: np.where(Z > 0, 1.0, 0.0)),
+    "leaky_relu": Activation(lambda Z: np.where(Z > 0, Z, 0.01 * Z), lambda Z, A: np.where(Z > 0, 1.0, 0.01)),
+    "elu": Activation(
+        lambda Z: np.where(Z > 0, Z, _expm1_below_zero(Z)), lambda Z, A: np.where(Z > 0, 1.0, np.exp(np.minimum(Z, 0)))
+    ),
+    "selu": Activation(
+        lambda Z: SELU_SCALE * np.where(Z > 0, Z, SELU_ALPHA * _expm1_below_zero(Z)),
+        lambda Z, A: SELU_SCALE * np.where(Z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(Z, 0))),
+    ),
+    "softplus": Activation(_softplus, lambda Z, A: expit(Z)),
+    "gelu": Activation(lambda Z: Z * _normal_cdf(Z), lambda Z, A: _normal_cdf(Z) + Z * _normal_density(Z)),
+    "silu": Activation(lambda Z: Z * expit(Z), lambda Z, A: expit(Z) * (1 + Z * expit(-Z))),
+    "mish": Activation(lambda Z: Z * np.tanh(_softplus(Z)), _mish_gradient),
 }
 
 
@@ -62,24 +105,65 @@ def _sign(Y: Array) -> Array:
     return np.where(Y > 0, 1.0, -1.0)
 
 
-LOSSES = {
-    "log_loss": Loss(
+def _normal(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    return rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+
+def _positive(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    return np.exp(_normal(rng, shape)).astype(np.float32).astype(np.float64)
+
+
+def smoothed(Y: Array, smoothing: float, n_classes: int) -> Array:
+    """Targets with label smoothing (Szegedy et al. 2016)."""
+    return Y * (1 - smoothing) + smoothing / n_classes
+
+
+def log_loss(smoothing: float = 0.0) -> Loss:
+    return Loss(
         outputs=lambda Z: softmax(Z, axis=1),
-        value=lambda Z, Y: Y * (logsumexp(Z, axis=1, keepdims=True) - Z),
-        delta=lambda Z, Y: softmax(Z, axis=1) - Y,
+        value=lambda Z, Y: smoothed(Y, smoothing, Z.shape[1]) * (logsumexp(Z, axis=1, keepdims=True) - Z),
+        delta=lambda Z, Y: softmax(Z, axis=1) - smoothed(Y, smoothing, Z.shape[1]),
         draw=_classes,
-    ),
-    "binary_log_loss": Loss(
-        outputs=expit,
-        value=lambda Z, Y: Y * np.logaddexp(0, -Z) + (1 - Y) * np.logaddexp(0, Z),
-        delta=lambda Z, Y: expit(Z) - Y,
-        draw=_labels,
-    ),
+    )
+
+
+def binary_log_loss(smoothing: float = 0.0) -> Loss:
+    def value(Z: Array, Y: Array) -> Array:
+        T = smoothed(Y, smoothing, 2)
+        return T * np.logaddexp(0, -Z) + (1 - T) * np.logaddexp(0, Z)
+
+    return Loss(outputs=expit, value=value, delta=lambda Z, Y: expit(Z) - smoothed(Y, smoothing, 2), draw=_labels)
+
+
+def huber(width: float = 1.0) -> Loss:
+    """Half the square of errors up to the width, the tangent beyond: scikit-learn's and PyTorch's HuberLoss."""
+
+    def value(Z: Array, Y: Array) -> Array:
+        error = np.abs(Z - Y)
+        return np.where(error <= width, 0.5 * error**2, width * (error - 0.5 * width))
+
+    return Loss(outputs=lambda Z: Z, value=value, delta=lambda Z, Y: np.clip(Z - Y, -width, width), draw=_normal)
+
+
+def quantile(q: ArrayLike = 0.5) -> Loss:
+    """Pinball loss, scikit-learn's PinballLoss, of one quantile or of one for each output."""
+    q = np.asarray(q)
+    return Loss(
+        outputs=lambda Z: Z,
+        value=lambda Z, Y: np.where(Y >= Z, q * (Y - Z), (1 - q) * (Z - Y)),
+        delta=lambda Z, Y: np.where(Y >= Z, -q, 1 - q),
+        draw=_normal,
+    )
+
+
+LOSSES = {
+    "log_loss": log_loss(),
+    "binary_log_loss": binary_log_loss(),
     "squared_error": Loss(
         outputs=lambda Z: Z,
         value=lambda Z, Y: 0.5 * (Z - Y) ** 2,
         delta=lambda Z, Y: Z - Y,
-        draw=lambda rng, shape: rng.standard_normal(shape).astype(np.float32).astype(np.float64),
+        draw=_normal,
         reported_as_mean=True,
     ),
     "poisson": Loss(
@@ -93,6 +177,34 @@ LOSSES = {
         value=lambda Z, Y: np.maximum(0, 1 - _sign(Y) * Z),
         delta=lambda Z, Y: np.where(_sign(Y) * Z < 1, -_sign(Y), 0.0),
         draw=_labels,
+    ),
+    # The two of scikit-learn's SGDClassifier; rows on the boundary count as misclassified.
+    "squared_hinge": Loss(
+        outputs=lambda Z: Z,
+        value=lambda Z, Y: np.maximum(0, 1 - _sign(Y) * Z) ** 2,
+        delta=lambda Z, Y: -2 * _sign(Y) * np.maximum(0, 1 - _sign(Y) * Z),
+        draw=_labels,
+    ),
+    "perceptron": Loss(
+        outputs=lambda Z: Z,
+        value=lambda Z, Y: np.maximum(0, -_sign(Y) * Z),
+        delta=lambda Z, Y: np.where(_sign(Y) * Z <= 0, -_sign(Y), 0.0),
+        draw=_labels,
+    ),
+    "absolute_error": Loss(
+        outputs=lambda Z: Z,
+        value=lambda Z, Y: np.abs(Z - Y),
+        delta=lambda Z, Y: np.sign(Z - Y),
+        draw=_normal,
+    ),
+    "huber": huber(),
+    "quantile": quantile(),
+    # Half the deviance of the Gamma distribution, for Y > 0.
+    "gamma": Loss(
+        outputs=np.exp,
+        value=lambda Z, Y: Y * np.exp(-Z) - 1 - (np.log(Y) - Z),
+        delta=lambda Z, Y: 1 - Y * np.exp(-Z),
+        draw=_positive,
     ),
 }
 
@@ -128,8 +240,20 @@ class Optimizer:
         rate = self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         return -rate * m / (np.sqrt(v) + self.epsilon)
 
+    def rmsprop(self, gradient: Array) -> Array:
+        """PyTorch's RMSprop, whose alpha is beta_2 here."""
+        (v,) = self.slots
+        v[:] = self.beta_2 * v + (1 - self.beta_2) * gradient**2
+        return -self.learning_rate * gradient / (np.sqrt(v) + self.epsilon)
 
-OPTIMIZERS = {"sgd": 0, "sgd_momentum": 1, "sgd_nesterov": 1, "adam": 2}
+    def adagrad(self, gradient: Array) -> Array:
+        """PyTorch's Adagrad."""
+        (v,) = self.slots
+        v += gradient**2
+        return -self.learning_rate * gradient / (np.sqrt(v) + self.epsilon)
+
+
+OPTIMIZERS = {"sgd": 0, "sgd_momentum": 1, "sgd_nesterov": 1, "adam": 2, "rmsprop": 1, "adagrad": 1}
 """Names, which are those of the methods of Optimizer, and the number of slots."""
 
 
@@ -149,7 +273,11 @@ class Network:
 
     n_units: tuple[int, ...]
     activation: str | Sequence[str]
-    loss: str
+    loss: str | Loss
+
+    @property
+    def loss_function(self) -> Loss:
+        return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
 
     @property
     def activations(self) -> list[Activation]:
@@ -169,55 +297,131 @@ class Network:
         parts = np.split(params, ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=False)], parts[len(shapes) :]
 
-    def forward(self, params: Array, X: ArrayLike) -> tuple[list[Array], Array]:
-        """Inputs of each layer, and Z of the last."""
+    def forward(
+        self, params: Array, X: ArrayLike, scales: Sequence[Array] | None = None
+    ) -> tuple[list[Array], list[Array]]:
+        """Inputs and Z of each layer. scales : factors of dropout of the inputs of each layer; None for ones."""
         coefs, intercepts = self.unpack(params)
-        inputs = [np.asarray(X, dtype=np.float64)]
-        for f, W, b in zip(self.activations, coefs[:-1], intercepts[:-1], strict=True):
-            inputs.append(f.value(inputs[-1] @ W + b))
-        return inputs, inputs[-1] @ coefs[-1] + intercepts[-1]
+        scales = [np.ones(1)] * len(coefs) if scales is None else scales
+        inputs = [np.asarray(X, dtype=np.float64) * scales[0]]
+        Z = [inputs[0] @ coefs[0] + intercepts[0]]
+        for f, W, b, scale in zip(self.activations, coefs[1:], intercepts[1:], scales[1:], strict=True):
+            inputs.append(f.value(Z[-1]) * scale)
+            Z.append(inputs[-1] @ W + b)
+        return inputs, Z
 
     def outputs(self, params: Array, X: ArrayLike) -> Array:
         """(n_rows, n_outputs)."""
-        return LOSSES[self.loss].outputs(self.forward(params, X)[1])
+        return self.loss_function.outputs(self.forward(params, X)[1][-1])
 
     def loss_gradient(
-        self, params: Array, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, alpha: float = 0.0
+        self,
+        params: Array,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
     ) -> tuple[float, Array]:
         """Loss of a batch, penalty included, and its gradient (n_params,)."""
-        loss, penalty, gradient = self._backward(params, X, y, sample_weight, alpha)
+        loss, penalty, gradient = self.step(params, X, y, sample_weight, alpha, l1_ratio)
         return loss + penalty, gradient
 
-    def reported_loss(
-        self, params: Array, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, alpha: float = 0.0
-    ) -> float:
-        """Loss of a batch as training reports it."""
-        loss, penalty, _ = self._backward(params, X, y, sample_weight, alpha)
-        return (loss / self.n_units[-1] if LOSSES[self.loss].reported_as_mean else loss) + penalty
-
-    def _backward(
-        self, params: Array, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, alpha: float
+    def step(
+        self,
+        params: Array,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        scales: Sequence[Array] | None = None,
     ) -> tuple[float, float, Array]:
+        """Loss of a batch, penalty, and the gradient of their sum."""
         coefs, _ = self.unpack(params)
-        inputs, Z = self.forward(params, X)
+        inputs, Zs = self.forward(params, X, scales)
+        Z = Zs[-1]
         Y = targets(y, Z.shape[1])
         weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         total = weight.sum()
         if total == 0:
             return 0.0, 0.0, np.zeros_like(params)
-        loss = weight @ LOSSES[self.loss].value(Z, Y).sum(axis=1) / total
-        penalty = 0.5 * alpha * sum((W**2).sum() for W in coefs) / total
+        loss = weight @ self.loss_function.value(Z, Y).sum(axis=1) / total
+        l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
+        penalty = sum(0.5 * l2 * (W**2).sum() + l1 * np.abs(W).sum() for W in coefs) / total
 
         gradient = np.empty_like(params)
         dW, db = self.unpack(gradient)
-        delta = weight[:, None] * LOSSES[self.loss].delta(Z, Y)
+        delta = weight[:, None] * self.loss_function.delta(Z, Y)
         for layer in reversed(range(len(coefs))):
-            A = inputs[layer]
-            dW[layer][:] = (A.T @ delta + alpha * coefs[layer]) / total
+            W = coefs[layer]
+            dW[layer][:] = (inputs[layer].T @ delta + l2 * W + l1 * np.sign(W)) / total
             db[layer][:] = delta.sum(axis=0) / total
             if layer > 0:
-                delta = delta @ coefs[layer].T * self.activations[layer - 1].gradient(A)
+                f, Z_below = self.activations[layer - 1], Zs[layer - 1]
+                delta = delta @ W.T * f.gradient(Z_below, f.value(Z_below))
+                if scales is not None:
+                    delta *= scales[layer]
         return float(loss), float(penalty), gradient
+
+
+def philox(key: Sequence[int], counter: Sequence[ArrayLike]) -> list[Array]:
+    """Philox 4x32-10 of Salmon et al. 2011: four random words of 32 bits for the four words of each counter."""
+    low = np.uint64(0xFFFFFFFF)
+    x = [np.asarray(word, dtype=np.uint64) & low for word in np.broadcast_arrays(*counter)]
+    k = [np.uint64(word) for word in key]
+    for _ in range(10):
+        p0, p1 = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
+        high0, high1 = p0 >> np.uint64(32), p1 >> np.uint64(32)
+        x = [high1 ^ x[1] ^ k[0], p1 & low, high0 ^ x[3] ^ k[1], p0 & low]
+        k = [(k[0] + np.uint64(0x9E3779B9)) & low, (k[1] + np.uint64(0xBB67AE85)) & low]
+    return x
+
+
+INPUT_NOISE = 1 << 30
+"""Stream of the noise; dropout of the inputs of layer l has the stream l."""
+
+
+def random_words(seed: int, step: int, stream: int, n_rows: int, n_units: int) -> Array:
+    """Numbers from -1/2 to 1/2, one for each row of a batch and unit: words of 32 bits read as signed numbers.
+
+    Sixteen units take the words of four counters: eight units the first two words of each, eight the other two.
+    """
+    unit = np.arange(n_units)
+    block, word = unit // 16 * 4 + unit % 8 // 2, unit % 16 // 8 * 2 + unit % 2
+    counter = [block[None, :], np.arange(n_rows)[:, None], stream, step % 2**32]
+    words = np.choose(word[None, :], philox([seed % 2**32, seed >> 32], counter))
+    return words.astype(np.uint32).view(np.int32) / 2**32
+
+
+def dropout_scales(shares: ArrayLike, seed: int, step: int, n_rows: int, n_units: Sequence[int]) -> list[Array]:
+    """Factors (n_rows, n_units[l]) of the inputs of each layer: 0 for what is dropped, 1 / (1 - share) for the rest."""
+    return [
+        (random_words(seed, step, layer, n_rows, n) >= share - 0.5) / (1 - share) if share > 0 else np.ones((1, 1))
+        for layer, (share, n) in enumerate(zip(np.asarray(shares), n_units, strict=True))
+    ]
+
+
+def input_noise(seed: int, step: int, n_rows: int, n_columns: int) -> Array:
+    """Normal numbers (n_rows, n_columns) by Box and Muller: columns c and c + 16 of each 32 have a radius in common."""
+    words = random_words(seed, step, INPUT_NOISE, n_rows, -(-n_columns // 32) * 32).reshape(n_rows, -1, 2, 16)
+    radius = np.sqrt(-2 * np.log(np.maximum(words[:, :, 0] + 0.5, 2.0**-33)))
+    angle = 2 * np.pi * words[:, :, 1]
+    numbers = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
+    return numbers.reshape(n_rows, -1)[:, :n_columns]
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """What keeps training from fitting noise; the seed is of dropout and of the noise on inputs."""
+
+    alpha: float = 0.0
+    l1_ratio: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    dropout: Sequence[float] | None = None
+    input_noise: float = 0.0
+    seed: int = 0
 
 
 def train(
@@ -231,22 +435,37 @@ def train(
     n_epochs: int = 1,
     optimizer: str = "sgd",
     batch_size: int = 200,
-    alpha: float = 0.0,
-    **settings: float,
+    **settings: Any,
 ) -> tuple[Array, Array, float]:
-    """Return parameters and slots after the epochs, each in the given order of rows, and the loss of the last epoch."""
+    """Return parameters and slots after the epochs, each in the given order of rows, and the loss of the last epoch.
+
+    settings : those of Optimizer and of Regularisation.
+    """
     params = np.array(params, dtype=np.float64)
-    X, y = np.asarray(X), np.asarray(y)
-    state = Optimizer(np.zeros((OPTIMIZERS[optimizer], len(params))), **settings)  # type: ignore[arg-type]
+    X, y = np.asarray(X, dtype=np.float64), np.asarray(y)
+    r = Regularisation(**{f.name: settings.pop(f.name) for f in fields(Regularisation) if f.name in settings})
+    state = Optimizer(np.zeros((OPTIMIZERS[optimizer], len(params))), **settings)
+    coefs, _ = network.unpack(params)
     order = np.arange(len(X)) if order is None else np.asarray(order)
     for _ in range(n_epochs):
         loss_sum = 0.0
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-            loss_sum += len(rows) * network.reported_loss(params, X[rows], y[rows], weight, alpha)
+            inputs, scales = X[rows], None
+            if r.input_noise:
+                inputs = inputs + r.input_noise * input_noise(r.seed, state.step, *inputs.shape)
+            if r.dropout is not None:
+                scales = dropout_scales(r.dropout, r.seed, state.step, len(rows), network.n_units[:-1])
+            loss, penalty, gradient = network.step(params, inputs, y[rows], weight, r.alpha, r.l1_ratio, scales)
+            mean = network.n_units[-1] if network.loss_function.reported_as_mean else 1
+            loss_sum += len(rows) * (loss / mean + penalty)
             if weight is None or weight.sum() > 0:
-                _, gradient = network.loss_gradient(params, X[rows], y[rows], weight, alpha)
+                norm = np.linalg.norm(gradient)
+                if r.clip_norm is not None and norm > r.clip_norm:
+                    gradient *= r.clip_norm / norm
+                for W in coefs:
+                    W *= 1 - state.learning_rate * r.weight_decay
                 params += getattr(state, optimizer)(gradient)
                 state.step += 1
     return params, state.slots, loss_sum / len(order)

@@ -23,13 +23,13 @@ def everything(
     X, Y, params = reference.problem(n_units, loss, 331)
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
     network = _core.Network(n_units, activation, loss, dtype)
-    settings = {"optimizer": optimizer, "batch_size": batch_size, "alpha": 0.1, "learning_rate": 0.01}
+    settings = {"optimizer": optimizer, "batch_size": batch_size, "alpha": 0.1, "learning_rate": 0.001}
     trained = train(network, params, X, Y, weight, n_epochs=2, **settings, **run)
     outputs, gradient = np.empty((len(X), n_units[-1]), dtype), np.empty(network.n_params, dtype)
     n_threads, seconds = run.get("n_threads", 1), run.get("seconds", 0.1)
     network.predict(trained.params, X, outputs, n_threads)
     value = network.loss_gradient(trained.params, X, Y, weight, 0.1, gradient, n_threads, seconds)
-    assert np.isfinite(trained.params).all()
+    assert trained.status == "epoch"
     return *trained.bits(), outputs.tobytes(), gradient.tobytes(), value
 
 
@@ -65,7 +65,7 @@ def test_interruptions(isa: str, dtype: str, case: Any, train: Any) -> None:
     n_units = case[0][0]
     X, Y, params = reference.problem(n_units, case[1], 331)
     network = _core.Network(n_units, case[2], case[1], dtype)
-    stopped = train(network, params, X, Y, seconds=0.0, batch_size=batch_size, learning_rate=0.01)
+    stopped = train(network, params, X, Y, seconds=0.0, batch_size=batch_size, learning_rate=0.001)
     batches = [min(batch_size, 331 - first) for first in range(0, 331, batch_size)]
     assert stopped.n_calls == sum(-(-rows // 256) for rows in batches), "seconds=0 returns after every chunk"
 

@@ -96,7 +96,7 @@ WRONG_PARAMETERS = {
     "n_threads": (0, -1, MAX_THREADS + 1, 1.5),
     "hidden_layer_sizes": ((0,), (5, -1), 0, "a", 5.0),
     "activation": ("softsign",),
-    "loss": ("huber",),
+    "loss": ("tukey",),
     "solver": ("newton",),
     "alpha": (-1.0, np.inf, np.nan),
     "batch_size": (0, "all"),

@@ -32,7 +32,7 @@ def small(**settings: Any) -> Trainer:
 
 def targets_of(loss: str) -> np.ndarray:
     """Targets of the digits that suit a loss."""
-    return Y_DIGITS if LOSSES[loss].threshold is not None else Y_DIGITS / 9
+    return Y_DIGITS if LOSSES[loss].threshold is not None else (Y_DIGITS + 1) / 10
 
 
 def test_importing_the_package_leaves_scikit_learn_alone() -> None:
@@ -61,8 +61,9 @@ def test_learns_digits(loss: str, activation: str) -> None:
     trainer = Trainer((32,), activation, loss=loss, random_state=0, max_iter=30, learning_rate_init=0.01).fit(
         X_DIGITS, y
     )
-    # Guessing scores 0.1 of the classes and an R² of 0; a line through the values reaches 0.6.
-    assert trainer.score(X_DIGITS, y) > (0.8 if LOSSES[loss].threshold is not None else 0.5)
+    # Guessing scores 0.1 of the classes and an R² of 0; a line through the values reaches 0.6, one for relative errors
+    # less.
+    assert trainer.score(X_DIGITS, y) > (0.8 if LOSSES[loss].threshold is not None else 0.4)
     assert trainer.loss_ == trainer.loss_curve_[-1] < trainer.loss_curve_[0]
     assert trainer.out_activation_ == LOSSES[loss].output
 

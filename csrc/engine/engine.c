@@ -11,6 +11,7 @@
 #include "team.h"
 #include "random.h"
 #include "panel.h"
+#include "noise.h"
 #include "activations.h"
 #include "losses.h"
 #include "optimizers.h"

@@ -4,8 +4,16 @@
 typedef struct chunk {
     int64_t first, rows; /* in the order of use */
     int64_t place;       /* of its first row in the batch */
+    int64_t step;        /* updates before that of the batch */
     double weight_scale; /* power of two that the weights of the batch are multiplied with, so that reals hold them */
 } chunk;
+
+/* Dropout of the inputs of layer l, or NULL. */
+INLINE const drop *drop_of(const fm_task *task, int64_t l, const chunk *c, drop *to) {
+    if (!task->dropout || task->dropout[l] == 0) return NULL;
+    *to = new_drop(task->seed, c->step, l, task->dropout[l]);
+    return to;
+}
 
 INLINE int64_t source_row(const fm_task *task, int64_t row) { return task->order ? task->order[row] : row; }
 
@@ -146,16 +154,29 @@ static void sort_by_column(const sparse_rows *x, int64_t rows, int64_t n_columns
         }
 }
 
-/* The rows of the chunk at `first`, converted; by column too where there is training. */
-static integer gather_sparse(const network *net, int64_t first, int64_t rows) {
+/* Dropout of the values of one row, as drop_tile does it; `row` is its place in the batch. */
+static void drop_values(const drop *d, int64_t row, const int32_t *column, real *value, int64_t n) {
+    const uint32_t counter[3] = {(uint32_t)row, d->stream, d->step};
+    int64_t group = -1;
+    uint32_t words[GROUP];
+    for (int64_t k = 0; k < n; k++) {
+        if (column[k] / GROUP != group) random_groups(d->key, counter, (uint32_t)(group = column[k] / GROUP), 1, words);
+        value[k] = (int32_t)words[column[k] % GROUP] >= d->threshold ? value[k] * d->scale : 0;
+    }
+}
+
+/* The rows of the chunk, converted; by column too where there is training. */
+static integer gather_sparse(const network *net, const chunk *c) {
     const fm_matrix *m = &net->task->X;
     const sparse_rows *x = &net->sparse;
     integer not_finite = 0;
+    drop drop_inputs;
+    const drop *dropping = drop_of(net->task, 0, c, &drop_inputs);
     int64_t n = 0, *count = x->column_start ? x->column_start + 2 : NULL;
     if (count) memset(x->column_start, 0, (size_t)(m->n_columns + 2) * sizeof(int64_t));
     x->row_start[0] = 0;
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t row = source_row(net->task, first + i);
+    for (int64_t i = 0; i < c->rows; i++) {
+        int64_t row = source_row(net->task, c->first + i);
         int64_t k = csr_index(m->indptr, m->index_bytes, row), end = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < end; k++, n++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
@@ -165,7 +186,10 @@ static integer gather_sparse(const network *net, int64_t first, int64_t rows) {
             if (count) count[column]++;
         }
         x->row_start[i + 1] = n;
+        if (dropping)
+            drop_values(dropping, c->place + i, x->column + x->row_start[i], x->value + x->row_start[i],
+                        n - x->row_start[i]);
     }
-    if (count) sort_by_column(x, rows, m->n_columns);
+    if (count) sort_by_column(x, c->rows, m->n_columns);
     return not_finite;
 }

@@ -53,30 +53,36 @@ static const real *weight_panel(const network *net, int64_t l, int64_t j) {
     return net->panel;
 }
 
-/* The epilogue of the forward product: z -> a, for the tile of layer l whose first element is at (row, panel) of the chunk. */
-INLINE void activate(const network *net, int64_t l, const chunk *rows, int64_t row, int64_t panel, int64_t n,
-                     int64_t width) {
-    (void)rows;
+/* The epilogue of the forward product: z -> a, for the tile of layer l whose first element is at (row, panel) of the chunk;
+ * then dropout, if any. */
+INLINE void activate(const network *net, int64_t l, const chunk *c, const drop *dropping, int64_t row, int64_t panel,
+                     int64_t n, int64_t width) {
     const layer *here = &net->layers[l];
     if (l == net->n_layers - 1) return; /* the last layer keeps its logits */
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
     activations[net->task->activations[l]].tile(here->A + at, advance(here->Z, at), n, width);
+    if (dropping) drop_tile(dropping, c->place + row, panel * PANEL, here->A + at, n, width);
 }
 
 /* The epilogue of the input gradient: dL/da -> dL/dz, at the same place. */
-INLINE void differentiate(const network *net, int64_t l, int64_t row, int64_t panel, int64_t n, int64_t width) {
+INLINE void differentiate(const network *net, int64_t l, const drop *dropping, int64_t row, int64_t panel, int64_t n,
+                          int64_t width) {
     const layer *here = &net->layers[l];
+    const activation *f = &activations[net->task->activations[l]];
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
-    activations[net->task->activations[l]].gradient_tile(here->delta + at, here->A + at, advance(here->Z, at), n,
-                                                         width);
+    real *delta = here->delta + at, *Z = advance(here->Z, at);
+    if (dropping) f->dropped_tile(delta, here->A + at, Z, n, width, dropping);
+    else f->gradient_tile(delta, here->A + at, Z, n, width);
 }
 
 /* A = f(A_prev W + b) for layer l. */
-static void forward(const network *net, int64_t l, const chunk *rows, const team *crew, int32_t thread) {
+static void forward(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l];
+    drop drop_here;
+    const drop *dropping = l < net->n_layers - 1 ? drop_of(net->task, l + 1, c, &drop_here) : NULL;
     int64_t panel_size = net->capacity * PANEL;
     const real *A = l ? net->layers[l - 1].A : net->X; /* NULL: CSR */
-    blocks b = my_blocks(crew, thread, n_panels(here->fan_out), rows->rows, batch_block(crew, rows->rows));
+    blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_out, b.panel);
         tile product = {.a_panel_size = panel_size,
@@ -91,7 +97,7 @@ static void forward(const network *net, int64_t l, const chunk *rows, const team
             product.a = A ? A + i * PANEL : NULL;
             product.c = here->A + b.panel * panel_size + i * PANEL;
             if (A) product_kernels[width / VL][n](&product);
-            activate(net, l, rows, i, b.panel, n, width);
+            activate(net, l, c, dropping, i, b.panel, n, width);
         }
     }
 }
@@ -121,13 +127,15 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c) {
             for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
                 flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, here->A + i * PANEL, panel_size);
     }
-    for (int64_t j = 0; j < n_panels(n); j++) activate(net, l, c, 0, j, rows, panel_width(n, j));
+    for (int64_t j = 0; j < n_panels(n); j++) activate(net, l, c, NULL, 0, j, rows, panel_width(n, j));
 }
 
 /* delta of layer l - 1: (delta_l Wt) f'. */
-static void input_gradient(const network *net, int64_t l, int64_t rows, const team *crew, int32_t thread) {
+static void input_gradient(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l], *below = here - 1;
-    int64_t panel_size = net->capacity * PANEL;
+    int64_t panel_size = net->capacity * PANEL, rows = c->rows;
+    drop drop_below;
+    const drop *dropping = drop_of(net->task, l, c, &drop_below);
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, batch_block(crew, rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
@@ -141,7 +149,7 @@ static void input_gradient(const network *net, int64_t l, int64_t rows, const te
                             .initial = net->zeros,
                             .c = below->delta + b.panel * panel_size + i * PANEL};
             product_kernels[width / VL][n](&product);
-            differentiate(net, l - 1, i, b.panel, n, width);
+            differentiate(net, l - 1, dropping, i, b.panel, n, width);
         }
     }
 }
@@ -168,7 +176,7 @@ static void output_delta(const network *net, const chunk *c, const team *crew, i
             weight[r] = r < valid ? row_weight(task, c->first + i + r, c->weight_scale) : 0;
         gather_targets(net, c->first, i, valid, target_rows, targets);
         rows_to_columns(here->A + i * PANEL, panel_size, valid, here->fan_out, z);
-        vec loss = losses[task->loss].columns(z, targets, here->fan_out, vec_load(weight));
+        vec loss = losses[task->loss].columns(task, z, targets, here->fan_out, vec_load(weight));
         vec_store(net->row_loss + i, loss);
         columns_to_rows(z, here->fan_out, here->A + i * PANEL, panel_size, valid);
     }
@@ -203,14 +211,13 @@ typedef struct learning {
 
 /* The k-th block of layer `l` for its update: W from `at` on, or b. */
 static parameters_block block_of(const layer *here, int64_t l, int32_t biases, int64_t at, int64_t rows, int64_t width,
-                                 real *gradient, real *squares) {
+                                 real *gradient) {
     parameters_block block = {.rows = rows,
                               .width = width,
                               .layer = (int32_t)l,
                               .biases = biases,
                               .gradient = gradient,
-                              .w = (biases ? here->params.b : here->params.W) + at,
-                              .squares = squares};
+                              .w = (biases ? here->params.b : here->params.W) + at};
     for (int s = 0; s < MAX_SLOTS; s++) block.slots[s] = advance(biases ? here->slots[s].b : here->slots[s].W, at);
     return block;
 }
@@ -253,6 +260,12 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
     }
 }
 
+/* Where the sums of row block `block` and of one panel of its columns lie, in layer.penalty and layer.norm. */
+static int64_t sums_at(const layer *here, int64_t block, int64_t panel) {
+    return block * padded(here->fan_out) + panel * PANEL;
+}
+static int64_t row_blocks(const layer *here) { return (here->fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS; }
+
 /* db = sum of delta over the rows, and its use. */
 static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t rows, learning how, real *block) {
     const layer *here = &net->layers[l];
@@ -265,8 +278,10 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
         vec_store(db + c, sum);
     }
     if (!how.numbers) return;
-    parameters_block biases = block_of(here, l, 1, at, 1, width, db, NULL);
-    (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(how.numbers, &biases);
+    constants numbers = without_penalty(*how.numbers);
+    parameters_block biases = block_of(here, l, 1, at, 1, width, db);
+    biases.norm = advance(here->norm, sums_at(here, row_blocks(here), panel));
+    (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(&numbers, &biases);
 }
 
 /* Gradients of W and b of layer l, and their use. Reads delta_l and A_(l-1), writes W, b and the slots. */
@@ -276,32 +291,65 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
     real *block = net->blocks + thread * BLOCK_ROWS * PANEL;
     for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
         int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
-        int64_t squares_at = b.row / BLOCK_ROWS * padded(here->fan_out) + b.panel * PANEL;
-        real *squares = how.numbers ? advance(here->squares, squares_at) : NULL;
+        int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
         if (how.numbers && !how.finish) {
+            real *squares = advance(here->penalty, sums);
             if (squares) memset(squares, 0, (size_t)width * sizeof(real));
             gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, how.numbers, squares);
         } else {
             real *dW = how.stays ? here->gradient.W + at : block;
             gradient_block_of(net, l, &b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
-            parameters_block weights = block_of(here, l, 0, at, b.row_end - b.row, width, dW, squares);
+            parameters_block weights = block_of(here, l, 0, at, b.row_end - b.row, width, dW);
+            weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
             if (how.numbers) how.finish(how.numbers, &weights);
         }
         if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
 }
 
-/* Sum of the squares of all weights before the last update, biases exempt: LANES chains, then their fixed tree. */
-static double sum_of_squares(const network *net) {
+/* The update of my blocks of all layers from the gradient in scratch. */
+static void update_parameters(const network *net, const constants *numbers, const team *crew, int32_t thread) {
+    block_update *update = optimizers[net->task->optimizer.kind].block;
+    constants of_biases = without_penalty(*numbers);
+    for (int64_t l = net->n_layers - 1; l >= 0; l--) {
+        const layer *here = &net->layers[l];
+        for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
+            int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
+            parameters_block W = block_of(here, l, 0, at, b.row_end - b.row, width, here->gradient.W + at);
+            update(numbers, &W);
+            if (b.row > 0) continue;
+            at = b.panel * PANEL;
+            parameters_block biases = block_of(here, l, 1, at, 1, width, here->gradient.b + at);
+            update(&of_biases, &biases);
+        }
+    }
+}
+
+/* Sum of n numbers, a multiple of LANES: LANES chains, then their fixed tree. */
+static double sum_of(const real *numbers, int64_t n) {
+    vec lanes[LANE_VECS];
+    for (int v = 0; v < LANE_VECS; v++) lanes[v] = (vec){0};
+    for (int64_t i = 0; i < n; i += LANES)
+        for (int v = 0; v < LANE_VECS; v++) lanes[v] = lanes[v] + vec_load(numbers + i + v * VL);
+    return (double)lanes_sum(lanes);
+}
+
+/* The penalty of the weights before the last update, whose strength is alpha. */
+static double penalty_of(const network *net, const constants *numbers, double alpha) {
     double sum = 0;
     for (int64_t l = 0; l < net->n_layers; l++) {
         const layer *here = &net->layers[l];
-        int64_t n = (here->fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS * padded(here->fan_out);
-        vec lanes[LANE_VECS];
-        for (int v = 0; v < LANE_VECS; v++) lanes[v] = (vec){0};
-        for (int64_t i = 0; i < n; i += LANES)
-            for (int v = 0; v < LANE_VECS; v++) lanes[v] = lanes[v] + vec_load(here->squares + i + v * VL);
-        sum += (double)lanes_sum(lanes);
+        sum += sum_of(here->penalty, row_blocks(here) * padded(here->fan_out));
     }
-    return sum;
+    return numbers->general ? sum : 0.5 * alpha * sum;
+}
+
+/* Norm of the gradient of the sum over a batch. */
+static double norm_of(const network *net) {
+    double sum = 0;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *here = &net->layers[l];
+        sum += sum_of(here->norm, (row_blocks(here) + 1) * padded(here->fan_out));
+    }
+    return sqrt(sum);
 }

@@ -1,23 +1,27 @@
 /* optimizers.h: the list of optimizers, and slots and update of each.
  *
  * Formulas are scikit-learn's (sklearn/neural_network/_stochastic_optimizers.py); Adam: Kingma and Ba 2014, algorithm 1 in
- * its efficient order. The gradient of a weight is g / n with g = (sum over the batch) + alpha W and n = the weight sum of
- * the batch; the division is part of each update.
+ * its efficient order; rmsprop and adagrad: PyTorch's, without momentum and decay. The gradient of a weight is g / n with
+ * g = (sum over the batch) + (gradient of the penalty) and n = the weight sum of the batch; the division is part of each
+ * update.
  */
 
 /* The numbers of one step, as reals. */
 typedef struct constants {
     real inverse_weight; /* 1 / n */
     real descent;        /* -learning_rate / n */
-    real alpha;
-    real learning_rate; /* adam: with the bias correction */
+    real alpha, l1;      /* strength of the two penalties: their gradient is alpha W + l1 sign(W) */
+    real keep;           /* what the decay leaves of a weight: 1 - learning_rate * weight_decay */
+    int32_t general;     /* there is more than alpha: l1 or decay */
+    real learning_rate;  /* adam: with the bias correction */
     real momentum;
     real beta_1, beta_2, epsilon;
     real rest_1, rest_2; /* 1 - beta, rounded once */
 } constants;
 
 /* X(name, slots, whether the micro-kernels of the weight gradient make the update themselves, in registers) */
-#define OPTIMIZERS(X) X(sgd, 0, 1) X(sgd_momentum, 1, 0) X(sgd_nesterov, 1, 0) X(adam, 2, 0)
+#define OPTIMIZERS(X)                                                                                                  \
+    X(sgd, 0, 1) X(sgd_momentum, 1, 0) X(sgd_nesterov, 1, 0) X(adam, 2, 0) X(rmsprop, 1, 0) X(adagrad, 1, 0)
 
 /* NAME_update(p, w, g, slots) -> new w; slots are IN/OUT. */
 INLINE vec sgd_update(const constants *p, vec w, vec g, vec *slots) {
@@ -43,6 +47,18 @@ INLINE vec adam_update(const constants *p, vec w, vec g, vec *slots) {
     return w - vec_broadcast(p->learning_rate) * slots[0] / (vec_sqrt(slots[1]) + vec_broadcast(p->epsilon));
 }
 
+INLINE vec rmsprop_update(const constants *p, vec w, vec g, vec *slots) {
+    g = g * vec_broadcast(p->inverse_weight);
+    slots[0] = vec_fma(vec_broadcast(p->beta_2), slots[0], vec_broadcast(p->rest_2) * (g * g));
+    return w - vec_broadcast(p->learning_rate) * g / (vec_sqrt(slots[0]) + vec_broadcast(p->epsilon));
+}
+
+INLINE vec adagrad_update(const constants *p, vec w, vec g, vec *slots) {
+    g = g * vec_broadcast(p->inverse_weight);
+    slots[0] = vec_fma(g, g, slots[0]);
+    return w - vec_broadcast(p->learning_rate) * g / (vec_sqrt(slots[0]) + vec_broadcast(p->epsilon));
+}
+
 #define SLOTS_MEMBER(name, n_slots, fused) char name[n_slots + 1];
 enum { MAX_SLOTS = sizeof(union {OPTIMIZERS(SLOTS_MEMBER)}) - 1 };
 
@@ -59,46 +75,69 @@ INLINE vec fused_update(const constants *p, vec w, vec g) {
 /* A block of weights or biases: (rows, width) contiguous, in weight panels. */
 typedef struct parameters_block {
     int64_t rows, width;
-    int32_t layer, biases;  /* whose they are; biases have no penalty */
-    real *gradient;         /* IN sums over the batch; gradient_block: OUT their means */
+    int32_t layer, biases;  /* whose they are; biases have no penalty and do not decay */
+    real *gradient;         /* IN sums over the batch; gradient_block: OUT the gradient */
     real *w;                /* IN/OUT */
     real *slots[MAX_SLOTS]; /* IN/OUT */
-    real *squares;          /* OUT (width,) sums of the old w^2 down each column; NULL: not wanted */
+    real *penalty; /* OUT (width,) sums down each column of the old w^2, or of the penalty itself where there is more
+                               than alpha; NULL: not wanted */
+    real *norm;    /* gradient_block: OUT (width,) sums of the gradient^2 down each column; NULL: not wanted */
 } parameters_block;
 
-/* Columns outside, rows inside, so that each column's sum of squares is one chain. */
+/* g + the gradient of the penalty; sum is what `penalty` wants. */
+INLINE vec penalise(const constants *p, vec w, vec g, vec *sum, const int general) {
+    g = vec_fma(vec_broadcast(p->alpha), w, g);
+    if (!general) {
+        *sum = vec_fma(w, w, *sum);
+        return g;
+    }
+    vec l1 = vec_broadcast(p->l1), size = vec_abs(w), zero = {0};
+    *sum = vec_fma(vec_fma(vec_broadcast((real)0.5 * p->alpha), size, l1), size, *sum);
+    return g + vec_select(w == zero, zero, vec_copysign(l1, w));
+}
+
+/* Columns outside, rows inside, so that each column's sum is one chain. */
 #define OPTIMIZER_BLOCK(name, n_slots, fused)                                                                          \
-    static void name##_block(const constants *numbers, const parameters_block *block) {                                \
-        const constants p = *numbers; /* copies: stores cannot change them */                                          \
-        const parameters_block k = *block;                                                                             \
-        vec alpha = vec_broadcast(k.biases ? 0 : p.alpha);                                                             \
+    INLINE void name##_columns(const constants p, const parameters_block k, const int general) {                       \
         for (int64_t c = 0; c < k.width; c += VL) {                                                                    \
-            vec squares = {0}, slots[n_slots + 1];                                                                     \
+            vec penalty = {0}, slots[n_slots + 1];                                                                     \
             for (int64_t at = c; at < k.rows * k.width; at += k.width) {                                               \
-                vec w = vec_load(k.w + at);                                                                            \
-                vec g = vec_fma(alpha, w, vec_load(k.gradient + at));                                                  \
+                vec w = vec_load(k.w + at), g = penalise(&p, w, vec_load(k.gradient + at), &penalty, general);         \
+                if (general) w = w * vec_broadcast(p.keep);                                                            \
                 _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) slots[s] = vec_load(k.slots[s] + at);        \
                 vec_store(k.w + at, name##_update(&p, w, g, slots));                                                   \
                 _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) vec_store(k.slots[s] + at, slots[s]);        \
-                squares = vec_fma(w, w, squares);                                                                      \
             }                                                                                                          \
-            if (k.squares) vec_store(k.squares + c, squares);                                                          \
+            if (k.penalty) vec_store(k.penalty + c, penalty);                                                          \
         }                                                                                                              \
+    }                                                                                                                  \
+    static void name##_block(const constants *p, const parameters_block *k) {                                          \
+        if (p->general) name##_columns(*p, *k, 1);                                                                     \
+        else name##_columns(*p, *k, 0);                                                                                \
     }
 OPTIMIZERS(OPTIMIZER_BLOCK)
 
-/* No update: the sums become the gradient. */
+/* No update: the sums become the gradient, of the sum over the batch where inverse_weight is 1. */
 static void gradient_block(const constants *p, const parameters_block *k) {
-    vec alpha = vec_broadcast(k->biases ? 0 : p->alpha);
     for (int64_t c = 0; c < k->width; c += VL) {
-        vec squares = {0};
+        vec penalty = {0}, norm = {0};
         for (int64_t at = c; at < k->rows * k->width; at += k->width) {
-            vec w = vec_load(k->w + at), g = vec_fma(alpha, w, vec_load(k->gradient + at));
+            vec w = vec_load(k->w + at), g = vec_load(k->gradient + at);
+            g = p->general ? penalise(p, w, g, &penalty, 1) : penalise(p, w, g, &penalty, 0);
+            norm = vec_fma(g, g, norm);
             vec_store(k->gradient + at, g * vec_broadcast(p->inverse_weight));
-            squares = vec_fma(w, w, squares);
         }
-        if (k->squares) vec_store(k->squares + c, squares);
+        if (k->penalty) vec_store(k->penalty + c, penalty);
+        if (k->norm) vec_store(k->norm + c, norm);
     }
+}
+
+/* The numbers for biases. */
+static constants without_penalty(constants p) {
+    p.alpha = p.l1 = 0;
+    p.keep = 1;
+    p.general = 0;
+    return p;
 }
 
 typedef void block_update(const constants *p, const parameters_block *k);
@@ -124,18 +163,35 @@ static double power(double beta, int64_t n) {
     return result;
 }
 
-/* The numbers of the next step at this learning rate, on a batch of the given weight sum. */
-static constants next_step(const fm_optimizer *o, double rate, double alpha, double weight) {
+/* The numbers of the next step at this learning rate, on a batch of the given weight sum; penalties come from elsewhere. */
+static constants next_step(const fm_optimizer *o, double rate, double weight) {
+    double corrected = rate;
     if (o->kind == OPTIMIZER_adam)
-        rate *= sqrt(1 - power(o->beta_2, o->step + 1)) / (1 - power(o->beta_1, o->step + 1));
+        corrected *= sqrt(1 - power(o->beta_2, o->step + 1)) / (1 - power(o->beta_1, o->step + 1));
     return (constants){.inverse_weight = (real)(1 / weight),
                        .descent = (real)(-rate / weight),
-                       .alpha = (real)alpha,
-                       .learning_rate = (real)rate,
+                       .keep = 1,
+                       .learning_rate = (real)corrected,
                        .momentum = (real)o->momentum,
                        .beta_1 = (real)o->beta_1,
                        .beta_2 = (real)o->beta_2,
                        .epsilon = (real)o->epsilon,
                        .rest_1 = (real)(1 - o->beta_1),
                        .rest_2 = (real)(1 - o->beta_2)};
+}
+
+/* The same with the penalties and the decay of the task, whose weights are scaled. */
+static constants with_penalty(constants p, const fm_task *task, double rate, double scale) {
+    p.alpha = (real)(task->alpha * (1 - task->l1_ratio) * scale);
+    p.l1 = (real)(task->alpha * task->l1_ratio * scale);
+    p.keep = (real)(1 - rate * task->weight_decay);
+    p.general = p.l1 != 0 || p.keep != 1;
+    return p;
+}
+
+/* The same for a gradient that is multiplied by a factor. */
+static constants with_factor(constants p, double factor) {
+    p.inverse_weight = (real)(p.inverse_weight * factor);
+    p.descent = (real)(p.descent * factor);
+    return p;
 }

@@ -26,7 +26,8 @@ typedef struct layer {
     real *Z; /* batch panels (capacity, fan_out): before the activation, where its gradient needs it; or NULL */
     real
         *delta; /* batch panels (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
-    real *squares; /* (blocks of fan_in, padded fan_out): sums of w^2; NULL: there is no penalty */
+    real *penalty; /* (blocks of fan_in, padded fan_out): sums of w^2 or of the penalty; NULL: there is none */
+    real *norm;    /* (blocks of fan_in + 1, padded fan_out): sums of the gradient^2, biases last; NULL: not wanted */
 } layer;
 
 typedef struct network {
@@ -67,6 +68,9 @@ static int64_t batch_panels_size(const network *net, int64_t columns) {
 static int differentiates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_GRADIENT; }
 static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_APPLY; }
 
+/* Whether an update waits for the gradient of all parameters. */
+static int clips(const fm_task *task) { return task->job == FM_TRAIN && task->clip_norm > 0; }
+
 /* A forward pass over one chunk uses each weight once: it packs a panel at a time, when its turn comes. */
 static int streams_weights(const fm_task *task) {
     return !differentiates(task) && task->job != FM_APPLY && task->n_rows <= CHUNK_ROWS;
@@ -94,10 +98,11 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     carved.params.b = carve(base, used, width, sizeof(real));
     for (int32_t s = 0; s < n_slots; s++) carved.slots[s] = carve_share(base, used, fan_in, width);
     if (differentiates(task) && l > 0) carved.Wt = carve(base, used, fan_out * padded(fan_in), sizeof(real));
-    if (task->job == FM_GRADIENT || task->job == FM_APPLY || (task->job == FM_TRAIN && chunked))
+    int64_t n_blocks = (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    if (task->job == FM_GRADIENT || task->job == FM_APPLY || (task->job == FM_TRAIN && chunked) || clips(task))
         carved.gradient = carve_share(base, used, fan_in, width);
-    if (differentiates(task) && task->alpha != 0)
-        carved.squares = carve(base, used, (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS * width, sizeof(real));
+    if (differentiates(task) && task->alpha != 0) carved.penalty = carve(base, used, n_blocks * width, sizeof(real));
+    if (clips(task)) carved.norm = carve(base, used, (n_blocks + 1) * width, sizeof(real));
     if (net->layers) net->layers[l] = carved;
 }
 
@@ -116,6 +121,7 @@ static const int64_t IN_PLACE_VALUE = 4; /* a value times a row of W where it li
  * the same bits where parameters are finite, but for the sign of a zero. */
 static int dense_is_faster(const network *net) {
     const fm_task *task = net->task;
+    if (task->input_noise > 0) return 1; /* no zeros are left */
     /* W where it lies is read once for all rows by the dense product. */
     if (reads_weights_in_place(task)) return IN_PLACE_VALUE * task->X.n_values > (task->n_rows + 1) * task->X.n_columns;
     double columns = (double)task->X.n_columns, values = (double)task->X.n_values / (double)task->n_rows;

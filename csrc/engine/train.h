@@ -72,13 +72,28 @@ static void store_state(network *net, team *crew, int32_t thread) {
     for (int s = 0; s < n_slots; s++) store(net, SLOTS + s, flat_slot(task, s), crew, thread);
 }
 
+/* Noise and dropout of the inputs, rows [begin, end) of the chunk. */
+static void disturb(const network *net, const chunk *c, int64_t begin, int64_t end) {
+    const fm_task *task = net->task;
+    int64_t columns = task->n_units[0], panel_size = net->capacity * PANEL;
+    drop drop_inputs;
+    const drop *dropping = drop_of(task, 0, c, &drop_inputs);
+    for (int64_t i = begin; i < end && task->input_noise > 0; i++)
+        add_noise(task->seed, c->step, c->place + i, task->input_noise, columns, net->X + i * PANEL, panel_size);
+    for (int64_t j = 0; j < n_panels(columns) && dropping; j++)
+        drop_tile(dropping, c->place + begin, j * PANEL, net->X + j * panel_size + begin * PANEL, end - begin,
+                  panel_width(columns, j));
+}
+
 /* My rows of the chunk; returns 0 when all their values are finite. */
 static integer gather_chunk(const network *net, const chunk *c, const team *crew, int32_t thread) {
     int64_t begin, end;
     team_share(crew, thread, c->rows, &begin, &end);
-    if (!net->X) return thread == 0 ? gather_sparse(net, c->first, c->rows) : 0;
-    if (net->task->X.indices) return gather_csr_as_dense(net, c->first, begin, end);
-    return gather(net, c->first, begin, end);
+    if (!net->X) return thread == 0 ? gather_sparse(net, c) : 0;
+    integer not_finite =
+        net->task->X.indices ? gather_csr_as_dense(net, c->first, begin, end) : gather(net, c->first, begin, end);
+    disturb(net, c, begin, end);
+    return not_finite;
 }
 
 /* Refresh my panels of the transposes, which the input gradients of this batch read. */
@@ -109,7 +124,7 @@ static void learn_chunk(network *net, const chunk *c, learning how, team *crew, 
         for (int64_t i = 0; i < c->rows; i++)
             net->batch_loss += (double)row_weight(net->task, c->first + i, c->weight_scale) * (double)net->row_loss[i];
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
-        if (l > 0) input_gradient(net, l, c->rows, crew, thread);
+        if (l > 0) input_gradient(net, l, c, crew, thread);
         layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
         weight_gradient(net, l, c->rows, how, crew, thread);
         layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
@@ -124,13 +139,13 @@ static int time_is_up(const network *net) { return clock_seconds() - net->start_
 static double share_of_loss(double loss, double weight, int64_t rows) { return loss / weight * (double)rows; }
 
 /* Thread 0, after a batch: its loss, which is 0 where it has no weight, and whether to go on. */
-static void finish_batch(network *net, const chunk *batch, double weight, double alpha) {
+static void finish_batch(network *net, const chunk *batch, double weight, const constants *numbers) {
     fm_task *task = net->task;
     double loss = net->batch_loss;
     if (loss_list[task->loss].mean_over_outputs && task->job == FM_TRAIN)
         loss /= (double)task->n_units[net->n_layers]; /* as reported; a gradient is of the sum */
     if (weight > 0) {
-        if (alpha != 0) loss += 0.5 * alpha * sum_of_squares(net);
+        if (task->alpha != 0) loss += penalty_of(net, numbers, task->alpha * batch->weight_scale);
         task->loss_sum += share_of_loss(loss, weight, batch->rows);
     }
     net->batch_loss = 0;
@@ -150,10 +165,23 @@ static void learn_nothing(network *net, team *crew, int32_t thread) {
     team_barrier(crew); /* all have looked at `stop`, which thread 0 may now set */
 }
 
+/* The update that waits for the gradient of all parameters, which it shortens where it is too long. */
+static void clipped_update(network *net, const constants *numbers, double weight, team *crew, int32_t thread) {
+    double norm = norm_of(net) / weight, most = net->task->clip_norm;
+    constants shortened = with_factor(*numbers, norm > most ? most / norm : 1);
+    shortened.alpha = shortened.l1 = 0; /* the gradient of the penalty is in the gradient */
+    if (!isfinite(norm)) shortened.inverse_weight = shortened.descent = (real)NAN; /* which ends the training */
+    if (thread == 0) net->task->gradient_norm = norm;
+    update_parameters(net, &shortened, crew, thread);
+    team_barrier(crew);
+}
+
 /* One batch, from the rows on that are done, in chunks of even length; returns 0 where a call ends before it does. */
 static int learn_batch(network *net, const chunk *batch, int64_t done, const constants *numbers, double weight,
                        team *crew, int32_t thread) {
-    const optimizer *updating = net->task->job == FM_TRAIN ? &optimizers[net->task->optimizer.kind] : NULL;
+    const optimizer *updating = updates(net->task) && !clips(net->task) ? &optimizers[net->task->optimizer.kind] : NULL;
+    constants sums = *numbers; /* of a batch, where they are to be clipped */
+    if (clips(net->task)) sums.inverse_weight = 1;
     int64_t n_chunks = (batch->rows + net->capacity - 1) / net->capacity;
     chunk c = *batch;
     for (c.place = done; c.place < batch->rows; c.place += c.rows) {
@@ -165,13 +193,14 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
         team_barrier(crew);
         lap(net, thread, PHASE_BARRIER);
         if (net->stop) return 0; /* decided after the chunk before, which was complete */
-        learning how = {.numbers = last ? numbers : NULL,
+        learning how = {.numbers = last ? &sums : NULL,
                         .finish = updating ? updating->block : gradient_block,
                         .stays = !last || !updating,
                         .carry = c.place > 0};
-        if (updating && updating->fused && n_chunks == 1) how.finish = NULL;
+        if (updating && updating->fused && !numbers->general && n_chunks == 1) how.finish = NULL;
         if (weight > 0) learn_chunk(net, &c, how, crew, thread);
         else learn_nothing(net, crew, thread);
+        if (weight > 0 && last && clips(net->task)) clipped_update(net, numbers, weight, crew, thread);
         if (thread == 0 && !last) {
             net->task->batch_position = c.place + c.rows;
             if (time_is_up(net)) net->stop = FM_YIELD;
@@ -193,14 +222,14 @@ static void train_body(void *context, team *crew, int32_t thread) {
         batch.rows = least(task->batch_size, task->n_rows - batch.first);
         double weight = weight_sum(task, batch.first, batch.rows), scale = weight_scale(weight);
         double rate = task->rates ? task->rates[batch.first / task->batch_size] : optimizer.learning_rate;
-        batch.weight_scale = scale, weight *= scale;
-        constants numbers = next_step(&optimizer, rate, task->alpha * scale, weight);
+        batch.weight_scale = scale, batch.step = optimizer.step, weight *= scale;
+        constants numbers = with_penalty(next_step(&optimizer, rate, weight), task, rate, scale);
         if (!learn_batch(net, &batch, done, &numbers, weight, crew, thread)) break;
         if (weight > 0) optimizer.step++;
         if (thread == 0) {
             task->position = batch.first + batch.rows, task->batch_position = 0;
             task->optimizer.step = optimizer.step;
-            finish_batch(net, &batch, weight, task->alpha * scale);
+            finish_batch(net, &batch, weight, &numbers);
         }
         lap(net, thread, PHASE_BATCH);
     }
@@ -215,38 +244,29 @@ static void gradient_body(void *context, team *crew, int32_t thread) {
     double weight = weight_sum(task, 0, task->n_rows), scale = weight_scale(weight);
     chunk batch = {.rows = task->n_rows, .weight_scale = scale};
     weight *= scale;
-    constants numbers = {.alpha = (real)(task->alpha * scale), .inverse_weight = (real)(1 / weight)};
+    constants numbers = with_penalty((constants){.inverse_weight = (real)(1 / weight)}, task, 0, scale);
     int64_t done = task->batch_position;
     if (done == 0) load(net, PARAMS, task->params, crew, thread);
     if (!learn_batch(net, &batch, done, &numbers, weight, crew, thread)) return;
     if (thread == 0) {
         task->batch_position = 0, task->loss_sum = 0;
-        finish_batch(net, &batch, weight, task->alpha * scale);
+        finish_batch(net, &batch, weight, &numbers);
         task->loss_sum /= (double)task->n_rows;
     }
     store(net, GRADIENT, task->gradient, crew, thread);
 }
 
-/* apply: the update of each panel from the gradient that belongs to it. */
+/* apply: the update from a gradient that holds the penalty already. */
 static void apply_body(void *context, team *crew, int32_t thread) {
     network *net = context;
     fm_task *task = net->task;
-    constants numbers = next_step(&task->optimizer, task->optimizer.learning_rate, 0, 1);
-    block_update *update = optimizers[task->optimizer.kind].block;
+    double rate = task->optimizer.learning_rate;
+    constants numbers = with_penalty(next_step(&task->optimizer, rate, 1), task, rate, 0);
     load_state(net, crew, thread);
     load(net, GRADIENT, task->gradient, crew, thread);
-    for (int64_t l = 0; l < net->n_layers; l++) {
-        const layer *here = &net->layers[l];
-        int64_t panel, end;
-        team_share(crew, thread, n_panels(here->fan_out), &panel, &end);
-        for (; panel < end; panel++) {
-            int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
-            parameters_block W = block_of(here, l, 0, at * here->fan_in, here->fan_in, width,
-                                          here->gradient.W + at * here->fan_in, NULL);
-            parameters_block b = block_of(here, l, 1, at, 1, width, here->gradient.b + at, NULL);
-            update(&numbers, &W), update(&numbers, &b);
-        }
-    }
+    team_barrier(crew);
+    update_parameters(net, &numbers, crew, thread);
+    team_barrier(crew);
     store_state(net, crew, thread);
 }
 
