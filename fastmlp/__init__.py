@@ -19,7 +19,7 @@ if find_spec("fastmlp._core") is None:
         name="fastmlp._core",
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "LossCurveDisplay",
     "MLPClassifier",

@@ -60,6 +60,11 @@ def test_order_is_that_of_the_list(estimator: str) -> None:
     assert [name for name in names if name in SHARED] == list(SHARED)
 
 
+def test_loss_of_the_trainer_is_named() -> None:
+    kinds = {name: parameter.kind.name for name, parameter in inspect.signature(fastmlp.Trainer).parameters.items()}
+    assert [name for name, kind in kinds.items() if kind != "KEYWORD_ONLY"] == ["hidden_layer_sizes", "activation"]
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_checks_are_those_of_the_list(estimator: str) -> None:
     cls = class_of(estimator)

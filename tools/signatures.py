@@ -12,8 +12,8 @@ from fastmlp.hyperparameters import HYPERPARAMETERS, Hyperparameter
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastmlp"
 FILES = {"Trainer": "trainer.py", "MLPClassifier": "classifier.py", "MLPRegressor": "regressor.py"}
-POSITIONAL = ("loss", "hidden_layer_sizes", "activation")
-"""Names that may be passed without their keyword, where the signature begins with them."""
+POSITIONAL = {"Trainer": 2, "MLPClassifier": 2, "MLPRegressor": 3}
+"""How many parameters, from the first on, may be passed without their keyword."""
 WIDTH = 120
 
 ATTRIBUTES = {
@@ -75,11 +75,11 @@ def attributes() -> str:
 
 def signature(estimator: str) -> str:
     """The parameters of its constructor."""
-    lines, free = [], True
-    for name, entry in HYPERPARAMETERS[estimator].items():
-        if free and name not in POSITIONAL:
-            lines, free = [*lines, "        *,"], False
-        lines.append(f"        {name}: {entry.annotation} = {_default(entry.default)},")
+    lines = [
+        f"        {name}: {entry.annotation} = {_default(entry.default)},"
+        for name, entry in HYPERPARAMETERS[estimator].items()
+    ]
+    lines.insert(POSITIONAL[estimator], "        *,")
     return "\n".join(lines)
 
 
