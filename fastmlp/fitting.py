@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
-from fastmlp.engine_settings import batch_size, copy_of, network_of, optimizer_name, regularisation, threads, zeros
+from fastmlp.engine_settings import batch_size, copy_of, network_options, optimizer_name, regularisation, threads, zeros
 from fastmlp.initialization import initial_parameters, require_memory
 from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.rows import Samples
@@ -92,7 +92,9 @@ class Fit:
         # Who wants a consistent state waits in the queue, where the training waits too between two calls of the engine.
         self.best_params: NDArray[Any] | None = None  # while early stopping keeps them
         self._queue, self._still = Lock(), RLock()
+        self.spare_generator: np.random.RandomState | None = None  # of the last call of `partial_fit`
         self._training: Training | None = None
+        self._options: dict[str, Any] | None = None  # that the network was made with
         self._order: NDArray[np.int64] | None = None
         self._scratch: Scratch | None = None
 
@@ -114,11 +116,12 @@ class Fit:
             If parameters and optimizer do not fit into memory.
         """
         optimizer, rows = optimizer_name(settings), samples.rows
-        network = network_of(n_units, settings, loss, dtype)
+        options: dict[str, Any] = {"loss": loss, **network_options(n_units, settings, loss)}
+        network = Network(n_units, dtype=dtype, **options)
         size = batch_size(settings, samples)
         n_threads = threads(settings, network, rows, size)
         if optimizer == "lbfgs":
-            in_float64 = network_of(n_units, settings, loss, "float64")
+            in_float64 = Network(n_units, dtype="float64", **options)
             job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
             require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
         else:
@@ -153,9 +156,13 @@ class Fit:
         """Go on with these hyper-parameters: another optimizer starts anew, and the rate where a fit restarts."""
         if restarts or self.rate != self.rate:
             self.rate, self.epochs_scheduled = float(settings.learning_rate_init), 0
-        network = self.network = network_of(self.network.n_units, settings, self.network.loss, self.network.dtype)
+        network = self.network
+        options = network_options(network.n_units, settings, network.loss)
+        if options != self._options:
+            self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
+            self._options = options
         # joblib may have mapped them into memory read-only.
-        self.params, slots = (np.require(array, network.dtype, ["W"]) for array in (self.params, self.slots))
+        self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
         optimizer = optimizer_name(settings)
         if optimizer != self.optimizer:
             slots = zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
