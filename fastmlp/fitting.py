@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
 from fastmlp.engine_settings import batch_size, copy_of, network_options, optimizer_name, regularisation, threads, zeros
+from fastmlp.estimator_state import CURVES
 from fastmlp.initialization import initial_parameters, require_memory
 from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.rows import Samples
@@ -346,7 +347,7 @@ class Fit:
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""
-        curves = {name: getattr(self, name) for name in self.CURVES}
+        curves = {name: getattr(self, name) for name in CURVES}
         return {name: None if curve is None else list(curve) for name, curve in curves.items()}
 
     def state(self) -> dict[str, Any]:
@@ -369,7 +370,7 @@ class Fit:
 
     def take_over(self, other: Fit) -> None:
         """Take what another training of the same network has reached."""
-        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *self.CURVES, "stopped")})
+        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *CURVES, "stopped")})
         for name in (*self.ARRAYS, "best_params"):
             if getattr(other, name) is not None:
                 getattr(self, name)[...] = getattr(other, name)
@@ -379,7 +380,7 @@ class Fit:
         for name, array in arrays.items():
             if array is not None:
                 array[...] = progress[name]
-        for name in (*self.VALUES, *self.CURVES):
+        for name in (*self.VALUES, *CURVES):
             setattr(self, name, progress[name])
         self.stopped = progress["stopped"]
         self.random_state.set_state(progress["random_state"].get_state())
@@ -390,6 +391,6 @@ class Fit:
         params = state["params"]
         network = Network(state["n_units"], state["activation"], state["loss"], params.dtype)
         fit = cls(network, params, state["optimizer"])
-        for name in (*cls.VALUES, *cls.CURVES, *cls.ARRAYS):
+        for name in (*cls.VALUES, *CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])
         return fit
