@@ -111,7 +111,10 @@ class Fit:
             job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
             require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
         else:
-            training = {"batch_size": size, "n_threads": n_threads, **regularisation(settings, n_units)}
+            needs_memory = ("alpha", "clip_norm", "input_noise")
+            asked = regularisation(settings, n_units)
+            training = {name: value for name, value in asked.items() if name in needs_memory}
+            training |= {"batch_size": size, "n_threads": n_threads}
             n_vectors = OPTIMIZERS[optimizer] + settings.early_stopping  # which keeps the best parameters
             slots = n_vectors * network.n_params * network.dtype.itemsize
             require_memory(network, slots + network.scratch_bytes(rows, optimizer=optimizer, **training))
