@@ -1,4 +1,4 @@
-"""Regularisation, losses with parameters and first weights through the estimators: each does what its docstring says."""
+"""Regularisation, parameters of losses and first weights through the estimators: what their docstrings say."""
 
 from typing import Any
 
