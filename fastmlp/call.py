@@ -194,8 +194,9 @@ class Call:
         """Take everything back that a training has done which ends in an error; let go of what only it needed."""
         fit, estimator, before = fitted.fit, self._estimator, self._before
         # What fails within one step has changed no parameter.
-        several_steps = samples.rows.shape[0] > batch_size(self._settings, samples)
-        backup = fit.backup(with_arrays=several_steps) if fitted is before else None
+        one_step = self._resumes and samples.rows.shape[0] <= batch_size(self._settings, samples)
+        validates = any(given is not None for given in self._held_out)
+        backup = fit.backup(with_arrays=validates or not one_step) if fitted is before else None
         try:
             yield
         except BaseException:

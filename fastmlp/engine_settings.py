@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import Network, aligned_empty
-from fastmlp.layers import activations, dropout_shares
+from fastmlp.layers import activations, dropout_shares, quantiles
 from fastmlp.rows import Samples
 from fastmlp.threads import default_threads, step_flops
 
@@ -26,7 +26,10 @@ def network_options(n_units: tuple[int, ...], settings: Any, loss: str) -> dict[
     elif loss == "huber":
         options["huber_delta"] = settings.huber_delta
     elif loss == "quantile":
-        options["quantiles"] = np.broadcast_to(np.sort(np.ravel(settings.quantile)), (n_units[-1],)).tolist()
+        of_outputs = quantiles(settings.quantile)
+        if len(of_outputs) not in (1, n_units[-1]):
+            raise ValueError(f"quantile has {len(of_outputs)} numbers, but the network has {n_units[-1]} outputs.")
+        options["quantiles"] = of_outputs * (n_units[-1] // len(of_outputs))
     return options
 
 

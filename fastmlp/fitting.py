@@ -18,10 +18,20 @@ from numpy.typing import NDArray
 
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
-from fastmlp.engine_settings import batch_size, copy_of, network_options, optimizer_name, regularisation, threads, zeros
-from fastmlp.estimator_state import CURVES
-from fastmlp.initialization import initial_parameters, require_memory
+from fastmlp.engine_settings import (
+    batch_size,
+    copy_of,
+    network_of,
+    network_options,
+    optimizer_name,
+    regularisation,
+    threads,
+    zeros,
+)
+from fastmlp.estimator_state import COUNTERS, CURVES
+from fastmlp.initialization import initial_parameters
 from fastmlp.listener import Listener, NonFiniteError, warn
+from fastmlp.memory import require_memory
 from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
@@ -63,18 +73,7 @@ class Fit:
         Held by the one call that trains it.
     """
 
-    COUNTERS = (
-        "step",
-        "n_iter",
-        "t",
-        "no_improvement_count",
-        "n_epochs_of_fit",
-        "epochs_scheduled",
-        "best_epoch",
-        "seed",
-    )
     VALUES = (*COUNTERS, "rate", "last_loss", "best_loss", "best_validation_score")
-    CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
     ARRAYS = ("params", "slots")
 
     def __init__(self, network: Network, params: NDArray[Any], optimizer: str) -> None:
@@ -116,23 +115,11 @@ class Fit:
         MemoryError
             If parameters and optimizer do not fit into memory.
         """
-        optimizer, rows = optimizer_name(settings), samples.rows
-        options: dict[str, Any] = {"loss": loss, **network_options(n_units, settings, loss)}
-        network = Network(n_units, dtype=dtype, **options)
-        size = batch_size(settings, samples)
-        n_threads = threads(settings, network, rows, size)
-        if optimizer == "lbfgs":
-            in_float64 = Network(n_units, dtype="float64", **options)
-            job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
-            require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
-        else:
-            training = {"batch_size": size, "n_threads": n_threads, **regularisation(settings, n_units)}
-            n_vectors = OPTIMIZERS[optimizer] + settings.early_stopping  # which keeps the best parameters
-            slots = n_vectors * network.n_params * network.dtype.itemsize
-            require_memory(network, slots + network.scratch_bytes(rows, optimizer=optimizer, **training))
+        network = network_of(n_units, settings, loss, dtype)
+        require_memory(network, settings, samples)
         params = aligned_empty(network.n_params, network.dtype)
         initial_parameters(network, params, settings.weight_init, random_state)
-        return cls(network, params, optimizer)
+        return cls(network, params, optimizer_name(settings))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     loss : str
         Name in `LOSSES`.
     n_outputs : int or None
-        Number of outputs that the network has; None to let y decide.
+        Number of outputs that the network has; None to let y decide. Several quantiles have a single column in common.
     estimator : object
         Named in error messages.
 
@@ -54,7 +54,10 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         y = column_or_1d(y, warn=True)
     if task.threshold is not None and y.ndim == 1:
         return _check_classes(y, task, n_outputs)
-    return _check_values(y.reshape(len(y), -1), loss, n_outputs)
+    Y = y.reshape(len(y), -1)
+    if loss == "quantile" and n_outputs is not None and Y.shape[1] == 1:
+        Y = np.repeat(Y, n_outputs, axis=1)
+    return _check_values(Y, loss, n_outputs)
 
 
 def check_weights(sample_weight: Any, rows: Any) -> NDArray[np.float64] | None:
