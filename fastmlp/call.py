@@ -101,7 +101,7 @@ class Call:
             fit.adopt(settings, restarts=not self._resumes)
             progress = None
             if self._checkpoint is not None:
-                progress = self._checkpoint.progress(fit, samples)
+                progress = self._checkpoint.progress(fit, samples, self._validation_samples)
                 self._listeners.insert(0, self._checkpoint)
             fit.begin(samples, settings, self._random_state, estimator._remedy(fit), progress)
             estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
