@@ -18,10 +18,9 @@ def copy_of(random_state: np.random.RandomState) -> np.random.RandomState:
     return copy
 
 
-def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
-    """The network that these hyper-parameters ask for."""
-    names = activations(settings.activation, len(n_units) - 2)
-    options: dict[str, Any] = {}
+def network_options(n_units: tuple[int, ...], settings: Any, loss: str) -> dict[str, Any]:
+    """What the hyper-parameters ask of a network beside its shape."""
+    options: dict[str, Any] = {"activation": activations(settings.activation, len(n_units) - 2)}
     if loss in ("log_loss", "binary_log_loss") and settings.label_smoothing:
         options["label_smoothing"] = settings.label_smoothing
     elif loss == "huber":
@@ -31,7 +30,12 @@ def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -
         if len(of_outputs) not in (1, n_units[-1]):
             raise ValueError(f"quantile has {len(of_outputs)} numbers, but the network has {n_units[-1]} outputs.")
         options["quantiles"] = of_outputs * (n_units[-1] // len(of_outputs))
-    return Network(n_units, names, loss, dtype, **options)
+    return options
+
+
+def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
+    """The network that these hyper-parameters ask for."""
+    return Network(n_units, loss=loss, dtype=dtype, **network_options(n_units, settings, loss))
 
 
 def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:

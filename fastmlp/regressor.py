@@ -16,6 +16,7 @@ from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.layers import quantiles
+from fastmlp.rows import is_sound
 from fastmlp.targets import check_targets
 
 
@@ -278,10 +279,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return targets[:, 0] if fitted.fit.network.loss == "quantile" else _column(targets)
 
     def _check_values(self, y: Any) -> Any:
-        if y is not None:
+        if y is not None and not is_sound(y):
             y = check_array(y, ensure_2d=False, dtype="numeric", estimator=self, input_name="y")
-            y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        return y
+        return column_or_1d(y, warn=True) if y is not None and y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _column(values: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
 from fastmlp._core import LOSSES, Loss
-from fastmlp.rows import READABLE, contiguous_rows
+from fastmlp.rows import READABLE, contiguous_rows, is_sound
 
 
 def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> tuple[NDArray[Any], int]:
@@ -40,7 +40,8 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         name = type(estimator).__name__
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
     try:
-        y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
+        if not is_sound(y):
+            y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
     except ValueError as error:
         texts = [label for label in np.ravel(y).tolist() if isinstance(label, (str, bytes))]
         if task.threshold is None or not texts:
