@@ -22,6 +22,7 @@ from fastmlp.base import BaseMLP
 from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import MARGIN_LOSSES, constraints
+from fastmlp.rows import is_sound
 from fastmlp.targets import some_weight
 
 ClassWeight = Mapping[Any, float] | list[Mapping[Any, float]] | str | None
@@ -165,7 +166,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Score and loss (without penalty) of the validation rows after each epoch, where there are any.
     best_validation_score_ : float or None
         The highest of the scores.
-    best_epoch_ : int
+    best_epoch_ : int or None
         Number of the epoch, from 1, with the best validation score, or else the lowest loss.
     n_iter_ : int
         Number of epochs or iterations of the last call.
@@ -238,7 +239,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     @available_if(BaseMLP._has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
 
@@ -248,12 +257,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             As for `fit`; y need not hold every class.
         classes : array-like of shape (n_classes,), default=None
             All classes; the first call needs them.
+        X_val, y_val, sample_weight_val
+            As for `fit`: rows to monitor.
 
         Returns
         -------
         self : MLPClassifier
         """
-        with Call(self, (X, y, sample_weight), classes=classes, resumes=True) as (fit, n_epochs, listeners):
+        held_out = (X_val, y_val, sample_weight_val)
+        with Call(self, (X, y, sample_weight), held_out, classes, resumes=True) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 
@@ -389,7 +401,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _check_labels(self, y: Any) -> Any:
         if y is None:
             raise ValueError("This MLPClassifier estimator requires y to be passed, but the target y is None.")
-        y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, estimator=self, input_name="y")
+        if not is_sound(y):
+            y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, estimator=self, input_name="y")
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _stratify(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any] | None:

@@ -18,9 +18,20 @@ from numpy.typing import NDArray
 
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
-from fastmlp.engine_settings import batch_size, copy_of, network_of, optimizer_name, regularisation, threads, zeros
-from fastmlp.initialization import initial_parameters, require_memory
+from fastmlp.engine_settings import (
+    batch_size,
+    copy_of,
+    network_of,
+    network_options,
+    optimizer_name,
+    regularisation,
+    threads,
+    zeros,
+)
+from fastmlp.estimator_state import COUNTERS, CURVES
+from fastmlp.initialization import initial_parameters
 from fastmlp.listener import Listener, NonFiniteError, warn
+from fastmlp.memory import require_memory
 from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
@@ -47,6 +58,8 @@ class Fit:
         Learning rate, lowered by the plateaus so far.
     n_iter, t : int
         Epochs of the last call; rows used in all of them.
+    best_epoch : int
+        Number of the epoch, from 1, with the best validation score or else loss; 0 before the first.
     last_loss : float
         Of the last epoch.
     best_loss, best_validation_score : float or None
@@ -60,9 +73,7 @@ class Fit:
         Held by the one call that trains it.
     """
 
-    COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit", "epochs_scheduled", "seed")
     VALUES = (*COUNTERS, "rate", "last_loss", "best_loss", "best_validation_score")
-    CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
     ARRAYS = ("params", "slots")
 
     def __init__(self, network: Network, params: NDArray[Any], optimizer: str) -> None:
@@ -70,7 +81,7 @@ class Fit:
         self.slots = zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
         self.step, self.rate = 0, nan
         self.n_iter, self.t, self.last_loss, self.n_epochs_of_fit = 0, 0, nan, 0
-        self.epochs_scheduled, self.seed = 0, 0
+        self.epochs_scheduled, self.best_epoch, self.seed = 0, 0, 0
         self.best_loss: float | None = inf
         self.best_validation_score: float | None = None
         self.no_improvement_count = 0
@@ -81,7 +92,9 @@ class Fit:
         # Who wants a consistent state waits in the queue, where the training waits too between two calls of the engine.
         self.best_params: NDArray[Any] | None = None  # while early stopping keeps them
         self._queue, self._still = Lock(), RLock()
+        self.spare_generator: np.random.RandomState | None = None  # of the last call of `partial_fit`
         self._training: Training | None = None
+        self._options: dict[str, Any] | None = None  # that the network was made with
         self._order: NDArray[np.int64] | None = None
         self._scratch: Scratch | None = None
 
@@ -102,22 +115,11 @@ class Fit:
         MemoryError
             If parameters and optimizer do not fit into memory.
         """
-        optimizer, rows = optimizer_name(settings), samples.rows
         network = network_of(n_units, settings, loss, dtype)
-        size = batch_size(settings, samples)
-        n_threads = threads(settings, network, rows, size)
-        if optimizer == "lbfgs":
-            in_float64 = network_of(n_units, settings, loss, "float64")
-            job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
-            require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
-        else:
-            training = {"batch_size": size, "n_threads": n_threads, **regularisation(settings, n_units)}
-            n_vectors = OPTIMIZERS[optimizer] + settings.early_stopping  # which keeps the best parameters
-            slots = n_vectors * network.n_params * network.dtype.itemsize
-            require_memory(network, slots + network.scratch_bytes(rows, optimizer=optimizer, **training))
+        require_memory(network, settings, samples)
         params = aligned_empty(network.n_params, network.dtype)
         initial_parameters(network, params, settings.weight_init, random_state)
-        return cls(network, params, optimizer)
+        return cls(network, params, optimizer_name(settings))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -142,26 +144,18 @@ class Fit:
         """Go on with these hyper-parameters: another optimizer starts anew, and the rate where a fit restarts."""
         if restarts or self.rate != self.rate:
             self.rate, self.epochs_scheduled = float(settings.learning_rate_init), 0
-        network = self.network = network_of(self.network.n_units, settings, self.network.loss, self.network.dtype)
+        network = self.network
+        options = network_options(network.n_units, settings, network.loss)
+        if options != self._options:
+            self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
+            self._options = options
         # joblib may have mapped them into memory read-only.
-        self.params, slots = (np.require(array, network.dtype, ["W"]) for array in (self.params, self.slots))
+        self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
         optimizer = optimizer_name(settings)
         if optimizer != self.optimizer:
             slots = zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
             self.optimizer, self.step = optimizer, 0
         self.slots = slots
-
-    def network_in(self, dtype: str) -> Network:
-        """The network of the call, computing in this dtype."""
-        return network_of(self.network.n_units, self.settings, self.network.loss, dtype)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """Number of the epoch, from 1, with the best validation score or else loss; None before the first."""
-        scores, losses = np.array(self.validation_scores or [], np.float64), np.array(self.loss_curve)
-        if np.isfinite(scores).any():
-            return int(np.nanargmax(scores)) + 1
-        return int(np.nanargmin(losses)) + 1 if np.isfinite(losses).any() else None
 
     @property
     def gradient_norm(self) -> float | None:
@@ -190,7 +184,13 @@ class Fit:
             State and progress of a training on the same rows to go on from.
         """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.n_iter, self.stopped, self.in_epoch = samples.rows.shape[0], 0, False, False
+        self.n_rows, self.n_iter, self.stopped, self.ended, self.in_epoch = (
+            samples.rows.shape[0],
+            0,
+            False,
+            False,
+            False,
+        )
         self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
@@ -198,13 +198,13 @@ class Fit:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         self._batch_size = rows = batch_size(settings, samples)
         n_threads = threads(settings, self.network, samples.rows, rows)
+        self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
+        if progress is not None:
+            self._go_on(progress)
         regular = regularisation(settings, self.network.n_units)
         if "dropout" in regular or "input_noise" in regular:
             self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
             regular["seed"] = self.seed
-        self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
-        if progress is not None:
-            self._go_on(progress)
         self._scratch = self._scratch or Scratch()
         self._training = (Training if settings.n_threads or n_threads == 1 else PacedTraining)(
             self.network,
@@ -300,7 +300,10 @@ class Fit:
         finally:  # of an interruption as well
             self.enter(entries, n_rows)
         answers = [listener.epoch_ended(self) for listener in listeners]
-        self.stopped = any(answers) or perf_counter() > self.deadline
+        ended = any(answers)
+        cut = self._training is not None and self._training.position < self.n_rows
+        # At once: an interruption between two of these would leave what is no place to go on from.
+        vars(self).update(stopped=ended or perf_counter() > self.deadline, ended=ended, in_epoch=cut)
 
     def enter(self, entries: dict[str, float], n_rows: int) -> None:
         """Write an epoch of so many rows down."""
@@ -310,9 +313,18 @@ class Fit:
                     setattr(self, name, [])
             curves = [getattr(self, name) for name in entries]
             counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows}
-            counters |= {"epochs_scheduled": self.epochs_scheduled + 1, "in_epoch": False}
+            counters["epochs_scheduled"] = self.epochs_scheduled + 1
+            if self._is_best(entries):
+                counters["best_epoch"] = len(self.loss_curve) + 1
             # Ctrl-C is heard between two lines of Python's, and may not come between two curves.
             list(map(list.append, curves, entries.values())), vars(self).update(counters)
+
+    def _is_best(self, entries: dict[str, float]) -> bool:
+        """Whether an epoch is better than all that are written down, of those with a score where there are any."""
+        if "validation_scores" in entries:
+            return entries["validation_scores"] > (-inf if (best := self.best_validation_score) is None else best)
+        best = inf if self.best_loss is None else self.best_loss
+        return self.validation_scores is None and entries["loss_curve"] < best
 
     def forget_gradients(self) -> None:
         """Let the optimizer start anew."""
@@ -331,7 +343,7 @@ class Fit:
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""
-        curves = {name: getattr(self, name) for name in self.CURVES}
+        curves = {name: getattr(self, name) for name in CURVES}
         return {name: None if curve is None else list(curve) for name, curve in curves.items()}
 
     def state(self) -> dict[str, Any]:
@@ -349,12 +361,12 @@ class Fit:
         arrays = {"order": self._order, "best_params": self.best_params}
         return {name: array.copy() for name, array in arrays.items() if array is not None} | {
             "random_state": copy_of(self.random_state),
-            "stopped": self.stopped,
+            "ended": self.ended,
         }
 
     def take_over(self, other: Fit) -> None:
         """Take what another training of the same network has reached."""
-        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *self.CURVES, "stopped")})
+        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *CURVES, "stopped")})
         for name in (*self.ARRAYS, "best_params"):
             if getattr(other, name) is not None:
                 getattr(self, name)[...] = getattr(other, name)
@@ -364,9 +376,9 @@ class Fit:
         for name, array in arrays.items():
             if array is not None:
                 array[...] = progress[name]
-        for name in (*self.VALUES, *self.CURVES):
+        for name in (*self.VALUES, *CURVES):
             setattr(self, name, progress[name])
-        self.stopped = progress["stopped"]
+        self.stopped = self.ended = progress["ended"]
         self.random_state.set_state(progress["random_state"].get_state())
 
     @classmethod
@@ -375,6 +387,6 @@ class Fit:
         params = state["params"]
         network = Network(state["n_units"], state["activation"], state["loss"], params.dtype)
         fit = cls(network, params, state["optimizer"])
-        for name in (*cls.VALUES, *cls.CURVES, *cls.ARRAYS):
+        for name in (*cls.VALUES, *CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])
         return fit

@@ -109,7 +109,7 @@ def mish_gradient(z: Array) -> Array:
 
 
 SCALE, ALPHA = long("1.0507009873554804934193349852946"), long("1.6732632423543772848170429916717")
-# name: (exact value, units in the last place that it may be off: those of vec_math.h, half a unit for each operation more)
+# name: (exact value, units in the last place that it may be off: those of vec_math.h, half for each operation more)
 VALUES: dict[str, tuple[Callable[[Array], Array], float]] = {
     "expm1_negative": (np.expm1, 1.5),
     "normal_density": (density, 2),

@@ -9,7 +9,11 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("activations.h", "return a * (vec_broadcast((real)1) - a)", "return a * (vec_broadcast((real)1) + a)"),
     ("activations.h", "return vec_broadcast((real)1) - a * a", "return vec_broadcast((real)1) - a"),
     ("activations.h", "vec_max(vec_broadcast((real)0), z)", "vec_max(z, vec_broadcast((real)0))"),
-    ("activations.h", "a > (vec){0}, vec_broadcast((real)1), (vec){0})", "a >= (vec){0}, vec_broadcast((real)1), (vec){0})"),
+    (
+        "activations.h",
+        "a > (vec){0}, vec_broadcast((real)1), (vec){0}",
+        "a >= (vec){0}, vec_broadcast((real)1), (vec){0}",
+    ),
     ("activations.h", "{ return vec_logistic(z); }", "{ return vec_tanh(z); }"),
     ("activations.h", "vec_max(vec_broadcast(EXP_MIN), z) * s", "z * s"),
     ("activations.h", "vec_fma(a, vec_select(above, smaller, larger), s)", "vec_fma(a, smaller, s)"),
@@ -31,7 +35,11 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("losses.h", "*delta * *delta * vec_broadcast((real)0.5)", "*delta * *delta"),
     ("losses.h", "return y_log_y - y * z - y + p", "return y_log_y - y * z + p"),
     ("losses.h", "vec_select(y > zero, y, one)", "vec_select(y > zero, y, y)"),
-    ("losses.h", "t = vec_select(y > zero, one, -one), margin = one - t * z; *delta = vec_select(margin > zero, -t", "t = vec_select(y > zero, one, zero), margin = one - t * z; *delta = vec_select(margin > zero, -t"),
+    (
+        "losses.h",
+        "-one), margin = one - t * z; *delta = vec_select(margin > zero, -t, zero); return vec_max",
+        "zero), margin = one - t * z; *delta = vec_select(margin > zero, -t, zero); return vec_max",
+    ),
     ("losses.h", "vec_select(margin > zero, -t, zero)", "vec_select(margin > zero, t, zero)"),
     # optimizers
     ("optimizers.h", "vec_broadcast(p->descent) * g); return w + slots[0]", "vec_broadcast(p->descent) * g); return w"),
@@ -103,6 +111,6 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("vec_math.h", "vec_select(x > vec_broadcast(EXP_MAX), vec_broadcast((real)INFINITY), y)", "y"),
     ("vec_math.h", "FM_REAL_BITS == 32 ? 7 : 16", "FM_REAL_BITS == 32 ? 5 : 11"),
     ("vec_math.h", "#define LN2_LOW 1.90821492927058770002e-10", "#define LN2_LOW 0.0"),
-    ("vec_math.h", "return vec_copysign(m / (m + vec_broadcast((real)2)), z)", "return m / (m + vec_broadcast((real)2))"),
+    ("vec_math.h", "vec_copysign(m / (m + vec_broadcast((real)2)), z)", "m / (m + vec_broadcast((real)2))"),
     ("vec_math.h", "return vec_select(x == x, y, x)", "return y"),
 ]  # fmt: skip
