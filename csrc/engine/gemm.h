@@ -152,6 +152,27 @@ WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,
 static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
 
+/* Sums down the columns of rows PANEL apart, added to `initial`, all columns of a panel at once: one chain each. */
+INLINE void column_sums(const real *a, int64_t rows, const real *initial, real *sums, const int width) {
+    vec acc[TILE_VECS];
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
+    for (int64_t i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) acc[v] = acc[v] + vec_load(a + i * PANEL + v * VL);
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) vec_store(sums + v * VL, acc[v]);
+}
+
+#define COLUMN_SUMS(width)                                                                                             \
+    static void column_sums_##width(const real *a, int64_t rows, const real *initial, real *sums) {                    \
+        column_sums(a, rows, initial, sums, width);                                                                    \
+    }
+WIDTHS(COLUMN_SUMS)
+#define COLUMN_SUMS_ENTRY(width) [width] = column_sums_##width,
+static void (*const column_sums_kernels[])(const real *a, int64_t rows, const real *initial,
+                                           real *sums) = {WIDTHS(COLUMN_SUMS_ENTRY)};
+
 /* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
  * read once, in order, and the sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
  * read: what lies behind its columns goes into the padding of C. */
@@ -199,6 +220,7 @@ typedef struct cut {
 } cut;
 
 INLINE cut cut_rows(int64_t rows, int64_t most) {
+    if (rows <= most) return (cut){1, (int32_t)rows, 0};
     int32_t n = (int32_t)rows, tiles = (n + (int32_t)most - 1) / (int32_t)most;
     return (cut){tiles, n / tiles, n % tiles};
 }

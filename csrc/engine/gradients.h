@@ -106,11 +106,7 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
     int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
     const real *delta = here->delta + panel * net->capacity * PANEL;
     real *db = how.stays ? here->gradient.b + at : block;
-    for (int64_t c = 0; c < width; c += VL) {
-        vec sum = how.carry ? vec_load(here->gradient.b + at + c) : (vec){0};
-        for (int64_t i = 0; i < rows; i++) sum = sum + vec_load(delta + i * PANEL + c);
-        vec_store(db + c, sum);
-    }
+    column_sums_kernels[width / VL](delta, rows, how.carry ? here->gradient.b + at : net->zeros, db);
     if (!how.numbers) return;
     constants numbers = without_penalty(*how.numbers);
     parameters_block biases = block_of(here, l, 1, at, 1, width, db);
