@@ -184,13 +184,8 @@ class Fit:
             State and progress of a training on the same rows to go on from.
         """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.n_iter, self.stopped, self.ended, self.in_epoch = (
-            samples.rows.shape[0],
-            0,
-            False,
-            False,
-            False,
-        )
+        self.n_rows, self.n_iter = samples.rows.shape[0], 0
+        self.stopped = self.ended = self.in_epoch = False
         self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
