@@ -16,18 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import lbfgs
+from fastmlp import engine_settings, lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
-from fastmlp.engine_settings import (
-    batch_size,
-    copy_of,
-    network_of,
-    network_options,
-    optimizer_name,
-    regularisation,
-    threads,
-    zeros,
-)
 from fastmlp.estimator_state import COUNTERS, CURVES
 from fastmlp.initialization import initial_parameters
 from fastmlp.listener import Listener, NonFiniteError, warn
@@ -78,7 +68,7 @@ class Fit:
 
     def __init__(self, network: Network, params: NDArray[Any], optimizer: str) -> None:
         self.network, self.params, self.optimizer = network, params, optimizer
-        self.slots = zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
+        self.slots = engine_settings.zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
         self.step, self.rate = 0, nan
         self.n_iter, self.t, self.last_loss, self.n_epochs_of_fit = 0, 0, nan, 0
         self.epochs_scheduled, self.best_epoch, self.seed = 0, 0, 0
@@ -115,11 +105,11 @@ class Fit:
         MemoryError
             If parameters and optimizer do not fit into memory.
         """
-        network = network_of(n_units, settings, loss, dtype)
+        network = engine_settings.network_of(n_units, settings, loss, dtype)
         require_memory(network, settings, samples)
         params = aligned_empty(network.n_params, network.dtype)
         initial_parameters(network, params, settings.weight_init, random_state)
-        return cls(network, params, optimizer_name(settings))
+        return cls(network, params, engine_settings.optimizer_name(settings))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -145,15 +135,15 @@ class Fit:
         if restarts or self.rate != self.rate:
             self.rate, self.epochs_scheduled = float(settings.learning_rate_init), 0
         network = self.network
-        options = network_options(network.n_units, settings, network.loss)
+        options = engine_settings.network_options(network.n_units, settings, network.loss)
         if options != self._options:
             self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
             self._options = options
         # joblib may have mapped them into memory read-only.
         self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
-        optimizer = optimizer_name(settings)
+        optimizer = engine_settings.optimizer_name(settings)
         if optimizer != self.optimizer:
-            slots = zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
+            slots = engine_settings.zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
             self.optimizer, self.step = optimizer, 0
         self.slots = slots
 
@@ -191,12 +181,12 @@ class Fit:
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self._batch_size = rows = batch_size(settings, samples)
-        n_threads = threads(settings, self.network, samples.rows, rows)
+        self._batch_size = rows = engine_settings.batch_size(settings, samples)
+        n_threads = engine_settings.threads(settings, self.network, samples.rows, rows)
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
         if progress is not None:
             self._go_on(progress)
-        regular = regularisation(settings, self.network.n_units)
+        regular = engine_settings.regularisation(settings, self.network.n_units)
         if "dropout" in regular or "input_noise" in regular:
             self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
             regular["seed"] = self.seed
@@ -355,7 +345,7 @@ class Fit:
         """What `begin` needs beside the state to go on between two epochs."""
         arrays = {"order": self._order, "best_params": self.best_params}
         return {name: array.copy() for name, array in arrays.items() if array is not None} | {
-            "random_state": copy_of(self.random_state),
+            "random_state": engine_settings.copy_of(self.random_state),
             "ended": self.ended,
         }
 
