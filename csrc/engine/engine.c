@@ -20,6 +20,7 @@
 #include "scratch.h"
 #include "timers.h"
 #include "gather.h"
+#include "input_scale.h"
 #include "network.h"
 #include "train.h"
 
