@@ -57,7 +57,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     )
     best_validation_score_ = _fitted_attribute(lambda fitted: fitted.fit.best_validation_score, "The highest score.")
     best_epoch_ = _fitted_attribute(
-        lambda fitted: fitted.fit.best_epoch,
+        lambda fitted: fitted.fit.best_epoch or None,
         "Number of the epoch, from 1, with the best validation score or else loss.",
     )
     n_iter_ = _fitted_attribute(lambda fitted: fitted.fit.n_iter, "Epochs or iterations of the last call.")
@@ -293,7 +293,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         fitted = self._require_fitted()
         state = fitted.fit.state()
         # Or else a pickle would grow with each partial_fit.
-        state["loss_curve"] = state["loss_curve"][: state["n_epochs_of_fit"]]
+        for name in Fit.CURVES:
+            if state[name] is not None:
+                state[name] = state[name][: state["n_epochs_of_fit"]]
         state |= {"n_features": fitted.n_features, "feature_names": fitted.feature_names}
         return state | self._labels_state(fitted.labels)
 

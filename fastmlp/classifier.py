@@ -165,7 +165,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Score and loss (without penalty) of the validation rows after each epoch, where there are any.
     best_validation_score_ : float or None
         The highest of the scores.
-    best_epoch_ : int
+    best_epoch_ : int or None
         Number of the epoch, from 1, with the best validation score, or else the lowest loss.
     n_iter_ : int
         Number of epochs or iterations of the last call.
@@ -238,7 +238,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     @available_if(BaseMLP._has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
 
@@ -248,12 +256,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             As for `fit`; y need not hold every class.
         classes : array-like of shape (n_classes,), default=None
             All classes; the first call needs them.
+        X_val, y_val, sample_weight_val
+            As for `fit`: rows to monitor.
 
         Returns
         -------
         self : MLPClassifier
         """
-        with Call(self, (X, y, sample_weight), classes=classes, resumes=True) as (fit, n_epochs, listeners):
+        held_out = (X_val, y_val, sample_weight_val)
+        with Call(self, (X, y, sample_weight), held_out, classes, resumes=True) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 

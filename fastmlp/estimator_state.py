@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp._core import ACTIVATIONS, LOSSES, OPTIMIZERS
 from fastmlp.model_file import require
 
-COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit", "epochs_scheduled", "seed")
+COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit", "epochs_scheduled", "best_epoch", "seed")
 CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
 KEYS = {*COUNTERS, *CURVES, "n_units", "activation", "loss", "params", "slots", "optimizer", "rate", "last_loss"} | {
     "best_loss", "best_validation_score", "n_features", "feature_names"
@@ -157,7 +157,7 @@ def migrate(old: Mapping[str, Any]) -> dict[str, Any]:
     require(not missing, f"it lacks {', '.join(sorted(missing))}")
     state = {name: old[attribute] for name, attribute in OF_0_1_0.items()}
     state |= {name: old.get(attribute) for name, attribute in OPTIONAL_IN_0_1_0.items()}
-    state |= {"epochs_scheduled": 0, "seed": 0}
+    state |= {"epochs_scheduled": 0, "seed": 0, "best_epoch": 0}
     n_units = state["n_units"]
     require(isinstance(n_units, tuple) and len(n_units) >= 2, "_n_units is not a number of units for each layer")
     for name, expected in {"n_layers_": len(n_units), "n_outputs_": n_units[-1]}.items():

@@ -47,6 +47,8 @@ class Fit:
         Learning rate, lowered by the plateaus so far.
     n_iter, t : int
         Epochs of the last call; rows used in all of them.
+    best_epoch : int
+        Number of the epoch, from 1, with the best validation score or else loss; 0 before the first.
     last_loss : float
         Of the last epoch.
     best_loss, best_validation_score : float or None
@@ -60,7 +62,16 @@ class Fit:
         Held by the one call that trains it.
     """
 
-    COUNTERS = ("step", "n_iter", "t", "no_improvement_count", "n_epochs_of_fit", "epochs_scheduled", "seed")
+    COUNTERS = (
+        "step",
+        "n_iter",
+        "t",
+        "no_improvement_count",
+        "n_epochs_of_fit",
+        "epochs_scheduled",
+        "best_epoch",
+        "seed",
+    )
     VALUES = (*COUNTERS, "rate", "last_loss", "best_loss", "best_validation_score")
     CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
     ARRAYS = ("params", "slots")
@@ -70,7 +81,7 @@ class Fit:
         self.slots = zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
         self.step, self.rate = 0, nan
         self.n_iter, self.t, self.last_loss, self.n_epochs_of_fit = 0, 0, nan, 0
-        self.epochs_scheduled, self.seed = 0, 0
+        self.epochs_scheduled, self.best_epoch, self.seed = 0, 0, 0
         self.best_loss: float | None = inf
         self.best_validation_score: float | None = None
         self.no_improvement_count = 0
@@ -150,18 +161,6 @@ class Fit:
             slots = zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
             self.optimizer, self.step = optimizer, 0
         self.slots = slots
-
-    def network_in(self, dtype: str) -> Network:
-        """The network of the call, computing in this dtype."""
-        return network_of(self.network.n_units, self.settings, self.network.loss, dtype)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """Number of the epoch, from 1, with the best validation score or else loss; None before the first."""
-        scores, losses = np.array(self.validation_scores or [], np.float64), np.array(self.loss_curve)
-        if np.isfinite(scores).any():
-            return int(np.nanargmax(scores)) + 1
-        return int(np.nanargmin(losses)) + 1 if np.isfinite(losses).any() else None
 
     @property
     def gradient_norm(self) -> float | None:
@@ -311,8 +310,17 @@ class Fit:
             curves = [getattr(self, name) for name in entries]
             counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows}
             counters |= {"epochs_scheduled": self.epochs_scheduled + 1, "in_epoch": False}
+            if self._is_best(entries):
+                counters["best_epoch"] = len(self.loss_curve) + 1
             # Ctrl-C is heard between two lines of Python's, and may not come between two curves.
             list(map(list.append, curves, entries.values())), vars(self).update(counters)
+
+    def _is_best(self, entries: dict[str, float]) -> bool:
+        """Whether an epoch is better than all that are written down, of those with a score where there are any."""
+        if "validation_scores" in entries:
+            return entries["validation_scores"] > (-inf if (best := self.best_validation_score) is None else best)
+        best = inf if self.best_loss is None else self.best_loss
+        return self.validation_scores is None and entries["loss_curve"] < best
 
     def forget_gradients(self) -> None:
         """Let the optimizer start anew."""

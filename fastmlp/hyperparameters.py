@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS
+from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS, OPTIMIZERS
 from fastmlp.initialization import INITIALIZERS
 from fastmlp.schedules import SCHEDULES
 
@@ -51,7 +51,7 @@ def _names(*names: str) -> str:
     return "{" + ", ".join(f'"{name}"' for name in names) + "}"
 
 
-SOLVERS = ("lbfgs", "sgd", "adam", "rmsprop", "adagrad")
+SOLVERS = ("lbfgs", *dict.fromkeys(name.split("_")[0] for name in OPTIMIZERS))  # momentum is not part of the name
 NOT_NEGATIVE = Interval(Real, 0, inf, closed="left")
 POSITIVE = Interval(Real, 0, inf, closed="neither")
 BELOW_ONE = Interval(Real, 0, 1, closed="left")

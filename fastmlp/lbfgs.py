@@ -13,6 +13,7 @@ from scipy.optimize import minimize as scipy_minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastmlp._core import LOSSES
+from fastmlp.engine_settings import network_of
 from fastmlp.threads import default_threads, step_flops
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
     NonFiniteError
         If parameters or loss have become infinite or NaN.
     """
-    settings, samples, network = fit.settings, fit.samples, fit.network_in("float64")
+    settings, samples = fit.settings, fit.samples
+    network = network_of(fit.network.n_units, settings, fit.network.loss, "float64")
     n_threads = settings.n_threads or default_threads(step_flops(network, samples.rows, samples.rows.shape[0]))
 
     def loss_and_gradient(params: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

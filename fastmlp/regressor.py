@@ -134,7 +134,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Score and loss (without penalty) of the validation rows after each epoch, where there are any.
     best_validation_score_ : float or None
         The highest of the scores.
-    best_epoch_ : int
+    best_epoch_ : int or None
         Number of the epoch, from 1, with the best validation score, or else the lowest loss.
     n_iter_ : int
         Number of epochs or iterations of the last call.
@@ -204,19 +204,31 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         self._set_parameters(locals())
 
     @available_if(BaseMLP._has_partial_fit)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
 
         Parameters
         ----------
         X, y, sample_weight
             As for `fit`.
+        X_val, y_val, sample_weight_val
+            As for `fit`: rows to monitor.
 
         Returns
         -------
         self : MLPRegressor
         """
-        with Call(self, (X, y, sample_weight), resumes=True) as (fit, n_epochs, listeners):
+        held_out = (X_val, y_val, sample_weight_val)
+        with Call(self, (X, y, sample_weight), held_out, resumes=True) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
         return self
 

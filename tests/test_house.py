@@ -184,7 +184,7 @@ def test_command_line_is_used_by_nothing_else(path: Path) -> None:
 
 ENGINE_OF_TRAININGS = {f"fastmlp._core.{name}" for name in ("Training", "Scratch", "Network", "OPTIMIZERS")}
 LABELS = {f"fastmlp.{module}" for module in ("targets", "trainer", "classifier", "regressor", "base", "call")}
-LISTENERS = {f"fastmlp.{module}" for module in ("stopping", "validation", "callbacks", "cli.report")}
+LISTENERS = {f"fastmlp.{module}" for module in ("stopping", "validation", "callbacks", "checkpoints", "cli.report")}
 UNKNOWN = {
     **dict.fromkeys(
         ["trainer.py", "classifier.py", "regressor.py", "base.py"],
@@ -196,7 +196,10 @@ UNKNOWN = {
     "stopping.py": LABELS | LISTENERS - {"fastmlp.stopping"} | ENGINE_OF_TRAININGS,
     "validation.py": LABELS - {"fastmlp.targets"} | LISTENERS - {"fastmlp.validation"} | ENGINE_OF_TRAININGS,
     "callbacks.py": LABELS | LISTENERS - {"fastmlp.callbacks"} | {"fastmlp._core"},
-    "hyperparameters.py": LABELS | LISTENERS | ENGINE_OF_TRAININGS | {"fastmlp.fitting"},
+    "checkpoints.py": LABELS | LISTENERS - {"fastmlp.checkpoints"} | {"fastmlp._core"},
+    "restarts.py": LABELS | LISTENERS | {"fastmlp._core"},
+    "listener.py": LABELS | LISTENERS,
+    "hyperparameters.py": LABELS | LISTENERS | ENGINE_OF_TRAININGS - {"fastmlp._core.OPTIMIZERS"} | {"fastmlp.fitting"},
     "model_file.py": {"fastmlp", "sklearn"},
     "plotting.py": {"fastmlp"},
 }
@@ -217,7 +220,7 @@ def test_command_line_uses_the_package_as_users_do(path: Path) -> None:
     """But for its model, which predicts without scikit-learn, and its report, which listens to a training."""
     allowed = USED_BY_THE_COMMAND_LINE | {
         "model.py": {"fastmlp.threads"},
-        "report.py": {"fastmlp.call", "fastmlp.fitting"},
+        "report.py": {"fastmlp.call", "fastmlp.fitting", "fastmlp.listener"},
     }.get(path.name, set())
     modules = {name for name in imports(path) if name.split(".")[0] == "fastmlp" and is_module(name)}
     assert {name for name in modules if not name.startswith("fastmlp.cli.")} <= allowed
@@ -245,9 +248,10 @@ def test_documented_names_are_the_engines() -> None:
     """Where a docstring writes a list of names out, it is the engine's list."""
     text = (ROOT / "fastmlp" / "trainer.py").read_text(encoding="utf-8")
     for parameter, names in (("activation", _core.ACTIVATIONS), ("loss", _core.LOSSES)):
-        documented = re.findall(rf"^ +{parameter} : {{([^}}]*)}}", text, flags=re.MULTILINE)
+        section = rf"^    {parameter} : str[^:]*\n        One of (.*?)\.\s"
+        documented = re.search(section, text, re.MULTILINE | re.DOTALL)
         assert documented
-        assert all(re.findall(r'"(\w+)"', line) == list(names) for line in documented)
+        assert re.findall(r'"(\w+)"', documented.group(1)) == list(names)
 
 
 def listed_hops() -> list[tuple[str, str]]:

@@ -184,3 +184,24 @@ def test_an_interruption_keeps_what_has_been_reached(solver: str, early_stopping
     expected = small(solver=solver, max_iter=2 if restored else 3).fit(X, y)
     assert np.array_equal(classifier.coefs_[0], expected.coefs_[0])
     assert not vars(classifier).keys() & {"_validation", "_listeners", "_best_params"}
+
+
+@pytest.mark.parametrize("name", ["Trainer", "MLPClassifier", "MLPRegressor"])
+def test_partial_fit_monitors_rows(name: str) -> None:
+    rng = np.random.default_rng(0)
+    X, X_val = rng.random((60, 3)), rng.random((20, 3))
+    y, y_val = np.arange(60) % 3, np.arange(20) % 3
+    first = {"classes": [0, 1, 2]} if name == "MLPClassifier" else {}
+    watched, alone = (getattr(fastmlp, name)(hidden_layer_sizes=(4,), random_state=0) for _ in range(2))
+    for i in range(3):
+        watched.partial_fit(X, y, **first, X_val=X_val, y_val=y_val)
+        alone.partial_fit(X, y, **first)
+        assert watched.validation_scores_[-1] == pytest.approx(watched.score(X_val, y_val)), "summed in another order"
+        assert len(watched.validation_loss_curve_) == len(watched.loss_curve_) == i + 1
+    assert watched.best_validation_score_ == max(watched.validation_scores_)
+    assert watched.best_epoch_ == int(np.argmax(watched.validation_scores_)) + 1
+    assert alone.validation_scores_ is None
+    assert alone.best_epoch_ == int(np.argmin(alone.loss_curve_)) + 1
+    assert all(map(np.array_equal, watched.coefs_, alone.coefs_)), "watching changes nothing"
+    with pytest.raises(ValueError, match="X_val is provided, but y_val was not"):
+        alone.partial_fit(X, y, X_val=X_val)

@@ -33,7 +33,10 @@ ATTRIBUTES = {
         "Score and loss (without penalty) of the validation rows after each epoch, where there are any.",
     ),
     "best_validation_score_": ("float or None", "The highest of the scores."),
-    "best_epoch_": ("int", "Number of the epoch, from 1, with the best validation score, or else the lowest loss."),
+    "best_epoch_": (
+        "int or None",
+        "Number of the epoch, from 1, with the best validation score, or else the lowest loss.",
+    ),
     "n_iter_": ("int", "Number of epochs or iterations of the last call."),
     "t_": ("int", 'Number of rows used in all calls, each epoch again; 0 with "lbfgs".'),
     "n_features_in_, n_outputs_, n_layers_": (
