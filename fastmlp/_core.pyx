@@ -399,8 +399,7 @@ cdef class Training:
         cdef fm_task *task = &self.task
         task[0] = network.task
         task.job, task.alpha, task.l1_ratio, task.weight_decay = FM_TRAIN, alpha, l1_ratio, weight_decay
-        task.clip_norm = clip_norm or 0.0
-        task.input_noise, task.seed = input_noise, seed
+        task.clip_norm, task.input_noise, task.seed = clip_norm or 0.0, input_noise, seed
         task.dropout = <const double *>_data(shares, np.float64, task.n_layers) if shares is not None else NULL
         self.n_threads = n_threads
         network.set_rows(task, X, y, sample_weight)
@@ -415,8 +414,7 @@ cdef class Training:
             self._phase_seconds = np.zeros(names + layer_names * task.n_layers)
             task.phase_seconds = <double *>_data(self._phase_seconds, np.float64, self._phase_seconds.size, True)
         task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
-        task.optimizer.learning_rate = learning_rate
-        task.optimizer.momentum = momentum
+        task.optimizer.learning_rate, task.optimizer.momentum = learning_rate, momentum
         task.optimizer.beta_1, task.optimizer.beta_2 = beta_1, beta_2
         task.optimizer.epsilon, task.optimizer.step = epsilon, _count(step, 0, 2**62, "step")
         n_factors = 2 * task.n_layers + 1
