@@ -17,7 +17,7 @@ from fastmlp import estimator_file
 from fastmlp._core import LOSSES, MAX_THREADS
 from fastmlp.call import Asked, Call
 from fastmlp.callbacks import CallbackSupportMixin
-from fastmlp.estimator_state import migrate
+from fastmlp.estimator_state import CURVES, migrate
 from fastmlp.fitted import Fitted
 from fastmlp.fitting import Fit
 from fastmlp.initialization import ParameterViews
@@ -293,7 +293,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         fitted = self._require_fitted()
         state = fitted.fit.state()
         # Or else a pickle would grow with each partial_fit.
-        for name in Fit.CURVES:
+        for name in CURVES:
             if state[name] is not None:
                 state[name] = state[name][: state["n_epochs_of_fit"]]
         state |= {"n_features": fitted.n_features, "feature_names": fitted.feature_names}

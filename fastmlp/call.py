@@ -80,6 +80,7 @@ class Call:
         self._classes, self._resumes = classes, resumes
         self._settings, self._before = estimator._settings(), estimator._fitted
         self._fit: Any = self._before and self._before.fit
+        self._spare: np.random.RandomState | None = None
 
     def __enter__(self) -> tuple[Fit | Restarts, int, list[Listener]]:
         """Check and prepare everything; return the training, the largest number of its epochs, and its listeners."""
@@ -154,11 +155,12 @@ class Call:
         else:
             rows, fitted = first_rows(X, settings.dtype, estimator), None
             targets, n_outputs, loss, labels = estimator._understand(y, self._classes)
-        check_consistent_length(rows, targets)
+        if rows.shape[0] != len(targets):
+            check_consistent_length(rows, targets)
         weights = estimator._weigh(sample_weight, rows, targets, fitted.labels if fitted else labels)
         samples = Samples(rows, targets, weights)
         n_units = (rows.shape[1], *hidden_units(settings.hidden_layer_sizes), n_outputs)
-        self._random_state = check_random_state(settings.random_state)
+        self._random_state = self._generator(settings.random_state)
         if self._checkpoint is not None:
             self._checkpoint.begins_from(self._random_state)
         if settings.n_restarts:
@@ -177,13 +179,24 @@ class Call:
             raise estimator._memory_error(error, n_units) from error
         return Fitted(fit, rows.shape[1], feature_names(X), labels), samples
 
+    def _generator(self, random_state: Any) -> np.random.RandomState:
+        """The random numbers of the call. To make a generator takes longer than a small step, to seed one does not."""
+        if not (self._resumes and self._before and isinstance(random_state, int)):
+            generator: np.random.RandomState = check_random_state(random_state)
+            return generator
+        # Another thread may look for it at the same time.
+        self._spare = vars(self._before.fit).pop("spare_generator", None) or np.random.RandomState()
+        self._spare.seed(random_state)
+        return self._spare
+
     @contextmanager
     def _unchanged_if_it_fails(self, fitted: Fitted, samples: Samples) -> Iterator[None]:
         """Take everything back that a training has done which ends in an error; let go of what only it needed."""
         fit, estimator, before = fitted.fit, self._estimator, self._before
         # What fails within one step has changed no parameter.
-        several_steps = samples.rows.shape[0] > batch_size(self._settings, samples)
-        backup = fit.backup(with_arrays=several_steps) if fitted is before else None
+        one_step = self._resumes and samples.rows.shape[0] <= batch_size(self._settings, samples)
+        validates = any(given is not None for given in self._held_out)
+        backup = fit.backup(with_arrays=validates or not one_step) if fitted is before else None
         try:
             yield
         except BaseException:
@@ -196,6 +209,8 @@ class Call:
             raise
         finally:
             fit.end(keeps_scratch=self._resumes)
+            if self._spare is not None:
+                fit.spare_generator = self._spare
 
     def _listening(self, fitted: Fitted, samples: Samples) -> tuple[Samples, list[Listener]]:
         """The samples to train on, and the listeners that the call and its hyper-parameters ask for."""

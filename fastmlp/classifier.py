@@ -22,6 +22,7 @@ from fastmlp.base import BaseMLP
 from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import MARGIN_LOSSES, constraints
+from fastmlp.rows import is_sound
 from fastmlp.targets import some_weight
 
 ClassWeight = Mapping[Any, float] | list[Mapping[Any, float]] | str | None
@@ -400,7 +401,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _check_labels(self, y: Any) -> Any:
         if y is None:
             raise ValueError("This MLPClassifier estimator requires y to be passed, but the target y is None.")
-        y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, estimator=self, input_name="y")
+        if not is_sound(y):
+            y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, estimator=self, input_name="y")
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _stratify(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any] | None:

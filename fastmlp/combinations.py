@@ -1,5 +1,6 @@
 """Which hyper-parameters do not go together."""
 
+from numbers import Real
 from typing import Any
 
 from fastmlp._core import LOSSES
@@ -34,7 +35,7 @@ def check_combination(settings: Any, checkpoint: bool) -> None:
     if settings.solver == "lbfgs":
         for name, nothing in NOT_WITH_LBFGS.items():
             value = getattr(settings, name)
-            if value is not nothing and value != nothing:
+            if value is not nothing and not (isinstance(value, Real) and value == nothing):
                 raise ValueError(
                     f"{name}={value!r} does not go with solver='lbfgs': use 'sgd' or 'adam', or {nothing!r}."
                 )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import Network, aligned_empty
-from fastmlp.layers import activations, dropout_shares
+from fastmlp.layers import activations, dropout_shares, quantiles
 from fastmlp.rows import Samples
 from fastmlp.threads import default_threads, step_flops
 
@@ -18,17 +18,24 @@ def copy_of(random_state: np.random.RandomState) -> np.random.RandomState:
     return copy
 
 
-def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
-    """The network that these hyper-parameters ask for."""
-    names = activations(settings.activation, len(n_units) - 2)
-    options: dict[str, Any] = {}
+def network_options(n_units: tuple[int, ...], settings: Any, loss: str) -> dict[str, Any]:
+    """What the hyper-parameters ask of a network beside its shape."""
+    options: dict[str, Any] = {"activation": activations(settings.activation, len(n_units) - 2)}
     if loss in ("log_loss", "binary_log_loss") and settings.label_smoothing:
         options["label_smoothing"] = settings.label_smoothing
     elif loss == "huber":
         options["huber_delta"] = settings.huber_delta
     elif loss == "quantile":
-        options["quantiles"] = np.broadcast_to(np.sort(np.ravel(settings.quantile)), (n_units[-1],)).tolist()
-    return Network(n_units, names, loss, dtype, **options)
+        of_outputs = quantiles(settings.quantile)
+        if len(of_outputs) not in (1, n_units[-1]):
+            raise ValueError(f"quantile has {len(of_outputs)} numbers, but the network has {n_units[-1]} outputs.")
+        options["quantiles"] = of_outputs * (n_units[-1] // len(of_outputs))
+    return options
+
+
+def network_of(n_units: tuple[int, ...], settings: Any, loss: str, dtype: Any) -> Network:
+    """The network that these hyper-parameters ask for."""
+    return Network(n_units, loss=loss, dtype=dtype, **network_options(n_units, settings, loss))
 
 
 def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:

@@ -18,9 +18,20 @@ from numpy.typing import NDArray
 
 from fastmlp import lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
-from fastmlp.engine_settings import batch_size, copy_of, network_of, optimizer_name, regularisation, threads, zeros
-from fastmlp.initialization import initial_parameters, require_memory
+from fastmlp.engine_settings import (
+    batch_size,
+    copy_of,
+    network_of,
+    network_options,
+    optimizer_name,
+    regularisation,
+    threads,
+    zeros,
+)
+from fastmlp.estimator_state import COUNTERS, CURVES
+from fastmlp.initialization import initial_parameters
 from fastmlp.listener import Listener, NonFiniteError, warn
+from fastmlp.memory import require_memory
 from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
@@ -62,18 +73,7 @@ class Fit:
         Held by the one call that trains it.
     """
 
-    COUNTERS = (
-        "step",
-        "n_iter",
-        "t",
-        "no_improvement_count",
-        "n_epochs_of_fit",
-        "epochs_scheduled",
-        "best_epoch",
-        "seed",
-    )
     VALUES = (*COUNTERS, "rate", "last_loss", "best_loss", "best_validation_score")
-    CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
     ARRAYS = ("params", "slots")
 
     def __init__(self, network: Network, params: NDArray[Any], optimizer: str) -> None:
@@ -92,7 +92,9 @@ class Fit:
         # Who wants a consistent state waits in the queue, where the training waits too between two calls of the engine.
         self.best_params: NDArray[Any] | None = None  # while early stopping keeps them
         self._queue, self._still = Lock(), RLock()
+        self.spare_generator: np.random.RandomState | None = None  # of the last call of `partial_fit`
         self._training: Training | None = None
+        self._options: dict[str, Any] | None = None  # that the network was made with
         self._order: NDArray[np.int64] | None = None
         self._scratch: Scratch | None = None
 
@@ -113,22 +115,11 @@ class Fit:
         MemoryError
             If parameters and optimizer do not fit into memory.
         """
-        optimizer, rows = optimizer_name(settings), samples.rows
         network = network_of(n_units, settings, loss, dtype)
-        size = batch_size(settings, samples)
-        n_threads = threads(settings, network, rows, size)
-        if optimizer == "lbfgs":
-            in_float64 = network_of(n_units, settings, loss, "float64")
-            job = in_float64.scratch_bytes(rows, job="loss_gradient", alpha=settings.alpha, n_threads=n_threads)
-            require_memory(network, lbfgs.VECTORS * 8 * network.n_params + job)
-        else:
-            training = {"batch_size": size, "n_threads": n_threads, **regularisation(settings, n_units)}
-            n_vectors = OPTIMIZERS[optimizer] + settings.early_stopping  # which keeps the best parameters
-            slots = n_vectors * network.n_params * network.dtype.itemsize
-            require_memory(network, slots + network.scratch_bytes(rows, optimizer=optimizer, **training))
+        require_memory(network, settings, samples)
         params = aligned_empty(network.n_params, network.dtype)
         initial_parameters(network, params, settings.weight_init, random_state)
-        return cls(network, params, optimizer)
+        return cls(network, params, optimizer_name(settings))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -153,9 +144,13 @@ class Fit:
         """Go on with these hyper-parameters: another optimizer starts anew, and the rate where a fit restarts."""
         if restarts or self.rate != self.rate:
             self.rate, self.epochs_scheduled = float(settings.learning_rate_init), 0
-        network = self.network = network_of(self.network.n_units, settings, self.network.loss, self.network.dtype)
+        network = self.network
+        options = network_options(network.n_units, settings, network.loss)
+        if options != self._options:
+            self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
+            self._options = options
         # joblib may have mapped them into memory read-only.
-        self.params, slots = (np.require(array, network.dtype, ["W"]) for array in (self.params, self.slots))
+        self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
         optimizer = optimizer_name(settings)
         if optimizer != self.optimizer:
             slots = zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
@@ -339,7 +334,7 @@ class Fit:
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""
-        curves = {name: getattr(self, name) for name in self.CURVES}
+        curves = {name: getattr(self, name) for name in CURVES}
         return {name: None if curve is None else list(curve) for name, curve in curves.items()}
 
     def state(self) -> dict[str, Any]:
@@ -362,7 +357,7 @@ class Fit:
 
     def take_over(self, other: Fit) -> None:
         """Take what another training of the same network has reached."""
-        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *self.CURVES, "stopped")})
+        self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *CURVES, "stopped")})
         for name in (*self.ARRAYS, "best_params"):
             if getattr(other, name) is not None:
                 getattr(self, name)[...] = getattr(other, name)
@@ -372,7 +367,7 @@ class Fit:
         for name, array in arrays.items():
             if array is not None:
                 array[...] = progress[name]
-        for name in (*self.VALUES, *self.CURVES):
+        for name in (*self.VALUES, *CURVES):
             setattr(self, name, progress[name])
         self.stopped = progress["stopped"]
         self.random_state.set_state(progress["random_state"].get_state())
@@ -383,6 +378,6 @@ class Fit:
         params = state["params"]
         network = Network(state["n_units"], state["activation"], state["loss"], params.dtype)
         fit = cls(network, params, state["optimizer"])
-        for name in (*cls.VALUES, *cls.CURVES, *cls.ARRAYS):
+        for name in (*cls.VALUES, *CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])
         return fit

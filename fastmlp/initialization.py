@@ -1,4 +1,4 @@
-"""The parameters of a network in Python's hands: how many fit in memory, their first values, views to assign to."""
+"""The parameters of a network in Python's hands: their first values, and views to assign to."""
 
 from collections.abc import Callable
 from math import sqrt
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core import Network
-from fastmlp.memory import memory_limit
 
 
 class ParameterViews(list[NDArray[Any]]):
@@ -74,26 +73,3 @@ def _activation(network: Network, layer: int) -> str:
     if isinstance(network.activation, str):
         return network.activation
     return network.activation[min(layer, len(network.activation) - 1)] if network.activation else "identity"
-
-
-def require_memory(network: Network, n_bytes: int) -> None:
-    """Raise MemoryError if parameters and so many bytes more do not fit: many systems promise the memory even so."""
-    n_bytes += network.n_params * network.dtype.itemsize
-    if not _has_memory(n_bytes):
-        raise MemoryError(
-            f"Unable to allocate {n_bytes / 2**30:.3g} GiB for the {network.n_params} parameters of layers of "
-            f"{network.n_units} units in {network.dtype}, the state of the optimizer and the batches: this machine, or "
-            "the control group of this process, has less. Use smaller hidden_layer_sizes."
-        )
-
-
-def _has_memory(n_bytes: int) -> bool:
-    """Whether this process may use so much memory."""
-    limit = memory_limit()
-    if limit is not None:
-        return n_bytes <= limit
-    try:  # Windows, unlike the others, refuses memory that it does not have
-        np.empty(n_bytes, np.uint8)
-    except (MemoryError, ValueError):  # ValueError: more than any array may have
-        return False
-    return True

@@ -1,6 +1,7 @@
 """What the hyper-parameters say of each layer."""
 
 from collections.abc import Iterable
+from numbers import Real
 from operator import index
 
 from fastmlp._core import ACTIVATIONS
@@ -62,3 +63,17 @@ def dropout_shares(dropout: float | Iterable[float], n_hidden: int) -> tuple[flo
     if not all(0 <= share < 1 for share in shares):
         raise ValueError(f"dropout must be shares from 0 to below 1. Got {list(shares)}.")
     return shares if any(shares) else None
+
+
+def quantiles(quantile: float | Iterable[float]) -> tuple[float, ...]:
+    """The quantiles asked for, in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one that is not between 0 and 1.
+    """
+    numbers = list(quantile) if isinstance(quantile, Iterable) else [quantile]
+    if not numbers or not all(isinstance(q, Real) and 0 < q < 1 for q in numbers):
+        raise ValueError(f"quantile must be numbers between 0 and 1, both excluded. Got {quantile!r}.")
+    return tuple(sorted(map(float, numbers)))

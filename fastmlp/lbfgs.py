@@ -45,9 +45,9 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
     def callback(intermediate_result: OptimizeResult) -> None:  # SciPy looks at the name of the argument
         fit.params[...] = intermediate_result.x
         loss = _reported(fit, intermediate_result.x, float(intermediate_result.fun))
-        fit.best_loss = min(loss, inf if fit.best_loss is None else fit.best_loss)
         fit.learning_rate = nan
         fit.note(loss, listeners, n_rows=0)
+        fit.best_loss = min(loss, inf if fit.best_loss is None else fit.best_loss)
         if fit.stopped:
             raise StopIteration
         for listener in listeners:

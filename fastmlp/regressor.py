@@ -15,6 +15,8 @@ from fastmlp.base import BaseMLP
 from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
+from fastmlp.layers import quantiles
+from fastmlp.rows import is_sound
 from fastmlp.targets import check_targets
 
 
@@ -248,45 +250,38 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
             outputs.sort(axis=1)  # quantiles that cross
         return _column(outputs)
 
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R², where there are several outputs or quantiles the mean of theirs."""
+        if self.loss == "quantile" and (n := len(quantiles(self.quantile))) > 1:
+            y = np.repeat(np.reshape(y, (-1, 1)), n, axis=1)
+        return float(super().score(X, y, sample_weight))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
-        targets, n_outputs = check_targets(self._check_values(y), self.loss, None, self)
+        y, n_outputs = self._check_values(y), None
         if self.loss == "quantile":
-            targets = _repeated(targets, self.quantile)
-            n_outputs = targets.shape[1]
-        return targets, n_outputs, self.loss, None
+            n_outputs = len(quantiles(self.quantile))
+            if y is not None and y.ndim > 1:
+                raise ValueError(
+                    f"loss='quantile' takes one target, y has {y.shape[1]} columns: fit an estimator for each."
+                )
+        return *check_targets(y, self.loss, n_outputs, self), self.loss, None
 
     def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
         network = fitted.fit.network
-        y = self._check_values(y)
-        if network.loss == "quantile" and y is not None and y.ndim == 1:
-            y = np.repeat(y[:, None], network.n_units[-1], axis=1)
-        return check_targets(y, network.loss, network.n_units[-1], self)[0]
+        return check_targets(self._check_values(y), network.loss, network.n_units[-1], self)[0]
 
     def _decode(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any]:
         return targets[:, 0] if fitted.fit.network.loss == "quantile" else _column(targets)
 
     def _check_values(self, y: Any) -> Any:
-        if y is not None:
+        if y is not None and not is_sound(y):
             y = check_array(y, ensure_2d=False, dtype="numeric", estimator=self, input_name="y")
-            y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        return y
-
-
-def _repeated(targets: NDArray[Any], quantile: float | Sequence[float]) -> NDArray[Any]:
-    """A column for each quantile."""
-    quantiles = np.ravel(quantile)
-    if not (np.isreal(quantiles).all() and (quantiles > 0).all() and (quantiles < 1).all() and len(quantiles)):
-        raise ValueError(f"quantile must be numbers between 0 and 1, both excluded. Got {quantile!r}.")
-    if targets.shape[1] > 1:
-        raise ValueError(
-            f"loss='quantile' takes one target, y has {targets.shape[1]} columns: fit an estimator for each."
-        )
-    return np.ascontiguousarray(np.repeat(targets, len(quantiles), axis=1))
+        return column_or_1d(y, warn=True) if y is not None and y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _column(values: NDArray[Any]) -> NDArray[Any]:

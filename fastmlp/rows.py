@@ -1,5 +1,6 @@
 """Rows of X as the engine reads them: checked once, and converted only where it cannot read them as they are."""
 
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,10 +64,20 @@ def is_readable(X: Any, finite: bool) -> bool:
         return False
     if (X.shape[1] != 1 and X.strides[1] != X.itemsize) or not X.flags.aligned:
         return False
-    if not finite:
+    return not finite or _is_finite(X)
+
+
+def is_sound(y: Any) -> bool:
+    """Whether y is an array of finite numbers, seen without the cost of scikit-learn's checks."""
+    return type(y) is np.ndarray and y.ndim in (1, 2) and y.size > 0 and y.dtype.kind in "biuf" and _is_finite(y)
+
+
+def _is_finite(A: NDArray[Any]) -> bool:
+    """Whether all values are finite; false for some that are but whose sum is not."""
+    if A.dtype.kind != "f":
         return True
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.add.reduce(X, axis=None)))
+        return isfinite(np.add.reduce(A, axis=None))
 
 
 def compute_dtype(X: Any, dtype: str | type | None) -> str:

@@ -113,7 +113,7 @@ def schedule_of(settings: Any) -> Schedule:
     """The schedule that these hyper-parameters ask for."""
     named = settings.learning_rate
     if callable(named):
-        return Schedule(factor=lambda steps, total: np.array([float(named(step / total)) for step in steps]))
+        return Schedule(factor=lambda steps, total: np.array([float(named(at)) for at in (steps / total).tolist()]))
     schedule = SCHEDULES[named]
     return SCHEDULES["constant"] if schedule.sgd_only and settings.solver != "sgd" else schedule
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
 from fastmlp._core import LOSSES, Loss
-from fastmlp.rows import READABLE, contiguous_rows
+from fastmlp.rows import READABLE, contiguous_rows, is_sound
 
 
 def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> tuple[NDArray[Any], int]:
@@ -20,7 +20,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     loss : str
         Name in `LOSSES`.
     n_outputs : int or None
-        Number of outputs that the network has; None to let y decide.
+        Number of outputs that the network has; None to let y decide. Several quantiles have a single column in common.
     estimator : object
         Named in error messages.
 
@@ -40,7 +40,8 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         name = type(estimator).__name__
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
     try:
-        y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
+        if not is_sound(y):
+            y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
     except ValueError as error:
         texts = [label for label in np.ravel(y).tolist() if isinstance(label, (str, bytes))]
         if task.threshold is None or not texts:
@@ -53,7 +54,10 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         y = column_or_1d(y, warn=True)
     if task.threshold is not None and y.ndim == 1:
         return _check_classes(y, task, n_outputs)
-    return _check_values(y.reshape(len(y), -1), loss, n_outputs)
+    Y = y.reshape(len(y), -1)
+    if loss == "quantile" and n_outputs is not None and Y.shape[1] == 1:
+        Y = np.repeat(Y, n_outputs, axis=1)
+    return _check_values(Y, loss, n_outputs)
 
 
 def check_weights(sample_weight: Any, rows: Any) -> NDArray[np.float64] | None:

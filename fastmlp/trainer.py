@@ -15,6 +15,7 @@ from fastmlp.base import BaseMLP
 from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
+from fastmlp.layers import quantiles
 from fastmlp.targets import check_targets, score
 
 
@@ -270,7 +271,8 @@ class Trainer(BaseMLP):
         return tags
 
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
-        return *check_targets(y, self.loss, None, self), self.loss, None
+        several = quantiles(self.quantile) if self.loss == "quantile" else ()
+        return *check_targets(y, self.loss, len(several) if len(several) > 1 else None, self), self.loss, None
 
     def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
         network = fitted.fit.network
