@@ -24,6 +24,7 @@ from fastmlp.engine_settings import (
     network_of,
     network_options,
     optimizer_name,
+    parametrisation,
     regularisation,
     threads,
     zeros,
@@ -196,6 +197,7 @@ class Fit:
         if "dropout" in regular or "input_noise" in regular:
             self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
             regular["seed"] = self.seed
+        self._n_used = self.n_rows // rows * rows if getattr(settings, "drop_last", False) else self.n_rows
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
         if progress is not None:
             self._go_on(progress)
@@ -215,6 +217,8 @@ class Fit:
             step=self.step,
             n_threads=n_threads,
             scratch=self._scratch,
+            n_rows=self._n_used,
+            **parametrisation(settings, self.network.n_units),
         )
 
     def end(self, keeps_scratch: bool) -> None:
@@ -261,7 +265,7 @@ class Fit:
             with self._queue:
                 pass
             with self._still:
-                status = training.run(order, rates=rates)
+                status = training.run(None if order is None else order[: self._n_used], rates=rates)
                 self.step = training.step
             if status == "yield" and perf_counter() > self.deadline and self.step > first_step:
                 break
@@ -275,7 +279,7 @@ class Fit:
 
     def _rates(self, training: Training) -> NDArray[np.float64] | None:
         """The learning rates of the epoch's steps; None where all have the training's."""
-        n_steps = -(-self.n_rows // self._batch_size)
+        n_steps = -(-self._n_used // self._batch_size)
         first, total = self.epochs_scheduled * n_steps, self.settings.max_iter * n_steps
         rates = learning_rates(Place(self.settings, self.rate, self.t, first, n_steps, total))
         if isinstance(rates, float):
