@@ -188,8 +188,8 @@ class Training:
     seed : of dropout and noise, 0 to 2**64 - 1. What they draw depends on seed, step, layer, row of the batch and unit.
     step : updates made so far (Adam's t).
     scratch : Scratch to compute in, of this training alone while a batch is unfinished; None for a new one.
-    rate_factors : (2 n_layers + 1) factors of the learning rate: of the weights of each layer, then of the biases of each,
-        then of the factors of the inputs; None for ones.
+    rate_factors : (2 n_layers + 1) factors of the learning rate: of the weights of each layer, then of the biases of
+        each, then of the factors of the inputs; None for ones.
     learn_scale : whether each input is multiplied by a factor that is learned too, 1 at first. The first weights in
         params are the product, so that predictions know nothing of it; slots, penalty and decay are those of the other
         factor. Not with clip_norm.

@@ -47,7 +47,7 @@ def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
 
 
 def parametrisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
-    """Learning rates of each array, and factors of the inputs: that of the neural tangent kernel, where it is asked for."""
+    """Learning rates of each array, and factors of the inputs: those of the neural tangent kernel, where asked for."""
     if not hasattr(settings, "scale_rate"):
         return {}
     rates = [*(n**-0.5 for n in n_units[:-1]), *[settings.bias_rate] * (len(n_units) - 1), settings.scale_rate]

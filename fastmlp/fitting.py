@@ -193,7 +193,7 @@ class Fit:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         self._batch_size = rows = batch_size(settings, samples)
         n_threads = threads(settings, self.network, samples.rows, rows)
-        regular = regularisation(settings, self.network.n_units)
+        regular = regularisation(settings, self.network.n_units) | parametrisation(settings, self.network.n_units)
         if "dropout" in regular or "input_noise" in regular:
             self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
             regular["seed"] = self.seed
@@ -218,7 +218,6 @@ class Fit:
             n_threads=n_threads,
             scratch=self._scratch,
             n_rows=self._n_used,
-            **parametrisation(settings, self.network.n_units),
         )
 
     def end(self, keeps_scratch: bool) -> None:

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-DATES = "dates and times are not numbers of which a network could learn: turn {} into numbers first, for example into days since a date, month and weekday, or drop it."
+DATES = (
+    "dates and times are not numbers that a network could learn of: turn them into numbers first, for example into "
+    "days since a date, month and weekday, or drop the column."
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def read_table(X: Any) -> Table:
         return Table(columns, frame.shape[0], all(isinstance(name, str) for name in frame.columns))
     array = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
     if array.dtype.kind in "Mm":
-        raise TypeError("X: " + DATES.format("it"))
+        raise TypeError("X: " + DATES)
     if array.dtype.kind == "c":
         raise ValueError("Complex data not supported: X holds complex numbers.")
     if array.dtype.kind in "OUS":
@@ -66,6 +69,15 @@ def read_table(X: Any) -> Table:
     else:
         columns = [Column(f"x{j}", array[:, j], False) for j in range(array.shape[1])]
     return Table(columns, len(array), has_names=False)
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA, which equals neither itself nor another
+        return True
+    except ValueError:  # an array
+        return False
 
 
 def _require_rows(shape: tuple[int, int]) -> None:
@@ -78,7 +90,7 @@ def _require_rows(shape: tuple[int, int]) -> None:
 def _of_frame(name: str, series: nw.Series[Any]) -> Column:
     dtype = series.dtype
     if dtype.is_temporal():
-        raise TypeError(f"column {name!r}: " + DATES.format("it"))
+        raise TypeError(f"column {name!r}: {DATES}")
     if dtype.is_numeric():
         return Column(str(name), np.asarray(series.cast(nw.Float64).to_numpy(), np.float64), is_category=False)
     is_category = isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
@@ -91,7 +103,7 @@ def _of_frame(name: str, series: nw.Series[Any]) -> Column:
 
 def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
     """Numbers where all values are, or objects in which all that is missing is None."""
-    missing = np.array([value is None or value != value for value in values], dtype=bool)
+    missing = np.array([_is_missing(value) for value in values], dtype=bool)
     present = values[~missing]
     if not is_category and all(isinstance(value, Number) and not isinstance(value, bool) for value in present):
         numbers = np.full(len(values), np.nan)
@@ -99,7 +111,7 @@ def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
         return Column(name, numbers, is_category=False)
     for value in present:
         if hasattr(value, "year"):
-            raise TypeError(f"column {name!r}: " + DATES.format("it"))
+            raise TypeError(f"column {name!r}: {DATES}")
         if not isinstance(value, (str, bytes, bool, np.bool_, Number)):
             raise TypeError(
                 f"column {name!r} holds {value!r}: every argument must be a string or a number, or missing. Drop or "

@@ -10,7 +10,7 @@ import numpy as np
 import fastmlp
 from fastmlp.estimator_file import from_json, to_json
 from fastmlp.model_file import ModelFile, require, write
-from fastmlp.tabular import BaseTabular, FittedTable
+from fastmlp.tabular_base import BaseTabular, FittedTable
 from fastmlp.tabular_preparation import Categories, Encoding, Numbers, Preparation
 from fastmlp.tabular_training import Member
 
@@ -49,9 +49,7 @@ def estimator_of(file: ModelFile) -> Any:
     estimator._validate_params()
     preparation = Preparation(tuple(_of_plain(plain) for plain in state["encodings"]))
     params = file.arrays["params"]
-    members = tuple(
-        Member(vector, *curves) for vector, curves in zip(params, state["members"], strict=True)
-    )
+    members = tuple(Member(vector, *curves) for vector, curves in zip(params, state["members"], strict=True))
     about = {name: state[name] for name in PARTS}
     about |= {"center": file.arrays["center"], "scale": file.arrays["scale"]}
     classes = file.arrays.get("classes", state.get("classes"))

@@ -1,8 +1,8 @@
 """From the columns of a table to the inputs of a network, as the training rows say.
 
-A category of a column is an input of 0 and 1; a column of two categories is one input of -1 and 1; what is missing or was
-never seen is 0. Numbers are centred on their median, divided by the distance of their quartiles and clipped smoothly;
-what is missing is 0, and 1 in an input of its own.
+A category of a column is an input of 0 and 1; a column of two categories is one input of -1 and 1; what is missing or
+was never seen is 0. Numbers are centred on their median, divided by the distance of their quartiles and clipped
+smoothly; what is missing is 0, and 1 in an input of its own.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _numbers(column: Column) -> NDArray[np.float64]:
 def _categories(column: Column) -> list[Any]:
     """Categories of a column; whole numbers are the same whatever their type is."""
     if column.values.dtype == object:
-        return column.values.tolist()
+        return list(column.values)
     return [None if value != value else value for value in column.values.astype(np.float64).tolist()]
 
 

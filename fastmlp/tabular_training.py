@@ -274,7 +274,7 @@ def _some(samples: Samples, chosen: NDArray[np.bool_]) -> Samples:
 
 
 def folds_of(targets: NDArray[Any], random_state: np.random.RandomState) -> NDArray[np.intp]:
-    """Fold of each row, from 0 to N_FOLDS - 1; of each class every fold has as many rows as any other, give or take one."""
+    """Fold of each row, from 0 to N_FOLDS - 1; all folds have as many rows of a class, give or take one."""
     order = random_state.permutation(len(targets))
     if targets.ndim == 1:
         order = order[np.argsort(targets[order], kind="stable")]
