@@ -77,6 +77,8 @@ def _scikit_learn_differs(workload: Workload) -> str:
 
 
 def _torch_differs(workload: Workload) -> str:
+    if "dropout" in dict(workload.settings):
+        return "PyTorch drops other units, and its Adam adds epsilon after the bias correction"
     if workload.optimizer == "adam":
         return "PyTorch's Adam adds epsilon after the bias correction"
     return ""

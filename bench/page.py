@@ -19,6 +19,8 @@ TITLES = {
     "all threads": "All threads",
     "real data": "Real data, one thread",
     "variants": "Optimizers, dtypes, instruction sets, CSR",
+    "features": "What regularisation, schedules and activations add",
+    "recipe": "GELU, dropout, AdamW, clipping and a cosine schedule",
     "predict": "Predict",
     "width": "Width of the layers",
     "n_samples": "Number of rows",

@@ -13,6 +13,7 @@ README_GROUPS = {
     "all threads": "All threads",
     "real data": "One thread, real data",
     "predict": "One thread, a call of `predict`",
+    "recipe": "One thread, GELU, dropout, AdamW, clipping and a cosine schedule",
 }
 PICTURE = Path(__file__).parent / "pictures" / "ratios.png"
 START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
@@ -73,7 +74,8 @@ def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:
 def markdown(results: dict[str, Any]) -> str:
     """The tables of these results, the rows that are lost and the rows that failed included."""
     rows = results["rows"]
-    groups = {group: [row for row in rows if row["group"] == group] for group in (*README_GROUPS, "variants")}
+    groups = {group: [row for row in rows if row["group"] == group] for group in README_GROUPS}
+    others = [row for row in rows if row["group"] in ("variants", "features")]
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     peak = max((row["fma_peak"] for row in rows if "fma_peak" in row), default=0.0)
@@ -97,8 +99,8 @@ def markdown(results: dict[str, Any]) -> str:
         picture = PICTURE.relative_to(RESULTS.parents[1]).as_posix()
         text += f"![Time of a step as a multiple of fastmlp's]({picture})\n\n"
     tables = [_rival_table(title, groups[group]) for group, title in README_GROUPS.items() if groups[group]]
-    if groups["variants"]:
-        tables.append(_other_table(groups["variants"]))
+    if others:
+        tables.append(_other_table(others))
     text += "".join(tables[:1])
     if tables[1:]:
         more = "All threads, real data, predictions, other optimizers, instruction sets and dtypes, sparse rows"

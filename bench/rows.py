@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from bench.engines import ENGINES
 from bench.workloads import Row, Run, Workload
@@ -44,6 +45,25 @@ SWEEP_RIVALS = ("numpy", "scikit-learn", "torch", "jax")
 """Those of the other tables: NumPy as shipped, and not the minutes that torch.compile takes."""
 PREDICT_RIVALS = SWEEP_RIVALS[1:]
 
+FEATURES: tuple[tuple[str, dict[str, Any], float], ...] = (
+    ("dropout 0.5", {"settings": (("dropout", 0.5),)}, 1.08),
+    ("clip_norm", {"settings": (("clip_norm", 1.0),)}, 1.10),
+    ("weight_decay", {"settings": (("weight_decay", 0.01),)}, 1.02),
+    ("l1", {"settings": (("alpha", 1e-4), ("l1_ratio", 0.5))}, 1.03),
+    ("cosine", {"settings": (("learning_rate", "cosine"),)}, 1.0),
+    ("gelu", {"activation": "gelu"}, 1.15),
+    ("silu", {"activation": "silu"}, 1.15),
+    ("mish", {"activation": "mish"}, 1.15),
+)
+"""What is added to the plain step of relu and sgd, and how many times its time it may take on the larger network."""
+SMALL_STEP = 1.25
+"""And on the smaller one, whichever is added."""
+NOISE = 0.98
+"""Two measurements of the same step differ by so much."""
+
+RECIPE = (("dropout", 0.1), ("weight_decay", 0.01), ("clip_norm", 1.0), ("learning_rate", "cosine"))
+"""How networks are trained today, beside GELU and Adam."""
+
 REAL = (
     Workload((784, 100, 10), 200, n_rows=60000, optimizer="adam", source="mnist"),
     Workload((784, 256, 128, 10), 256, n_rows=60000, source="fashion"),
@@ -70,6 +90,9 @@ def rows(n_cpus: int, isa: str) -> Iterator[Row]:
         baseline = {"fastmlp": Run("fastmlp", largest[0], isa="x86-64")}
         yield Row(f"SSE2, {largest[0].name}", "variants", baseline, {})
     yield from _variants(largest[0])
+    yield from _features(largest[0], 1.0)
+    yield from _features(NETWORKS[2][0], SMALL_STEP)
+    yield from _recipes()
     yield from _sparse()
     for workload in REAL:
         name = f"{workload.source}, {workload.name}, {workload.optimizer}, {workload.dtype}"
@@ -113,6 +136,24 @@ def _variants(plain: Workload) -> Iterator[Row]:
         predict = replace(plain, task="predict", n_rows=n_rows)
         name = f"predict {n_rows}, {'-'.join(map(str, plain.n_units))}"
         yield _against_all(name, "predict", predict, {"percent": 85} if n_rows == 10000 else {}, PREDICT_RIVALS)
+
+
+def _features(plain: Workload, at_most: float) -> Iterator[Row]:
+    """What training of today adds to a step, against the plain one."""
+    for name, changes, most in FEATURES:
+        runs = {"fastmlp": Run("fastmlp", replace(plain, **changes)), "plain": Run("fastmlp", plain)}
+        goals = {"plain": NOISE / max(most, at_most)}
+        yield Row(f"with {name}, {plain.name}", "features", runs, goals)
+
+
+def _recipes() -> Iterator[Row]:
+    """Training of today against PyTorch's."""
+    large = Workload((784, 256, 256, 10), 256, n_epochs=5)
+    small = Workload((20, 64, 64, 2), 32, n_epochs=2)
+    for plain, least in ((large, 2.4), (small, 30.0)):
+        workload = replace(plain, activation="gelu", optimizer="adam", settings=RECIPE)
+        runs = {engine: Run(engine, workload) for engine in ("fastmlp", "torch")}
+        yield Row(f"recipe, {plain.name}", "recipe", runs, {"torch": least})
 
 
 def _sparse() -> Iterator[Row]:

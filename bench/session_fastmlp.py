@@ -19,7 +19,7 @@ class FastmlpSession:
         self._predict = workload.task == "predict"
         self._initial = workload.initial()
         self._order = np.random.RandomState(SEED)
-        settings = estimator_settings(workload, self._order)
+        settings = estimator_settings(workload, self._order) | dict(workload.settings)
         self._trainer = Trainer(**settings, loss=workload.loss, n_threads=n_threads or None)
         self._trainer.fit(self._X, self._y)  # makes the arrays that every turn goes on from
         self._trainer.max_iter = workload.n_epochs

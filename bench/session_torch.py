@@ -10,11 +10,22 @@ from torch import nn
 from bench.engines import MOMENTUM, Orders
 from bench.workloads import Workload
 
-ACTIVATIONS = {"identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+ACTIVATIONS = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+}
 
 
 class TorchSession:
-    """The usual loop on tensors that are in memory, with the fused optimizers; losses are read once an epoch."""
+    """The usual loop on tensors that are in memory, with the fused optimizers; losses are read once an epoch.
+
+    Of `Workload.settings` it knows dropout of the hidden layers, weight_decay with adam, clip_norm and cosine.
+    """
 
     def __init__(self, workload: Workload, n_threads: int) -> None:
         if n_threads:
@@ -24,10 +35,15 @@ class TorchSession:
         self._X, self._y = torch.from_numpy(X), torch.from_numpy(y)
         self._initial = [torch.from_numpy(array) for arrays in workload.initial() for array in arrays]
         self._orders = Orders(workload.n_rows)
+        self._settings = dict(workload.settings)
+        if unknown := set(self._settings) - {"dropout", "weight_decay", "clip_norm", "learning_rate"}:
+            raise ValueError(f"not in this session: {', '.join(sorted(unknown))}")
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip(workload.n_units, workload.n_units[1:], strict=False):
             layers += [nn.Linear(fan_in, fan_out, dtype=self._X.dtype), ACTIVATIONS[workload.activation]()]
-        self._model = nn.Sequential(*layers[:-1])
+            layers += [nn.Dropout(self._settings["dropout"])] if "dropout" in self._settings else []
+        last = max(index for index, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+        self._model = nn.Sequential(*layers[: last + 1])
         self._criterion = nn.CrossEntropyLoss() if workload.loss == "log_loss" else _half_squared_error
         self.reset()
 
@@ -37,6 +53,8 @@ class TorchSession:
             for parameter, values in zip((*coefs, *intercepts), self._initial, strict=True):
                 parameter.copy_(values)
         self._optimizer = self._new_optimizer()
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self._workload.n_steps)
+        self._scheduler = cosine if self._settings.get("learning_rate") == "cosine" else None
         self._orders.reset()
 
     def turn(self) -> float:
@@ -64,7 +82,11 @@ class TorchSession:
         outputs = self._model(self._X.index_select(0, rows))
         loss: torch.Tensor = self._criterion(outputs, self._y.index_select(0, rows))
         loss.backward()
+        if "clip_norm" in self._settings:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._settings["clip_norm"])
         self._optimizer.step()
+        if self._scheduler:
+            self._scheduler.step()
         self._optimizer.zero_grad()
         return loss.detach()
 
@@ -74,6 +96,12 @@ class TorchSession:
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         workload = self._workload
+        if workload.optimizer == "adam" and "weight_decay" in self._settings:
+            coefs = [layer.weight for layer in self._model if isinstance(layer, nn.Linear)]
+            intercepts = [layer.bias for layer in self._model if isinstance(layer, nn.Linear)]
+            groups = [{"params": coefs}, {"params": intercepts, "weight_decay": 0.0}]
+            decay = self._settings["weight_decay"]
+            return torch.optim.AdamW(groups, lr=workload.learning_rate, weight_decay=decay, fused=True)
         if workload.optimizer == "adam":
             return torch.optim.Adam(self._model.parameters(), lr=workload.learning_rate, fused=True)
         momentum = MOMENTUM if workload.optimizer == "sgd_momentum" else 0.0

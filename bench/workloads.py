@@ -34,6 +34,8 @@ class Workload:
     """Whether X is given as CSR."""
     source: str = ""
     """Name of a real data set in `bench.datasets`."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    """More hyper-parameters of fastmlp's estimators; of the others only PyTorch knows some: see its session."""
     task: str = "train"
     """Or "predict": one turn predicts the rows once."""
 

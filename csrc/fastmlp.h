@@ -87,7 +87,8 @@ typedef struct fm_task {
     double huber_delta;         /* > 0: error from which on huber is a straight line */
     const double *quantiles;    /* (n_outputs,) between 0 and 1, of the loss quantile; NULL: 0.5 */
 
-    /* Regularisation; biases are exempt from the first three, and all but the first two are for train alone. */
+    /* Regularisation; biases are exempt from the first three. alpha and l1_ratio: train, gradient; weight_decay and
+     * clip_norm: train, apply; the others: train. */
     double alpha;    /* penalty alpha ((1 - l1_ratio) / 2 sum(W^2) + l1_ratio sum(|W|)) / (weight sum of the batch) */
     double l1_ratio; /* 0 to 1 */
     double weight_decay; /* >= 0: W loses rate * weight_decay * W in each step, beside the gradient */
@@ -134,7 +135,7 @@ typedef struct fm_task {
     double loss_sum;        /* train: IN/OUT sum over the batches of (loss of the batch, penalty included) x (its rows);
                         gradient: OUT loss, penalty included, of which gradient is the gradient; loss: OUT loss */
     double
-        gradient_norm; /* train: OUT norm of the last step's gradient, before it was shortened; only with clip_norm */
+        gradient_norm; /* train, apply: OUT norm of the last step's gradient, before it was shortened; with clip_norm */
     double
         *phase_seconds; /* train: IN/OUT (phases + n_layers x layer phases) seconds that thread 0 spent in each phase,
                               added to; used only where the engine was built with FM_TIMERS */

@@ -261,5 +261,6 @@ class Training:
     def apply(self, gradient: NDArray[Any]) -> bool:
         """Make one update from this gradient (n_params,) of the mean loss, penalty included, between two batches.
 
+        The gradient is clipped and the weights decay as in a step of `run`.
         Returns False, with nothing changed, where a parameter or a slot would not be finite.
         """

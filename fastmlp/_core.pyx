@@ -496,5 +496,5 @@ cdef class Training:
         task.job, task.n_rows = FM_APPLY, 0
         task.gradient = _data(gradient, self.network.dtype, self.network.n_params)
         cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self)
-        self.task.optimizer.step = task.optimizer.step
+        self.task.optimizer.step, self.task.gradient_norm = task.optimizer.step, task.gradient_norm
         return status != FM_NOT_FINITE

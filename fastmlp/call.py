@@ -102,7 +102,7 @@ class Call:
             fit.adopt(settings, restarts=not self._resumes)
             progress = None
             if self._checkpoint is not None:
-                progress = self._checkpoint.progress(fit, samples)
+                progress = self._checkpoint.progress(fit, samples, self._validation_samples)
                 self._listeners.insert(0, self._checkpoint)
             fit.begin(samples, settings, self._random_state, estimator._remedy(fit), progress)
             estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
@@ -251,9 +251,9 @@ class Call:
     def _restarts(self, fitted: Fitted, samples: Samples) -> Restarts:
         """The training with its rivals, on these samples."""
         network, settings, estimator = fitted.fit.network, self._settings, self._estimator
-        alone = SimpleNamespace(
-            **vars(settings) | {"n_threads": 1 if fitted.fit.n_threads == 1 else settings.n_threads}
-        )
+        n_threads = 1 if fitted.fit.n_threads == 1 else settings.n_threads
+        size = batch_size(settings, samples)  # or each rival would warn of a batch that is too large
+        alone = SimpleNamespace(**vars(settings) | {"n_threads": n_threads, "batch_size": size})
 
         def start(seed: int) -> tuple[Fit, list[Listener]]:
             random_state = np.random.RandomState(seed)

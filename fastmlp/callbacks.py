@@ -8,6 +8,8 @@ from inspect import Parameter, signature
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from fastmlp.fitting import Fit
 from fastmlp.listener import Listener
 
@@ -76,7 +78,7 @@ class Functions(Listener):
             "samples_per_second": (fit.t - self._rows or fit.n_rows) / self._seconds,
         }
         answers = [function(**{name: arguments[name] for name in names}) for function, names in self._functions]
-        return any(answer is True for answer in answers)
+        return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)
 
 
 ARGUMENTS = ("estimator", "epoch", "losses", "scores", "learning_rate", "gradient_norm", "samples_per_second")

@@ -66,7 +66,7 @@ class Checkpoint(Listener):
             random_state.set_state(self._found["first_random_state"].get_state())
         self._first_random_state = copy_of(random_state)
 
-    def progress(self, fit: Fit, samples: Samples) -> dict[str, Any] | None:
+    def progress(self, fit: Fit, samples: Samples, validation: Samples | None) -> dict[str, Any] | None:
         """Where to go on from; None where there was no file.
 
         Raises
@@ -74,18 +74,21 @@ class Checkpoint(Listener):
         ValueError
             If the data have another shape.
         """
-        self._shape = {"rows": list(samples.rows.shape), "layers": list(fit.network.n_units), "loss": fit.network.loss}
+        network = fit.network
+        self._shape: dict[str, Any] = {"layers": list(network.n_units), "loss": network.loss}
+        self._shape |= {"dtype": network.dtype.name, "rows": list(samples.rows.shape)}
+        self._shape["rows to validate on"] = validation and list(validation.rows.shape)
         if self._found is not None:
             self._require_the_same("data", self._found["shape"], self._shape)
         return self._found
 
     def epoch_begins(self, fit: Fit) -> None:
-        """Write what the epoch before has left, if it is time."""
-        if fit.n_iter and perf_counter() - self._written >= self._seconds:
+        """Write what the epoch before has left, if it is time; and the beginning, or a wrong path would show late."""
+        if not fit.n_iter or perf_counter() - self._written >= self._seconds:
             self._write(fit)
 
     def finished(self, fit: Fit) -> None:
-        """Write the end; what an interruption has left of an epoch is no place to go on from."""
+        """Write the end; what is left of an epoch that was cut is no place to go on from."""
         if not fit.in_epoch:
             self._write(fit)
 
@@ -94,7 +97,8 @@ class Checkpoint(Listener):
         arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
         values = {name: to_json(name, value) for name, value in state.items() if name not in arrays}
         values["first_random_state"] = to_json("random_state", self._first_random_state)
-        write(self._path, ModelFile(self._kind, values | {"settings": self._settings, "shape": self._shape}, arrays))
+        values |= {"settings": self._settings, "shape": to_json("shape", self._shape)}
+        write(self._path, ModelFile(self._kind, values, arrays))
         self._written = perf_counter()
 
     def _require_the_same(self, what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -185,7 +185,13 @@ class Fit:
             State and progress of a training on the same rows to go on from.
         """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.n_iter, self.stopped, self.in_epoch = samples.rows.shape[0], 0, False, False
+        self.n_rows, self.n_iter, self.stopped, self.ended, self.in_epoch = (
+            samples.rows.shape[0],
+            0,
+            False,
+            False,
+            False,
+        )
         self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
@@ -193,14 +199,14 @@ class Fit:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         self._batch_size = rows = batch_size(settings, samples)
         n_threads = threads(settings, self.network, samples.rows, rows)
-        regular = regularisation(settings, self.network.n_units) | parametrisation(settings, self.network.n_units)
-        if "dropout" in regular or "input_noise" in regular:
-            self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
-            regular["seed"] = self.seed
         self._n_used = self.n_rows // rows * rows if getattr(settings, "drop_last", False) else self.n_rows
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
         if progress is not None:
             self._go_on(progress)
+        regular = regularisation(settings, self.network.n_units) | parametrisation(settings, self.network.n_units)
+        if "dropout" in regular or "input_noise" in regular:
+            self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
+            regular["seed"] = self.seed
         self._scratch = self._scratch or Scratch()
         self._training = (Training if settings.n_threads or n_threads == 1 else PacedTraining)(
             self.network,
@@ -297,7 +303,10 @@ class Fit:
         finally:  # of an interruption as well
             self.enter(entries, n_rows)
         answers = [listener.epoch_ended(self) for listener in listeners]
-        self.stopped = any(answers) or perf_counter() > self.deadline
+        ended = any(answers)
+        cut = self._training is not None and self._training.position < self.n_rows
+        # At once: an interruption between two of these would leave what is no place to go on from.
+        vars(self).update(stopped=ended or perf_counter() > self.deadline, ended=ended, in_epoch=cut)
 
     def enter(self, entries: dict[str, float], n_rows: int) -> None:
         """Write an epoch of so many rows down."""
@@ -307,7 +316,7 @@ class Fit:
                     setattr(self, name, [])
             curves = [getattr(self, name) for name in entries]
             counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows}
-            counters |= {"epochs_scheduled": self.epochs_scheduled + 1, "in_epoch": False}
+            counters["epochs_scheduled"] = self.epochs_scheduled + 1
             if self._is_best(entries):
                 counters["best_epoch"] = len(self.loss_curve) + 1
             # Ctrl-C is heard between two lines of Python's, and may not come between two curves.
@@ -355,7 +364,7 @@ class Fit:
         arrays = {"order": self._order, "best_params": self.best_params}
         return {name: array.copy() for name, array in arrays.items() if array is not None} | {
             "random_state": copy_of(self.random_state),
-            "stopped": self.stopped,
+            "ended": self.ended,
         }
 
     def take_over(self, other: Fit) -> None:
@@ -372,7 +381,7 @@ class Fit:
                 array[...] = progress[name]
         for name in (*self.VALUES, *CURVES):
             setattr(self, name, progress[name])
-        self.stopped = progress["stopped"]
+        self.stopped = self.ended = progress["ended"]
         self.random_state.set_state(progress["random_state"].get_state())
 
     @classmethod

@@ -56,6 +56,7 @@ class Restarts:
             except BaseException:
                 for each in rivals:
                     each.cancel()
+                fit.deadline = -inf
                 for rival in tuple(self._running):
                     rival.deadline = -inf
                 raise
@@ -74,8 +75,8 @@ class Restarts:
         if perf_counter() > self._fit.deadline:
             return None
         rival, listeners = self._start(seed)
-        rival.deadline = self._fit.deadline
         self._running.add(rival)
+        rival.deadline = self._fit.deadline  # after it is known: whoever ends all changes the one and then the others
         try:
             rival.run(n_epochs, listeners)
         except NonFiniteError:

@@ -1,4 +1,4 @@
-/* elementwise.c: functions of vec.h, activations.h and losses.h over arrays, for test_elementwise.py, which includes it
+/* elementwise.c: functions of vec_math.h, activations.h and losses.h over arrays, for test_elementwise.py, which includes it
  * where csrc/isa_*.c include the engine. Arrays hold n elements, a multiple of 16, and need no alignment.
  */
 #include "fastmlp.h"
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/vec.h"
+#include "engine/vec_math.h"
 #include "engine/team.h"
 #include "engine/random.h"
 #include "engine/panel.h"
@@ -26,16 +27,29 @@ FUNCTION(mills, vec_mills)
 
 #define ACTIVATION(name)                                                                                               \
     FUNCTION(name, name##_forward)                                                                                     \
-    void gradient_##name(const real *z, const real *a, real *gradient, int64_t n) {                                    \
-        OVER(n) store(gradient + i, name##_gradient(AT(z), AT(a)));                                                    \
+    void gradient_##name(const real *z, real *gradient, int64_t n) {                                                   \
+        OVER(n) store(gradient + i, name##_gradient(name##_forward(AT(z))));                                           \
     }
 ACTIVATION(leaky_relu)
 ACTIVATION(elu)
 ACTIVATION(selu)
 ACTIVATION(softplus)
-ACTIVATION(gelu)
-ACTIVATION(silu)
-ACTIVATION(mish)
+
+#define ACTIVATION_WITH_SLOPE(name)                                                                                    \
+    void value_##name(const real *z, real *a, int64_t n) {                                                             \
+        vec slope;                                                                                                     \
+        OVER(n) store(a + i, name##_forward(AT(z), &slope));                                                           \
+    }                                                                                                                  \
+    void gradient_##name(const real *z, real *gradient, int64_t n) {                                                   \
+        OVER(n) {                                                                                                      \
+            vec slope;                                                                                                 \
+            name##_forward(AT(z), &slope);                                                                             \
+            store(gradient + i, slope);                                                                                \
+        }                                                                                                              \
+    }
+ACTIVATION_WITH_SLOPE(gelu)
+ACTIVATION_WITH_SLOPE(silu)
+ACTIVATION_WITH_SLOPE(mish)
 
 /* out: loss, delta, output, each (n,). */
 #define LOSS(name, ...)                                                                                                \

@@ -252,11 +252,12 @@ def test_a_signal_ends_a_long_call(job: str) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.parametrize("clip_norm", [None, 0.05, 1e9])
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_apply_is_the_update_of_a_step(isa: str, dtype: str, optimizer: str) -> None:
+def test_apply_is_the_update_of_a_step(isa: str, dtype: str, optimizer: str, clip_norm: float | None) -> None:
     """A gradient and its application, against training on the same batches."""
     together, apart = Problem(dtype, optimizer), Problem(dtype, optimizer)
-    settings = {"batch_size": N_ROWS, "alpha": 0.1, "epsilon": 1e-2}
+    settings = {"batch_size": N_ROWS, "alpha": 0.1, "epsilon": 1e-2, "weight_decay": 0.1, "clip_norm": clip_norm}
     training, steps = together.training(**settings), apart.training(**settings)
     for _ in range(5):
         assert training.run() == "epoch"
@@ -267,6 +268,7 @@ def test_apply_is_the_update_of_a_step(isa: str, dtype: str, optimizer: str) -> 
     assert np.abs(together.arrays["params"] - Problem(dtype).arrays["params"]).max() > 1e-3, "nothing was learned"
     # The gradient is rounded once more, five times; adam divides by epsilon at worst.
     tolerance = 1000 * np.finfo(dtype).eps
+    assert_allclose(steps.gradient_norm, training.gradient_norm, rtol=tolerance)
     assert_allclose(apart.arrays["params"], together.arrays["params"], rtol=0, atol=tolerance)
     assert_allclose(apart.arrays["slots"], together.arrays["slots"], rtol=0, atol=tolerance)
 

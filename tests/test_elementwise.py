@@ -109,7 +109,7 @@ def mish_gradient(z: Array) -> Array:
 
 
 SCALE, ALPHA = long("1.0507009873554804934193349852946"), long("1.6732632423543772848170429916717")
-# name: (exact value, units in the last place that it may be off: those of vec.h, half a unit for each operation more)
+# name: (exact value, units in the last place that it may be off: those of vec_math.h, half for each operation more)
 VALUES: dict[str, tuple[Callable[[Array], Array], float]] = {
     "expm1_negative": (np.expm1, 1.5),
     "normal_density": (density, 2),
@@ -118,7 +118,7 @@ VALUES: dict[str, tuple[Callable[[Array], Array], float]] = {
     "elu": (elu, 1.5),
     "selu": (lambda z: SCALE * np.where(z > 0, z, ALPHA * elu(z)), 3),
     "softplus": (softplus, 3),
-    "gelu": (lambda z: z * normal_cdf(z), 6),
+    "gelu": (lambda z: z * normal_cdf(z), 7),
     "silu": (lambda z: z * logistic(z), 3),
     "mish": (lambda z: z * np.tanh(softplus(z)), 3.5),
 }
@@ -132,8 +132,8 @@ GRADIENTS: dict[str, tuple[Callable[[Array], Array], float]] = {
     "silu": (lambda z: logistic(z) * (1 + z * logistic(-z)), 2.5),
     "mish": (mish_gradient, 2.5),
 }
-PER_Z = ["gelu", "silu", "mish"]
-"""Their gradients are computed from Z, accurate in the lower tail as well."""
+WITH_SLOPE = ["gelu", "silu", "mish"]
+"""Their gradients are computed from Z on the way forward, accurate in the lower tail as well."""
 
 
 def magnitudes(name: str, dtype: str) -> Array:
@@ -167,15 +167,12 @@ def test_value(lanes: Lanes, dtype: str, name: str) -> None:
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradient(lanes: Lanes, dtype: str, name: str) -> None:
     z = arguments(name, dtype)
-    a = lanes(f"value_{name}", z)
     exact, limit = GRADIENTS[name]
-    gradient, expected = lanes(f"gradient_{name}", z, a), exact(z.astype(long))
+    gradient, expected = lanes(f"gradient_{name}", z), exact(z.astype(long))
     assert np.abs(gradient - expected).max() <= limit * np.finfo(dtype).eps
-    if name in PER_Z:  # left of the root, which is at -0.75, -1.28 and -1.19; the factor z + 1 or so loses some digits
+    # Left of the root, which is at -0.75, -1.28 and -1.19; the factor z + 1 or so loses some digits.
+    if name in WITH_SLOPE:
         assert ulps(gradient, expected)[z < -3].max() <= 8
-        assert_array_equal(lanes(f"gradient_{name}", z, np.full_like(a, np.nan)), gradient, "it reads A")
-    else:
-        assert_array_equal(lanes(f"gradient_{name}", np.full_like(z, np.nan), a), gradient, "it reads Z")
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
@@ -184,7 +181,7 @@ def test_extremes(lanes: Lanes, dtype: str, name: str) -> None:
     largest = float(limits.max)
     z = np.array([-np.inf, -largest, -1e4, -limits.tiny, -0.0, 0.0, limits.tiny, 1e4, np.nan], dtype)
     a = lanes(f"value_{name}", z)
-    gradient = lanes(f"gradient_{name}", z, a)
+    gradient = lanes(f"gradient_{name}", z)
     tail = 0.01 if name == "leaky_relu" else 0.0
     below = tail * z[:3] if tail else {"elu": -1.0, "selu": -SCALE * ALPHA}.get(name, 0.0)
     scale = SCALE if name == "selu" else 1.0
@@ -202,8 +199,7 @@ def test_the_same_bits(compiled: Callable[[str, str], Lanes], dtype: str) -> Non
     for isa in ISAS_WITH_FMA:
         lanes = compiled(isa, dtype)
         values = [lanes(f"value_{name}", arguments(name, dtype)) for name in VALUES]
-        values += [lanes(f"gradient_{name}", z := arguments(name, dtype), lanes(f"value_{name}", z)) for name in PER_Z]
-        values += [lanes(f"gradient_{name}", a := arguments(name, dtype), a) for name in GRADIENTS]
+        values += [lanes(f"gradient_{name}", arguments(name, dtype)) for name in GRADIENTS]
         values += [lanes(f"loss_{name}", *problem(name), n_results=3) for name in LOSSES]
         answers.append([v.tobytes() for v in values])
     assert answers[1:] == answers[:1] * (len(ISAS_WITH_FMA) - 1)
@@ -289,4 +285,4 @@ def test_every_function_is_in_the_sources() -> None:
     """What this file tests is what elementwise.c compiles."""
     text = (ROOT / "tests" / "elementwise.c").read_text()
     assert re.findall(r"^LOSS\((\w+)", text, flags=re.MULTILINE) == list(LOSSES)
-    assert re.findall(r"^ACTIVATION\((\w+)", text, flags=re.MULTILINE) == list(GRADIENTS)
+    assert re.findall(r"^ACTIVATION\w*\((\w+)", text, flags=re.MULTILINE) == list(GRADIENTS)

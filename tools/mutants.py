@@ -38,7 +38,7 @@ ENGINE_TESTS = {
     "optimizers.h": ["test_optimizers.py", "test_network.py"],
     "sparse.h": ["test_gather.py", "test_gemm.py"],
     "gather.h": ["test_gather.py", "test_losses.py", "test_network.py"],
-    "vec.h": ["test_activations.py", "test_losses.py", "test_random.py"],
+    "vec_math.h": ["test_elementwise.py", "test_activations.py", "test_losses.py"],
     "team.h": ["test_threads.py", "test_bits.py"],
 }
 """Files of tests that are likely to notice, for each file of the engine; the rest of the engine's come next."""

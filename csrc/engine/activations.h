@@ -1,10 +1,11 @@
 /* activations.h: the list of activations, and forward and gradient of each.
  *
- * NAME_forward(z) -> a = f(z); NAME_gradient(z, a) -> f'(z), in terms of the output where it can (lectures: f' = f (1 - f)).
+ * NAME_forward(z) -> a = f(z); NAME_gradient(a) -> f'(z) in terms of the output (lectures: f' = f (1 - f)). Those that have
+ * no inverse: NAME_forward(z, &slope) -> a, and f'(z) beside it, from the same exponential; it is kept for the way back.
  * The hidden layers use them; outputs belong to the loss (losses.h).
  */
 
-/* X(name, whether the gradient reads z, which is then kept beside a) */
+/* X(name, whether f'(z) is kept beside a) */
 #define ACTIVATIONS(X)                                                                                                 \
     X(identity, 0)                                                                                                     \
     X(logistic, 0)                                                                                                     \
@@ -19,39 +20,28 @@
     X(mish, 1)
 
 INLINE vec identity_forward(vec z) { return z; }
-INLINE vec identity_gradient(vec z, vec a) {
-    (void)z, (void)a;
+INLINE vec identity_gradient(vec a) {
+    (void)a;
     return vec_broadcast((real)1);
 }
 
 INLINE vec logistic_forward(vec z) { return vec_logistic(z); }
-INLINE vec logistic_gradient(vec z, vec a) {
-    (void)z;
-    return a * (vec_broadcast((real)1) - a);
-}
+INLINE vec logistic_gradient(vec a) { return a * (vec_broadcast((real)1) - a); }
 
 INLINE vec tanh_forward(vec z) { return vec_tanh(z); }
-INLINE vec tanh_gradient(vec z, vec a) {
-    (void)z;
-    return vec_broadcast((real)1) - a * a;
-}
+INLINE vec tanh_gradient(vec a) { return vec_broadcast((real)1) - a * a; }
 
 INLINE vec relu_forward(vec z) { return vec_max(vec_broadcast((real)0), z); }
-INLINE vec relu_gradient(vec z, vec a) {
-    (void)z;
-    return vec_select(a > (vec){0}, vec_broadcast((real)1), (vec){0});
-}
+INLINE vec relu_gradient(vec a) { return vec_select(a > (vec){0}, vec_broadcast((real)1), (vec){0}); }
 
 INLINE vec leaky_relu_forward(vec z) { return vec_max(vec_broadcast((real)0.01) * z, z); }
-INLINE vec leaky_relu_gradient(vec z, vec a) {
-    (void)z;
+INLINE vec leaky_relu_gradient(vec a) {
     return vec_select(a > (vec){0}, vec_broadcast((real)1), vec_broadcast((real)0.01));
 }
 
 /* z, but e^z - 1 below 0. */
 INLINE vec elu_forward(vec z) { return vec_select(z > (vec){0}, z, vec_expm1_negative(z)); }
-INLINE vec elu_gradient(vec z, vec a) {
-    (void)z;
+INLINE vec elu_gradient(vec a) {
     vec one = vec_broadcast((real)1);
     return vec_select(a > (vec){0}, one, a + one);
 }
@@ -63,104 +53,93 @@ INLINE vec selu_forward(vec z) {
     vec scale = vec_broadcast((real)SELU_SCALE), below = vec_broadcast((real)(SELU_SCALE * SELU_ALPHA));
     return vec_select(z > (vec){0}, scale * z, below * vec_expm1_negative(z));
 }
-INLINE vec selu_gradient(vec z, vec a) {
-    (void)z;
+INLINE vec selu_gradient(vec a) {
     vec scale = vec_broadcast((real)SELU_SCALE), below = vec_broadcast((real)(SELU_SCALE * SELU_ALPHA));
     return vec_select(a > (vec){0}, scale, a + below);
 }
 
 /* log(1 + e^z); f' = logistic(z) = 1 - e^-a. */
 INLINE vec softplus_forward(vec z) { return vec_softplus(z); }
-INLINE vec softplus_gradient(vec z, vec a) {
-    (void)z;
-    return -vec_expm1_negative(-a);
+INLINE vec softplus_gradient(vec a) { return -vec_expm1_negative(-a); }
+
+/* The following have no inverse. Below EXP_MIN value and slope are 0, minus infinity included. */
+
+/* z Phi(z) with the distribution function of the normal distribution: max(z, 0) - |z| Phi(-|z|). The slope is
+ * Phi(z) + z density(z): with Phi(-x) = density(x) mills(x), and f'(z) = 1 - f'(-z). */
+INLINE vec gelu_forward(vec z, vec *slope) {
+    vec x = vec_min(vec_broadcast(NORMAL_MAX), vec_abs(z)), density = vec_normal_density(x), mills = vec_mills(x);
+    vec below = density * (mills - x);
+    *slope = vec_select(z > (vec){0}, vec_broadcast((real)1) - below, below);
+    return vec_fma(-(x * mills), density, vec_max((vec){0}, z));
 }
 
-/* The following have no inverse: their gradients are in terms of Z. Below EXP_MIN they are 0, minus infinity included. */
-
-/* z Phi(z) with the distribution function of the normal distribution: max(z, 0) - |z| Phi(-|z|). */
-INLINE vec gelu_forward(vec z) {
-    vec x = vec_min(vec_broadcast(NORMAL_MAX), vec_abs(z));
-    return vec_fma(-(x * vec_mills(x)), vec_normal_density(x), vec_max((vec){0}, z));
-}
-/* Phi(z) + z density(z): with Phi(-x) = density(x) mills(x), and f'(z) = 1 - f'(-z). */
-INLINE vec gelu_gradient(vec z, vec a) {
-    (void)a;
-    vec x = vec_min(vec_broadcast(NORMAL_MAX), vec_abs(z));
-    vec below = vec_normal_density(x) * (vec_mills(x) - x);
-    return vec_select(z > (vec){0}, vec_broadcast((real)1) - below, below);
+/* z s with the logistic function s; the slope is s + z s (1 - s). With t = e^-|z|, the smaller of s and 1 - s is
+ * t / (1 + t), and the other is 1 less that. */
+INLINE vec silu_forward(vec z, vec *slope) {
+    vec one = vec_broadcast((real)1), t = vec_exp_negative(-vec_abs(z)), smaller = t / (one + t),
+        larger = one - smaller;
+    ivec above = z > (vec){0};
+    vec s = vec_select(above, larger, smaller), a = vec_max(vec_broadcast(EXP_MIN), z) * s;
+    *slope = vec_fma(a, vec_select(above, smaller, larger), s);
+    return a;
 }
 
-/* z logistic(z); with t = e^-|z| logistic is p / (1 + t), p = 1 or t. */
-INLINE vec silu_forward(vec z) {
-    vec one = vec_broadcast((real)1), t = vec_exp_negative(-vec_abs(z));
+/* z tanh(log(1 + e^z)); with t = e^-|z| the tanh is n / (n + m): n = 1 + 2 t, m = 2 t^2, below 0 n = t^2 + 2 t, m = 2.
+ * The slope is T + z (1 - T^2) logistic(z) = (n d + 4 z s (1 + t)) / d^2 with d = n + m and s = t^2, below 0 s = t. */
+INLINE vec mish_forward(vec z, vec *slope) {
+    vec one = vec_broadcast((real)1), two = vec_broadcast((real)2), four = vec_broadcast((real)4);
+    vec t = vec_exp_negative(-vec_abs(z)), square = t * t;
+    ivec above = z > (vec){0};
+    vec n = vec_select(above, vec_fma(two, t, one), vec_fma(two, t, square));
+    vec inverse = one / (n + vec_select(above, two * square, two)), s = vec_select(above, square, t);
     z = vec_max(vec_broadcast(EXP_MIN), z);
-    return z * vec_select(z > (vec){0}, one, t) / (one + t);
-}
-/* s + z s (1 - s), where s (1 - s) = t / (1 + t)^2. */
-INLINE vec silu_gradient(vec z, vec a) {
-    (void)a;
-    vec one = vec_broadcast((real)1), t = vec_exp_negative(-vec_abs(z)), d = one + t;
-    z = vec_max(vec_broadcast(EXP_MIN), z);
-    return vec_fma(z, t, vec_select(z > (vec){0}, one, t) * d) / (d * d);
+    *slope = inverse * vec_fma(four * z * s, (one + t) * inverse, n);
+    return z * n * inverse;
 }
 
-/* z tanh(log(1 + e^z)); with t = e^-|z| the tanh is n / (n + m): n = 1 + 2 t, m = 2 t^2, below 0 n = t^2 + 2 t, m = 2. */
-INLINE vec mish_ratio(vec z, vec t, vec *m) {
-    vec two = vec_broadcast((real)2);
-    *m = vec_select(z > (vec){0}, two * t * t, two);
-    return vec_select(z > (vec){0}, vec_fma(two, t, vec_broadcast((real)1)), vec_fma(t, t, two * t));
-}
-INLINE vec mish_forward(vec z) {
-    vec m, t = vec_exp_negative(-vec_abs(z)), n = mish_ratio(z, t, &m);
-    return vec_max(vec_broadcast(EXP_MIN), z) * n / (n + m);
-}
-/* T + z (1 - T^2) logistic(z) = (n d + 4 z s (1 + t)) / d^2 with d = n + m and s = t^2, below 0 s = t. */
-INLINE vec mish_gradient(vec z, vec a) {
-    (void)a;
-    vec m, t = vec_exp_negative(-vec_abs(z)), n = mish_ratio(z, t, &m), d = n + m;
-    vec s = vec_select(z > (vec){0}, t * t, t), four_z = vec_broadcast((real)4) * vec_max(vec_broadcast(EXP_MIN), z);
-    return vec_fma(four_z * s, vec_broadcast((real)1) + t, n * d) / (d * d);
-}
+/* Both kinds by the flag of the list. */
+#define OUTPUT_0(name, z, slope) name##_forward(z)
+#define OUTPUT_1(name, z, slope) name##_forward(z, slope)
+#define SLOPE_0(name, a, kept) name##_gradient(a)
+#define SLOPE_1(name, a, kept) vec_load(kept)
 
-/* Over a tile of batch panels (rows, width): NAME_tile replaces z by a, and writes z down where it is kept;
+/* Over a tile of batch panels (rows, width): NAME_tile replaces z by a, and writes f'(z) down where it is kept;
  * NAME_gradient_tile multiplies delta by f'(z), and by the scale of dropout or 0 where there is any. */
-#define ACTIVATION_TILES(name, keeps_z)                                                                                \
-    static void name##_tile(real *a, real *z, int64_t rows, int64_t width) {                                           \
-        for (int64_t i = 0; i < rows; i++)                                                                             \
-            for (int64_t c = 0; c < width; c += VL) {                                                                  \
-                vec value = vec_load(a + i * PANEL + c);                                                               \
-                if (keeps_z && z) vec_store(z + i * PANEL + c, value);                                                 \
-                vec_store(a + i * PANEL + c, name##_forward(value));                                                   \
-            }                                                                                                          \
-    }                                                                                                                  \
-    static void name##_gradient_tile(real *delta, const real *a, const real *z, int64_t rows, int64_t width) {         \
+#define ACTIVATION_TILES(name, keeps)                                                                                  \
+    static void name##_tile(real *a, real *slopes, int64_t rows, int64_t width) {                                      \
         for (int64_t i = 0; i < rows; i++)                                                                             \
             for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL) {                                           \
-                vec kept = keeps_z ? vec_load(z + at) : (vec){0};                                                      \
-                vec_store(delta + at, vec_load(delta + at) * name##_gradient(kept, vec_load(a + at)));                 \
+                vec slope = {0};                                                                                       \
+                vec_store(a + at, OUTPUT_##keeps(name, vec_load(a + at), &slope));                                     \
+                if (keeps && slopes) vec_store(slopes + at, slope);                                                    \
             }                                                                                                          \
     }                                                                                                                  \
-    static void name##_dropped_tile(real *delta, const real *a, const real *z, int64_t rows, int64_t width,            \
+    static void name##_gradient_tile(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width) {    \
+        for (int64_t i = 0; i < rows; i++)                                                                             \
+            for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL)                                             \
+                vec_store(delta + at, vec_load(delta + at) * SLOPE_##keeps(name, vec_load(a + at), slopes + at));      \
+    }                                                                                                                  \
+    static void name##_dropped_tile(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width,       \
                                     const drop *d) {                                                                   \
         vec left = vec_broadcast(d->left), scale = vec_broadcast(d->scale);                                            \
+        (void)left; /* where the slope is kept */                                                                      \
         for (int64_t i = 0; i < rows; i++)                                                                             \
             for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL) {                                           \
-                vec kept = keeps_z ? vec_load(z + at) : (vec){0}, value = vec_load(a + at);                            \
-                vec gradient = name##_gradient(kept, value * left) * scale;                                            \
+                vec value = vec_load(a + at), gradient = SLOPE_##keeps(name, value * left, slopes + at) * scale;       \
                 vec_store(delta + at, vec_select(is_dropped(value), (vec){0}, vec_load(delta + at) * gradient));       \
             }                                                                                                          \
     }
 ACTIVATIONS(ACTIVATION_TILES)
 
+/* slopes: NULL where none are kept. */
 typedef struct activation {
-    void (*tile)(real *a, real *z, int64_t rows, int64_t width); /* z: NULL where nothing is differentiated */
-    void (*gradient_tile)(real *delta, const real *a, const real *z, int64_t rows, int64_t width);
-    void (*dropped_tile)(real *delta, const real *a, const real *z, int64_t rows, int64_t width, const drop *d);
-    int32_t keeps_z;
+    void (*tile)(real *a, real *slopes, int64_t rows, int64_t width);
+    void (*gradient_tile)(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width);
+    void (*dropped_tile)(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width, const drop *d);
+    int32_t keeps_slope;
 } activation;
 
-#define ACTIVATION_ENTRY(name, keeps_z) {name##_tile, name##_gradient_tile, name##_dropped_tile, keeps_z},
+#define ACTIVATION_ENTRY(name, keeps) {name##_tile, name##_gradient_tile, name##_dropped_tile, keeps},
 static const activation activations[] = {ACTIVATIONS(ACTIVATION_ENTRY)};
-#define ACTIVATION_NAME(name, keeps_z) #name,
+#define ACTIVATION_NAME(name, keeps) #name,
 static const char *const activation_names[] = {ACTIVATIONS(ACTIVATION_NAME) NULL};

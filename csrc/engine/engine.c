@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vec.h"
+#include "vec_math.h"
 #include "team.h"
 #include "random.h"
 #include "panel.h"
@@ -22,6 +23,8 @@
 #include "gather.h"
 #include "input_scale.h"
 #include "network.h"
+#include "gradients.h"
+#include "state.h"
 #include "train.h"
 
 extern const fm_engine FM_ENGINE;

@@ -10,7 +10,7 @@ typedef struct chunk {
 
 /* Dropout of the inputs of layer l, or NULL. */
 INLINE const drop *drop_of(const fm_task *task, int64_t l, const chunk *c, drop *to) {
-    if (!task->dropout || task->dropout[l] == 0) return NULL;
+    if (task->job != FM_TRAIN || !task->dropout || task->dropout[l] == 0) return NULL;
     *to = new_drop(task->seed, c->step, l, task->dropout[l]);
     return to;
 }
@@ -160,7 +160,7 @@ static void drop_values(const drop *d, int64_t row, const int32_t *column, real 
     int64_t group = -1;
     uint32_t words[GROUP];
     for (int64_t k = 0; k < n; k++) {
-        if (column[k] / GROUP != group) random_groups(d->key, counter, (uint32_t)(group = column[k] / GROUP), 1, words);
+        if (column[k] / GROUP != group) random_words(d->key, counter, (uint32_t)(group = column[k] / GROUP), words);
         value[k] = (int32_t)words[column[k] % GROUP] >= d->threshold ? value[k] * d->scale : 0;
     }
 }

@@ -19,7 +19,8 @@ typedef struct tile {
     real *c;                /* OUT */
     /* Weight gradient with the fused update as the epilogue: c is W, updated in registers, and dW is never stored. */
     const constants *update; /* NULL: store the sum in c */
-    real *squares; /* IN/OUT (width) running sums of the old w^2 down the columns; NULL: there is no penalty */
+    real *
+        squares; /* IN/OUT (width) running sums down the columns: parameters_block.penalty; NULL: no penalty or decay */
 } tile;
 
 typedef void microkernel(const tile *t);
@@ -73,21 +74,19 @@ INLINE void update_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int 
         for (int v = 0; v < width; v++, c += VL) vec_store(c, fused_update(&p, vec_load(c), acc[i][v]));
 }
 
-/* ... or with it. */
-INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows) {
+/* ... or with it, and with l1 and decay where the step is general. */
+INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows,
+                                  const int general) {
     const constants p = *t->update;
     real *c = t->c;
-    vec alpha = vec_broadcast(p.alpha), squares[TILE_VECS];
+    vec squares[TILE_VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) squares[v] = vec_load(t->squares + v * VL);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++, c += VL) {
-            vec w = vec_load(c);
-            squares[v] = vec_fma(w, w, squares[v]);
-            vec_store(c, fused_update(&p, w, vec_fma(alpha, w, acc[i][v])));
-        }
+        for (int v = 0; v < width; v++, c += VL)
+            vec_store(c, penalised_update(&p, vec_load(c), acc[i][v], &squares[v], general));
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
 }
@@ -115,14 +114,15 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
     }
     if (!t->update) store_sums(t, acc, width, rows);
     else if (!t->squares) update_tile(t, acc, width, rows);
-    else update_penalised_tile(t, acc, width, rows);
+    else if (!t->update->general) update_penalised_tile(t, acc, width, rows, 0);
+    else update_penalised_tile(t, acc, width, rows, 1);
 }
 
 /* The weight gradient of one row, depth 1: an outer product that only reads and writes W, with the fused update as the
  * epilogue. Its naive twin is weight_gradient_tile. */
-INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty) {
+INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty, const int general) {
     const constants p = *t->update;
-    vec delta[TILE_VECS], squares[TILE_VECS], alpha = vec_broadcast(p.alpha);
+    vec delta[TILE_VECS], squares[TILE_VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) {
         delta[v] = vec_load(t->b + v * VL);
@@ -134,8 +134,7 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c), g = x * delta[v];
-            if (penalty) squares[v] = vec_fma(w, w, squares[v]);
-            vec_store(c, fused_update(&p, w, penalty ? vec_fma(alpha, w, g) : g));
+            vec_store(c, penalty ? penalised_update(&p, w, g, &squares[v], general) : fused_update(&p, w, g));
         }
     }
 #pragma GCC unroll 4
@@ -145,8 +144,9 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 
 #define OUTER_PRODUCT(width)                                                                                           \
     static void outer_product_##width(const tile *t, int64_t rows) {                                                   \
-        if (t->squares) outer_product(t, rows, width, 1);                                                              \
-        else outer_product(t, rows, width, 0);                                                                         \
+        if (!t->squares) outer_product(t, rows, width, 0, 0);                                                          \
+        else if (!t->update->general) outer_product(t, rows, width, 1, 0);                                             \
+        else outer_product(t, rows, width, 1, 1);                                                                      \
     }
 WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,

@@ -23,18 +23,21 @@ static drop new_drop(uint64_t seed, int64_t step, int64_t layer, double share) {
 
 /* What is left is scaled; what is dropped becomes -0.0, which no other value is, so that the way back need not draw again.
  * `row` and `column` are of the tile's first element in its batch. */
-static void drop_tile(const drop *d, int64_t row, int64_t column, real *a, int64_t rows, int64_t width) {
-    _Alignas(FM_ALIGNMENT) uint32_t words[PANEL + 2 * GROUP];
-    int64_t skip = column % GROUP, n = (skip + width + GROUP - 1) / GROUP;
-    vec scale = vec_broadcast(d->scale), zero = {0}, mark = vec_broadcast((real)-0.0);
-    ivec threshold = ivec_broadcast(d->threshold);
-    for (int64_t i = 0; i < rows; i++) {
-        const uint32_t counter[3] = {(uint32_t)(row + i), d->stream, d->step};
-        random_groups(d->key, counter, (uint32_t)(column / GROUP), n, words);
-        for (int64_t c = 0; c < width; c += VL) {
-            real *at = a + i * PANEL + c;
-            ivec stays = words_to_integers(words + skip + c) >= threshold;
-            vec_store(at, vec_select(stays, vec_fma(vec_load(at), scale, zero), mark));
+static void drop_tile(const drop *dropping, int64_t row, int64_t column, real *a, int64_t rows, int64_t width) {
+    const drop d = *dropping; /* a copy: stores to a cannot change it */
+    _Alignas(FM_ALIGNMENT) uint32_t words[BLOCK];
+    vec scale = vec_broadcast(d.scale), zero = {0}, mark = vec_broadcast((real)-0.0);
+    ivec threshold = ivec_broadcast(d.threshold);
+    for (int64_t first = column / GROUP * GROUP; first < column + width; first += BLOCK) {
+        int64_t begin = first < column ? column : first, end = least(first + BLOCK, column + width);
+        for (int64_t i = 0; i < rows; i++) {
+            const uint32_t counter[3] = {(uint32_t)(row + i), d.stream, d.step};
+            random_block(d.key, counter, (uint32_t)(first / GROUP), words);
+            for (int64_t c = begin; c < end; c += VL) {
+                real *at = a + i * PANEL + c - column;
+                ivec stays = words_to_integers(words + c - first) >= threshold;
+                vec_store(at, vec_select(stays, vec_fma(vec_load(at), scale, zero), mark));
+            }
         }
     }
 }
@@ -57,7 +60,8 @@ static void add_noise(uint64_t seed, int64_t step, int64_t row, double deviation
     const uint32_t counter[3] = {(uint32_t)row, INPUT_NOISE, (uint32_t)step};
     for (int64_t begin = 0; begin < columns; begin += 2 * GROUP) {
         _Alignas(FM_ALIGNMENT) uint32_t words[2 * GROUP];
-        random_groups(key, counter, (uint32_t)(begin / GROUP), 2, words);
+        for (int64_t w = 0; w < 2 * GROUP; w += BLOCK)
+            random_block(key, counter, (uint32_t)((begin + w) / GROUP), words + w);
         for (int64_t c = begin; c < begin + GROUP; c += VL) {
             vec numbers[2];
             normal_numbers(words + c - begin, words + GROUP + c - begin, &numbers[0], &numbers[1]);

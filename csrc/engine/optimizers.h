@@ -63,6 +63,18 @@ INLINE vec adagrad_update(const constants *p, vec w, vec g, vec *slots) {
 #define SLOTS_MEMBER(name, n_slots, fused) char name[n_slots + 1];
 enum { MAX_SLOTS = sizeof(union {OPTIMIZERS(SLOTS_MEMBER)}) - 1 };
 
+/* g + the gradient of the penalty; sum is what parameters_block.penalty wants. */
+INLINE vec penalise(const constants *p, vec w, vec g, vec *sum, const int general) {
+    g = vec_fma(vec_broadcast(p->alpha), w, g);
+    if (!general) {
+        *sum = vec_fma(w, w, *sum);
+        return g;
+    }
+    vec l1 = vec_broadcast(p->l1), size = vec_abs(w), zero = {0};
+    *sum = vec_fma(vec_fma(vec_broadcast((real)0.5 * p->alpha), size, l1), size, *sum);
+    return g + vec_select(w == zero, zero, vec_copysign(l1, w));
+}
+
 /* The update that micro-kernels make. */
 #define FUSED_COUNT(name, n_slots, fused) +fused
 _Static_assert(OPTIMIZERS(FUSED_COUNT) == 1, "the micro-kernels know one update");
@@ -71,6 +83,13 @@ _Static_assert(OPTIMIZERS(FUSED_COUNT) == 1, "the micro-kernels know one update"
 INLINE vec fused_update(const constants *p, vec w, vec g) {
     OPTIMIZERS(FUSED_UPDATE)
     return w;
+}
+
+/* The same with penalty, and with l1 and decay where the step is general. */
+INLINE vec penalised_update(const constants *p, vec w, vec g, vec *sum, const int general) {
+    g = penalise(p, w, g, sum, general);
+    if (general) w = w * vec_broadcast(p->keep);
+    return fused_update(p, w, g);
 }
 
 /* A block of weights or biases: (rows, width) contiguous, in weight panels. */
@@ -84,18 +103,6 @@ typedef struct parameters_block {
                                than alpha; NULL: not wanted */
     real *norm;    /* gradient_block: OUT (width,) sums of the gradient^2 down each column; NULL: not wanted */
 } parameters_block;
-
-/* g + the gradient of the penalty; sum is what `penalty` wants. */
-INLINE vec penalise(const constants *p, vec w, vec g, vec *sum, const int general) {
-    g = vec_fma(vec_broadcast(p->alpha), w, g);
-    if (!general) {
-        *sum = vec_fma(w, w, *sum);
-        return g;
-    }
-    vec l1 = vec_broadcast(p->l1), size = vec_abs(w), zero = {0};
-    *sum = vec_fma(vec_fma(vec_broadcast((real)0.5 * p->alpha), size, l1), size, *sum);
-    return g + vec_select(w == zero, zero, vec_copysign(l1, w));
-}
 
 /* Columns outside, rows inside, so that each column's sum is one chain. */
 #define OPTIMIZER_BLOCK(name, n_slots, fused)                                                                          \

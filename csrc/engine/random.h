@@ -3,7 +3,11 @@
  * Philox 4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011): ten rounds of two
  * multiplications turn a counter of four words into four random words. The same words on every instruction set.
  */
-enum { GROUP = 16 }; /* words of a group: those of four counters, for 16 columns */
+enum {
+    GROUP = 16,                                          /* words of a group: those of four counters, for 16 columns */
+    COUNTERS = sizeof(wide) / 8,                         /* of a register */
+    BLOCK = 4 * COUNTERS > GROUP ? 4 * COUNTERS : GROUP, /* words that are computed together: one group or two */
+};
 
 /* x: IN counters, OUT random words, word by word; the upper half of a lane is OUT rubbish. */
 INLINE void philox(wide x[4], const uint32_t key[2]) {
@@ -18,22 +22,21 @@ INLINE void philox(wide x[4], const uint32_t key[2]) {
     }
 }
 
-/* Words of n groups from `group` on, 16 for each in columns' order: see fm_engine.random_words. */
-INLINE void random_groups(const uint32_t key[2], const uint32_t counter[3], uint32_t group, int64_t n,
-                          uint32_t *words) {
-    enum { COUNTERS = sizeof(wide) / 8, PIECE = COUNTERS < 4 ? COUNTERS : 4 };
-    for (int64_t first = 0; first < 4 * n; first += COUNTERS) {
+/* Words of the groups from `group` on that a block has, 16 for each in columns' order: see fm_engine.random_words. Whole
+ * registers are stored, so that whole registers can be loaded at once. */
+INLINE void random_block(const uint32_t key[2], const uint32_t counter[3], uint32_t group, uint32_t words[BLOCK]) {
+    for (int first = 0; first < BLOCK / 4; first += COUNTERS) {
         wide x[4] = {wide_count() + wide_broadcast(4 * group + (uint32_t)first), wide_broadcast(counter[0]),
                      wide_broadcast(counter[1]), wide_broadcast(counter[2])};
         philox(x, key);
-        wide low = wide_broadcast(0xFFFFFFFF), pairs[2] = {(x[0] & low) | x[1] << 32, (x[2] & low) | x[3] << 32};
-        for (int64_t i = 0; i < COUNTERS && first + i < 4 * n; i += PIECE)
-            for (int half = 0; half < 2; half++)
-                memcpy(words + (first + i) / 4 * GROUP + 8 * half + (first + i) % 4 * 2, (char *)&pairs[half] + 8 * i,
-                       8 * PIECE);
+        wide low = wide_broadcast(0xFFFFFFFF), a = (x[0] & low) | x[1] << 32, b = (x[2] & low) | x[3] << 32;
+        if (COUNTERS <= 4) wide_store(words + 2 * first, a), wide_store(words + 2 * first + GROUP / 2, b);
+        else wide_store(words, LOWER_HALVES(a, b)), wide_store(words + GROUP, UPPER_HALVES(a, b));
     }
 }
 
 static void random_words(const uint32_t key[2], const uint32_t counter[3], uint32_t group, uint32_t words[GROUP]) {
-    random_groups(key, counter, group, 1, words);
+    uint32_t block[BLOCK];
+    random_block(key, counter, group, block);
+    memcpy(words, block, GROUP * sizeof *words);
 }

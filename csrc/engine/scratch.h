@@ -23,7 +23,7 @@ typedef struct layer {
     real
         *Wt; /* weight panels (fan_out, fan_in): the transpose; NULL for layer 0, and where nothing is differentiated */
     real *A; /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
-    real *Z; /* batch panels (capacity, fan_out): before the activation, where its gradient needs it; or NULL */
+    real *slopes; /* batch panels (capacity, fan_out): f'(Z), where A does not tell it; or NULL */
     real
         *delta; /* batch panels (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
     real *penalty; /* (blocks of fan_in, padded fan_out): sums of w^2 or of the penalty; NULL: there is none */
@@ -78,8 +78,8 @@ static int64_t batch_panels_size(const network *net, int64_t columns) {
 static int differentiates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_GRADIENT; }
 static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_APPLY; }
 
-/* Whether an update waits for the gradient of all parameters. */
-static int clips(const fm_task *task) { return task->job == FM_TRAIN && task->clip_norm > 0; }
+/* Whether an update waits for the norm of the gradient of all parameters. */
+static int clips(const fm_task *task) { return updates(task) && task->clip_norm > 0; }
 
 /* A forward pass over one chunk uses each weight once: it packs a panel at a time, when its turn comes. */
 static int streams_weights(const fm_task *task) {
@@ -185,10 +185,10 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     for (int64_t l = 0; l < net->n_layers; l++) {
         int64_t size = batch_panels_size(net, task->n_units[l + 1]);
         int32_t hidden = differentiates(task) && l < net->n_layers - 1;
-        real *A = carve(base, &used, size, sizeof(real)), *delta = A, *Z = NULL;
+        real *A = carve(base, &used, size, sizeof(real)), *delta = A, *slopes = NULL;
         if (hidden) delta = carve(base, &used, size, sizeof(real));
-        if (hidden && activations[task->activations[l]].keeps_z) Z = carve(base, &used, size, sizeof(real));
-        if (net->layers) net->layers[l].A = A, net->layers[l].Z = Z, net->layers[l].delta = delta;
+        if (hidden && activations[task->activations[l]].keeps_slope) slopes = carve(base, &used, size, sizeof(real));
+        if (net->layers) net->layers[l].A = A, net->layers[l].slopes = slopes, net->layers[l].delta = delta;
     }
     return used;
 }

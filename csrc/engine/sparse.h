@@ -33,7 +33,7 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
     const real *initial = t->initial;
     for (int64_t i = first; i < first + rows; i++, c += width * VL, initial += t->initial_stride) {
         int64_t k = x->column_start[i], end = x->column_start[i + 1];
-        if (k == end && t->update && !t->squares) continue; /* nothing to learn and no penalty */
+        if (k == end && t->update && !t->squares) continue; /* nothing to learn, no penalty, no decay */
         vec acc[TILE_VECS];
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
@@ -46,12 +46,12 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) {
             if (t->update) {
-                vec w = vec_load(c + v * VL), g = acc[v];
-                if (t->squares) {
-                    vec_store(t->squares + v * VL, vec_fma(w, w, vec_load(t->squares + v * VL)));
-                    g = vec_fma(vec_broadcast(p.alpha), w, g);
-                }
-                acc[v] = fused_update(&p, w, g);
+                vec w = vec_load(c + v * VL), sum = {0};
+                if (t->squares) sum = vec_load(t->squares + v * VL);
+                if (!t->squares) acc[v] = fused_update(&p, w, acc[v]);
+                else if (!p.general) acc[v] = penalised_update(&p, w, acc[v], &sum, 0);
+                else acc[v] = penalised_update(&p, w, acc[v], &sum, 1);
+                if (t->squares) vec_store(t->squares + v * VL, sum);
             }
             vec_store(c + v * VL, acc[v]);
         }

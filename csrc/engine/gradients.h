@@ -1,0 +1,195 @@
+/* gradients.h: the layers backward, and what is done with the gradients; each function is the share of one thread. */
+
+/* The epilogue of the input gradient: dL/da -> dL/dz, at the same place. */
+INLINE void differentiate(const network *net, int64_t l, const drop *dropping, int64_t row, int64_t panel, int64_t n,
+                          int64_t width) {
+    const layer *here = &net->layers[l];
+    const activation *f = &activations[net->task->activations[l]];
+    int64_t at = panel * net->capacity * PANEL + row * PANEL;
+    real *delta = here->delta + at, *slopes = advance(here->slopes, at);
+    if (dropping) f->dropped_tile(delta, here->A + at, slopes, n, width, dropping);
+    else f->gradient_tile(delta, here->A + at, slopes, n, width);
+}
+
+/* delta of layer l - 1: (delta_l Wt) f'. */
+static void input_gradient(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
+    const layer *here = &net->layers[l], *below = here - 1;
+    int64_t panel_size = net->capacity * PANEL, rows = c->rows;
+    drop drop_below;
+    const drop *dropping = drop_of(net->task, l, c, &drop_below);
+    blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, batch_block(crew, rows));
+    while (next_block(&b)) {
+        int64_t width = panel_width(here->fan_in, b.panel);
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
+        for (int64_t i = b.row, n; i < b.row_end; i += n) {
+            n = next_tile(&heights);
+            tile product = {.a = here->delta + i * PANEL,
+                            .a_panel_size = panel_size,
+                            .b = here->Wt + b.panel * PANEL * here->fan_out,
+                            .depth = here->fan_out,
+                            .initial = net->zeros,
+                            .c = below->delta + b.panel * panel_size + i * PANEL};
+            product_kernels[width / VL][n](&product);
+            differentiate(net, l - 1, dropping, i, b.panel, n, width);
+        }
+    }
+}
+
+/* How the gradients of a chunk are used. */
+typedef struct learning {
+    const constants *numbers; /* of the step; NULL: more chunks of the batch follow */
+    block_update *finish;     /* what is done with the sums of a batch; NULL: the micro-kernels do it in registers */
+    int32_t stays;            /* the sums stay in memory */
+    int32_t carry;            /* not the first chunk: go on from the sums in memory */
+} learning;
+
+/* The k-th block of layer `l` for its update: W from `at` on, or b. */
+static parameters_block block_of(const layer *here, int64_t l, int32_t biases, int64_t at, int64_t rows, int64_t width,
+                                 real *gradient) {
+    parameters_block block = {.rows = rows,
+                              .width = width,
+                              .layer = (int32_t)l,
+                              .biases = biases,
+                              .gradient = gradient,
+                              .w = (biases ? here->params.b : here->params.W) + at};
+    for (int s = 0; s < MAX_SLOTS; s++) block.slots[s] = advance(biases ? here->slots[s].b : here->slots[s].W, at);
+    return block;
+}
+
+/* Block of dW for rows [row, row_end), into c: `initial` are the sums so far, or NULL; with `update` c is W, and the
+ * kernels update it themselves. */
+static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
+                              real *c, const constants *update, real *squares) {
+    const layer *here = &net->layers[l];
+    int64_t width = panel_width(here->fan_out, b->panel), panel_size = net->capacity * PANEL;
+    const real *A = l ? net->layers[l - 1].A : net->X;
+    tile sums = {.b = here->delta + b->panel * panel_size,
+                 .depth = rows,
+                 .initial = initial ? initial : net->zeros,
+                 .initial_stride = initial ? width : 0,
+                 .c = c,
+                 .update = update,
+                 .squares = squares};
+    if (!A) {
+        sparse_weight_gradient_kernels[width / VL](&net->sparse, b->row, b->row_end - b->row, &sums);
+        return;
+    }
+    /* A tile reads adjacent columns of one panel of A. */
+    for (int64_t k = b->row, end; k < b->row_end; k = end) {
+        end = least(b->row_end, k + PANEL);
+        sums.a = A + k / PANEL * panel_size;
+        if (update && rows == 1) {
+            outer_product_kernels[width / VL](&sums, end - k);
+            sums.c += (end - k) * width;
+            continue;
+        }
+        cut heights = cut_rows(end - k, tile_rows[width / VL]);
+        while (heights.tiles > 0) {
+            int64_t n = next_tile(&heights);
+            weight_gradient_kernels[width / VL][n](&sums);
+            sums.a += n;
+            sums.c += n * width;
+            sums.initial += n * sums.initial_stride;
+        }
+    }
+}
+
+/* Where the sums of row block `block` and of one panel of its columns lie, in layer.penalty and layer.norm. */
+static int64_t sums_at(const layer *here, int64_t block, int64_t panel) {
+    return block * padded(here->fan_out) + panel * PANEL;
+}
+static int64_t row_blocks(const layer *here) { return (here->fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS; }
+
+/* db = sum of delta over the rows, and its use. */
+static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t rows, learning how, real *block) {
+    const layer *here = &net->layers[l];
+    int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
+    const real *delta = here->delta + panel * net->capacity * PANEL;
+    real *db = how.stays ? here->gradient.b + at : block;
+    for (int64_t c = 0; c < width; c += VL) {
+        vec sum = how.carry ? vec_load(here->gradient.b + at + c) : (vec){0};
+        for (int64_t i = 0; i < rows; i++) sum = sum + vec_load(delta + i * PANEL + c);
+        vec_store(db + c, sum);
+    }
+    if (!how.numbers) return;
+    constants numbers = numbers_of(net->task, how.numbers, l, 1);
+    parameters_block biases = block_of(here, l, 1, at, 1, width, db);
+    biases.norm = advance(here->norm, sums_at(here, row_blocks(here), panel));
+    (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(&numbers, &biases);
+}
+
+/* Gradients of W and b of layer l, and their use. Reads delta_l and A_(l-1), writes W, b and the slots. */
+static void weight_gradient(const network *net, int64_t l, int64_t rows, learning how, const team *crew,
+                            int32_t thread) {
+    const layer *here = &net->layers[l];
+    real *block = net->blocks + thread * BLOCK_ROWS * PANEL;
+    constants numbers = {0};
+    if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
+    for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
+        int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
+        int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
+        if (how.numbers && !how.finish) {
+            real *squares = advance(here->penalty, sums);
+            if (numbers.general && !squares) squares = block; /* decay alone: nobody asks for the sums */
+            if (squares) memset(squares, 0, (size_t)width * sizeof(real));
+            gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, &numbers, squares);
+        } else {
+            real *dW = how.stays ? here->gradient.W + at : block;
+            gradient_block_of(net, l, &b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
+            parameters_block weights = block_of(here, l, 0, at, b.row_end - b.row, width, dW);
+            weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
+            if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
+            if (how.numbers) how.finish(&numbers, &weights);
+        }
+        if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
+    }
+}
+
+/* My blocks of all layers with the gradient in scratch: an update, or gradient_block for its norm. */
+static void use_gradient(const network *net, block_update *use, const constants *numbers, const team *crew,
+                         int32_t thread) {
+    for (int64_t l = net->n_layers - 1; l >= 0; l--) {
+        const layer *here = &net->layers[l];
+        constants of_W = numbers_of(net->task, numbers, l, 0), of_biases = numbers_of(net->task, numbers, l, 1);
+        for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
+            int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
+            parameters_block W = block_of(here, l, 0, at, b.row_end - b.row, width, here->gradient.W + at);
+            W.norm = advance(here->norm, sums_at(here, b.row / BLOCK_ROWS, b.panel));
+            use(&of_W, &W);
+            if (b.row > 0) continue;
+            at = b.panel * PANEL;
+            parameters_block biases = block_of(here, l, 1, at, 1, width, here->gradient.b + at);
+            biases.norm = advance(here->norm, sums_at(here, row_blocks(here), b.panel));
+            use(&of_biases, &biases);
+        }
+    }
+}
+
+/* Sum of n numbers, a multiple of LANES: LANES chains, then their fixed tree. */
+static double sum_of(const real *numbers, int64_t n) {
+    vec lanes[LANE_VECS];
+    for (int v = 0; v < LANE_VECS; v++) lanes[v] = (vec){0};
+    for (int64_t i = 0; i < n; i += LANES)
+        for (int v = 0; v < LANE_VECS; v++) lanes[v] = lanes[v] + vec_load(numbers + i + v * VL);
+    return (double)lanes_sum(lanes);
+}
+
+/* The penalty of the weights before the last update, whose strength is alpha. */
+static double penalty_of(const network *net, const constants *numbers, double alpha) {
+    double sum = 0;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *here = &net->layers[l];
+        sum += sum_of(here->penalty, row_blocks(here) * padded(here->fan_out));
+    }
+    return numbers->general ? sum : 0.5 * alpha * sum;
+}
+
+/* Norm of the gradient of the sum over a batch. */
+static double norm_of(const network *net) {
+    double sum = 0;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        const layer *here = &net->layers[l];
+        sum += sum_of(here->norm, (row_blocks(here) + 1) * padded(here->fan_out));
+    }
+    return sqrt(sum);
+}
