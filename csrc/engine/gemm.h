@@ -204,6 +204,27 @@ INLINE void flat_product(const real *a, int64_t rows, const int depth, const rea
     flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
 }
 
+/* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
+ * `valid` rows exist, `stride` apart, is turned round VL x VL at a time, in registers. Terms are added in product_tile's
+ * order. */
+static void transposed_columns(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid,
+                               int64_t columns, real *c) {
+    for (int64_t k = 0; k < columns; k += VL) {
+        vec block[VL];
+        int64_t n = least(VL, columns - k);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(b + i * stride + k) : (vec){0};
+        transpose_registers(block);
+        for (int64_t r = 0; r < rows; r++) {
+            vec sum = vec_load(c + r * PANEL);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                if (i < n) sum = vec_fma(vec_broadcast(a[r * PANEL + k + i]), block[i], sum);
+            vec_store(c + r * PANEL, sum);
+        }
+    }
+}
+
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \
     static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows); }

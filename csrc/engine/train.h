@@ -30,6 +30,7 @@ static integer gather_chunk(const network *net, const chunk *c, const team *crew
 static void transpose_weights(const network *net, const team *crew, int32_t thread) {
     for (int64_t l = 1; l < net->n_layers; l++) {
         const layer *here = &net->layers[l];
+        if (!here->Wt) continue;
         int64_t begin, end;
         team_share(crew, thread, n_panels(here->fan_in), &begin, &end);
         transpose(here->params.W, here->fan_in, here->fan_out, here->Wt, begin, end);
