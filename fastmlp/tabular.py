@@ -23,7 +23,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains two small networks, "accurate" five larger ones.
+        "default" trains two networks of three layers of 128 units, "accurate" five of 192, in some five times the time.
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
@@ -36,7 +36,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class.
     verbose : bool, int or "progress", default=False
-        "progress" for a progress bar, which needs tqdm.
+        Whether to print the epochs of the first member; "progress" for a progress bar, which needs tqdm.
     random_state : int, RandomState instance or None, default=None
         Source of weights, order of the rows and validation rows.
     n_threads : int or None, default=None
@@ -171,7 +171,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains two small networks, "accurate" five larger ones.
+        "default" trains two networks of three layers of 128 units, "accurate" five of 192, in some five times the time.
     quantile : float, list of float or None, default=None
         Quantiles to predict, in ascending order, in place of the mean.
     n_members : int or None, default=None
@@ -184,7 +184,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     scoring : str, callable or None, default=None
         Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the negative loss.
     verbose : bool, int or "progress", default=False
-        "progress" for a progress bar, which needs tqdm.
+        Whether to print the epochs of the first member; "progress" for a progress bar, which needs tqdm.
     random_state : int, RandomState instance or None, default=None
         Source of weights, order of the rows and validation rows.
     n_threads : int or None, default=None

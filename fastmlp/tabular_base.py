@@ -23,7 +23,7 @@ from fastmlp.fitting import Fit
 from fastmlp.rows import Samples
 from fastmlp.tabular_columns import Table, read_table
 from fastmlp.tabular_preparation import Preparation, which_are_categories
-from fastmlp.tabular_training import PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
+from fastmlp.tabular_training import N_FOLDS, PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
 from fastmlp.targets import check_weights
 from fastmlp.threads import prediction_threads
 from fastmlp.validation import naming
@@ -150,7 +150,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         preset = PRESETS[self.preset]
         asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline}
         asked |= {"quantile": getattr(self, "quantile", None) or 0.5}
-        settings = settings_of(preset, table.n_rows, targets.loss, asked)
+        n_kept = 0 if X_val is not None else -(-table.n_rows // N_FOLDS)
+        settings = settings_of(preset, table.n_rows - n_kept, targets.loss, asked)
         n_units = (preparation.n_inputs, *settings.hidden_layer_sizes, targets.n_outputs)
         about = (targets.classes, targets.center, targets.scale, targets.is_single)
         fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)

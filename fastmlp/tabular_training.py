@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
+from math import inf, isnan
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from fastmlp._core import Network
-from fastmlp.callbacks import ProgressBar
+from fastmlp.callbacks import Narration, ProgressBar
 from fastmlp.fitting import Fit
 from fastmlp.hyperparameters import HYPERPARAMETERS
 from fastmlp.listener import Listener, NonFiniteError
@@ -52,8 +52,9 @@ class Preset:
 
 PRESETS = {
     "default": Preset(n_members=2, n_units=128, n_epochs=64, fewest_steps=1600, most_steps=20_000),
-    "accurate": Preset(n_members=5, n_units=256, n_epochs=64, fewest_steps=1600, most_steps=40_000),
+    "accurate": Preset(n_members=5, n_units=192, n_epochs=64, fewest_steps=1600, most_steps=40_000),
 }
+REMEDY = "y or sample_weight may hold values that are too large or too small."
 BATCH_SIZE = 256
 N_FOLDS = 5
 """A member validates on one of so many parts of the rows, another one than the member before it."""
@@ -171,7 +172,7 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
             raise
     members = [member for member in found if member is not None]
     if not members:
-        raise NonFiniteError("training has diverged: X or y may hold values that are too large")
+        raise NonFiniteError(f"Training has diverged: {REMEDY}")
     return members
 
 
@@ -188,12 +189,13 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
     _initialize(fit, random_state)
     best = LastBest(held_out, None if scorer is None else lambda fit: scorer(fit, held_out, rows))
     listeners: list[Listener] = [best]
-    if settings.verbose == "progress" and number == 0:
-        listeners.append(ProgressBar(name, settings.max_iter))
+    if settings.verbose and number == 0:
+        bar = settings.verbose == "progress"
+        listeners.append(ProgressBar(name, settings.max_iter) if bar else Narration(print, validates=True))
     running.append(fit)
     try:
         fit.adopt(settings, restarts=True)
-        fit.begin(samples, settings, random_state, remedy="")
+        fit.begin(samples, settings, random_state, remedy=REMEDY)
         fit.deadline = settings.deadline
         with suppress(NonFiniteError):
             fit.run(settings.max_iter, listeners)
@@ -242,8 +244,10 @@ class LastBest(Listener):
     def epoch_ended(self, fit: Fit) -> bool:
         """Keep the parameters of an epoch that no other is better than."""
         assert fit.validation_scores is not None
-        if fit.validation_scores[-1] >= self._score:
-            self._score, self.epoch, self._params = fit.validation_scores[-1], fit.n_iter, fit.params.copy()
+        latest = fit.validation_scores[-1]
+        if latest >= self._score or self._score == -inf:  # NaN is better than nothing
+            self._score = -inf if isnan(latest) else latest
+            self.epoch, self._params = fit.n_iter, fit.params.copy()
         return False
 
     def finished(self, fit: Fit) -> None:

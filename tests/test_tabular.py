@@ -347,3 +347,21 @@ def test_with_scikit_learns_tools() -> None:
     assert search.best_score_ > 0.5
     importance = permutation_importance(search.best_estimator_, X, labels(X), n_repeats=2, random_state=0)
     assert importance.importances_mean[list(X).index("count")] > importance.importances_mean[list(X).index("constant")]
+
+
+def test_scores_that_are_not_defined_keep_the_last_epoch() -> None:
+    X = frame()
+    fitted = TabularClassifier(random_state=0, scoring=undefined, n_members=1).fit(X, labels(X))
+    assert fitted.best_epoch_ == fitted.n_iter_
+
+
+def undefined(estimator: Any, X: Any, y: Any) -> float:
+    return float("nan")
+
+
+def test_verbose_tells_of_the_first_member(capsys: pytest.CaptureFixture[str]) -> None:
+    X = frame()
+    fitted = TabularClassifier(random_state=0, verbose=True).fit(X, labels(X))
+    assert capsys.readouterr().out.count("Validation score") == fitted.n_iter_
+    TabularClassifier(random_state=0, verbose="progress").fit(X, labels(X))
+    assert "TabularClassifier: 100%" in capsys.readouterr().err
