@@ -23,6 +23,9 @@ from bench.workloads import Row, Run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a row failed, became slower, or nothing could be measured."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["tables"]:
+        return _on_one_thread("bench.tables", argv[1:])
     arguments = _parser().parse_args(argv)
     try:
         if arguments.readme:
@@ -91,16 +94,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_on_one_thread(module: str, arguments: argparse.Namespace) -> int:
     """Run a module in a process in which every library uses one thread."""
-    command = [sys.executable, "-m", module, "--rows", arguments.rows]
+    options = ["--rows", arguments.rows]
     if arguments.quick:
-        command += ["--rounds", "1"]
+        options += ["--rounds", "1"]
     output = arguments.output
     if not (output or arguments.quick or arguments.rows):
         output = report.RESULTS / "estimators" / f"{datetime.now(UTC).date().isoformat()}.json"
     if output:
-        command += ["--output", str(output.absolute())]
+        options += ["--output", str(output.absolute())]
+    return _on_one_thread(module, options)
+
+
+def _on_one_thread(module: str, options: Sequence[str]) -> int:
     environment = {**os.environ, **BLAS_ONE_THREAD, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+    return subprocess.run([sys.executable, "-m", module, *options], env=environment, cwd=ROOT, check=False).returncode
 
 
 def _test_errors(workers: Workers, arguments: argparse.Namespace) -> int:

@@ -111,8 +111,14 @@ typedef struct fm_task {
     int64_t n_rows;       /* rows to use, >= 1; apply: 0 */
     int64_t batch_size;   /* train: 1 to n_rows; the last batch of the epoch may be shorter */
 
-    void *params; /* real (n_params,): train, apply: IN/OUT; else IN */
-    void *slots;  /* train, apply: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
+    const double *rate_factors; /* train, apply: (2 n_layers + 1,) > 0, of the learning rate: of W_0, W_1, ..., then of
+                                          b_0, b_1, ..., then of input_scale; NULL: ones */
+    void *params;               /* real (n_params,): train, apply: IN/OUT; else IN */
+    void *slots; /* train, apply: real (n_slots, n_params), IN/OUT; zeros before the first step; NULL without slots */
+    void *input_scale; /* train without clip_norm: real (1 + n_slots, n_units[0]), IN/OUT: factors of the inputs that
+                          are learned too, and their slots; NULL: there are none */
+    void *unscaled; /* with input_scale: real like W_0, IN/OUT. W_0 of params is this times the factors, row by row, and
+                       its slots, its penalty and its decay are those of this */
     void *gradient; /* real (n_params,): gradient: OUT; apply: IN */
     void *outputs;  /* predict: OUT real (n_rows, n_outputs) in C order */
     void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive to a call that goes on:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fastmlp.model_file import ModelFileError
     from fastmlp.plotting import LossCurveDisplay
     from fastmlp.regressor import MLPRegressor
+    from fastmlp.tabular import TabularClassifier, TabularRegressor
     from fastmlp.trainer import Trainer
 
 if find_spec("fastmlp._core") is None:
@@ -25,6 +26,8 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "ModelFileError",
+    "TabularClassifier",
+    "TabularRegressor",
     "Trainer",
     "__version__",
     "load",
@@ -36,6 +39,8 @@ _HOMES = {
     "MLPClassifier": "fastmlp.classifier",
     "MLPRegressor": "fastmlp.regressor",
     "ModelFileError": "fastmlp.model_file",
+    "TabularClassifier": "fastmlp.tabular",
+    "TabularRegressor": "fastmlp.tabular",
     "Trainer": "fastmlp.trainer",
     "load": "fastmlp.estimator_file",
 }

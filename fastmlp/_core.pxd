@@ -68,8 +68,11 @@ cdef extern from "fastmlp.h" nogil:
         const double *rates
         int64_t n_rows
         int64_t batch_size
+        const double *rate_factors
         void *params
         void *slots
+        void *input_scale
+        void *unscaled
         void *gradient
         void *outputs
         void *scratch

@@ -188,6 +188,12 @@ class Training:
     seed : of dropout and noise, 0 to 2**64 - 1. What they draw depends on seed, step, layer, row of the batch and unit.
     step : updates made so far (Adam's t).
     scratch : Scratch to compute in, of this training alone while a batch is unfinished; None for a new one.
+    rate_factors : (2 n_layers + 1) factors of the learning rate: of the weights of each layer, then of the biases of
+        each, then of the factors of the inputs; None for ones.
+    learn_scale : whether each input is multiplied by a factor that is learned too, 1 at first. The first weights in
+        params are the product, so that predictions know nothing of it; slots, penalty and decay are those of the other
+        factor. Not with clip_norm.
+    n_rows : rows that an epoch uses, the first ones of its order; None for all.
     """
 
     learning_rate: float
@@ -218,6 +224,9 @@ class Training:
         step: int = 0,
         n_threads: int = 1,
         scratch: Scratch | None = None,
+        rate_factors: Sequence[float] | None = None,
+        learn_scale: bool = False,
+        n_rows: int | None = None,
     ) -> None: ...
     @property
     def timers(self) -> dict[str, float] | None:

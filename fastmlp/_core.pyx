@@ -383,26 +383,27 @@ cdef class Training:
     cdef Network network
     cdef Scratch scratch
     cdef tuple _kept  # arrays whose memory the task points to
-    cdef object _phase_seconds
+    cdef object _phase_seconds, _scale, _unscaled
     cdef fm_task task
 
     def __init__(
         self, Network network not None, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200,
         alpha=0.0, l1_ratio=0.0, weight_decay=0.0, clip_norm=None, dropout=None, input_noise=0.0, seed=0,
         learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1, scratch=None,
+        rate_factors=None, learn_scale=False, n_rows=None,
     ):
         shares = None if dropout is None else np.array(dropout, np.float64)
-        self.network, self._kept = network, (params, slots, *_arrays(X), y, sample_weight, shares)
+        factors = None if rate_factors is None else np.array(rate_factors, np.float64)
+        self.network, self._kept = network, (params, slots, *_arrays(X), y, sample_weight, shares, factors)
         self.scratch = Scratch() if scratch is None else scratch
         cdef fm_task *task = &self.task
         task[0] = network.task
         task.job, task.alpha, task.l1_ratio, task.weight_decay = FM_TRAIN, alpha, l1_ratio, weight_decay
-        task.clip_norm = clip_norm or 0.0
-        task.input_noise, task.seed = input_noise, seed
-        if shares is not None:
-            task.dropout = <const double *>_data(shares, np.float64, task.n_layers)
+        task.clip_norm, task.input_noise, task.seed = clip_norm or 0.0, input_noise, seed
+        task.dropout = <const double *>_data(shares, np.float64, task.n_layers) if shares is not None else NULL
         self.n_threads = n_threads
         network.set_rows(task, X, y, sample_weight)
+        task.n_rows = _count(task.n_rows if n_rows is None else n_rows, 1, task.n_rows, "n_rows")
         task.position = task.n_rows
         task.batch_size = _count(batch_size, 1, task.n_rows, "batch_size")
         task.params = _data(params, network.dtype, network.n_params, True)
@@ -413,10 +414,22 @@ cdef class Training:
             self._phase_seconds = np.zeros(names + layer_names * task.n_layers)
             task.phase_seconds = <double *>_data(self._phase_seconds, np.float64, self._phase_seconds.size, True)
         task.optimizer.kind = list(OPTIMIZERS).index(optimizer)
-        task.optimizer.learning_rate = learning_rate
-        task.optimizer.momentum = momentum
+        task.optimizer.learning_rate, task.optimizer.momentum = learning_rate, momentum
         task.optimizer.beta_1, task.optimizer.beta_2 = beta_1, beta_2
         task.optimizer.epsilon, task.optimizer.step = epsilon, _count(step, 0, 2**62, "step")
+        n_factors = 2 * task.n_layers + 1
+        task.rate_factors = <const double *>_data(factors, np.float64, n_factors) if factors is not None else NULL
+        if learn_scale:
+            self.set_scale(params, OPTIMIZERS[optimizer])
+
+    cdef void set_scale(self, object params, int64_t n_slots) except *:
+        if self.task.clip_norm > 0:
+            raise ValueError("the factors of the inputs are not part of the gradient that clip_norm shortens")
+        dtype, n_inputs, n_weights = self.network.dtype, self.task.n_units[0], self.task.n_units[0] * self.task.n_units[1]
+        self._unscaled = params[:n_weights].copy()
+        self._scale = np.vstack([np.ones((1, n_inputs), dtype), np.zeros((n_slots, n_inputs), dtype)])
+        self.task.input_scale = _data(self._scale, dtype, (1 + n_slots) * n_inputs, True)
+        self.task.unscaled = _data(self._unscaled, dtype, n_weights, True)
 
     @property
     def learning_rate(self):
@@ -478,6 +491,8 @@ cdef class Training:
         cdef fm_task task = self.task
         if task.batch_position > 0:
             raise RuntimeError("a batch is unfinished: an update now would lie within it")
+        if task.input_scale != NULL:
+            raise RuntimeError("a gradient that is given does not hold that of the factors of the inputs")
         task.job, task.n_rows = FM_APPLY, 0
         task.gradient = _data(gradient, self.network.dtype, self.network.n_params)
         cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self)

@@ -46,6 +46,14 @@ def regularisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
     return {"alpha": settings.alpha} | {name: value for name, value in asked.items() if value}
 
 
+def parametrisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
+    """Learning rates of each array, and factors of the inputs: those of the neural tangent kernel, where asked for."""
+    if not hasattr(settings, "scale_rate"):
+        return {}
+    rates = [*(n**-0.5 for n in n_units[:-1]), *[settings.bias_rate] * (len(n_units) - 1), settings.scale_rate]
+    return {"rate_factors": rates, "learn_scale": True}
+
+
 def batch_size(settings: Any, samples: Samples) -> int:
     """Rows of a step."""
     return int(min(200 if settings.batch_size == "auto" else settings.batch_size, samples.rows.shape[0]))

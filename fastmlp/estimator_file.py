@@ -23,6 +23,8 @@ from fastmlp.model_file import ModelFile, ModelFileError, read, require, write
 
 CLASSES = ("MLPClassifier", "MLPRegressor", "Trainer")
 """What can be saved."""
+TABULAR = ("TabularClassifier", "TabularRegressor")
+"""Of these `fastmlp.tabular_file` knows the state."""
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -47,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    MLPClassifier, MLPRegressor or Trainer
+    MLPClassifier, MLPRegressor, Trainer, TabularClassifier or TabularRegressor
         Fitted, with the very bits that were saved.
 
     Raises
@@ -58,12 +60,16 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file cannot be read.
     """
     file = read(path)
-    if file.kind not in CLASSES:
+    if file.kind not in (*CLASSES, *TABULAR):
         raise ModelFileError(
             f"{os.fspath(path)}: holds {file.kind!r}, not an estimator: that is what the method save of an estimator "
             f"writes; for what fastmlp train --save wrote use: fastmlp predict {os.fspath(path)} data.csv"
         )
     try:
+        if file.kind in TABULAR:
+            from fastmlp.tabular_file import estimator_of
+
+            return estimator_of(file)
         return _estimator(file)
     except Exception as error:
         raise ModelFileError(f"{os.fspath(path)}: not a {file.kind} of this version: {error}") from error

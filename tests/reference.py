@@ -10,7 +10,7 @@ and the penalty alpha ((1 - l1_ratio) / 2 sum W^2 + l1_ratio sum |W|).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -214,7 +214,7 @@ class Optimizer:
     """The update of parameters that all optimizers share: their state and their settings, scikit-learn's names."""
 
     slots: Array
-    learning_rate: float = 0.001
+    learning_rate: float | Array = 0.001
     momentum: float = 0.9
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -435,17 +435,28 @@ def train(
     n_epochs: int = 1,
     optimizer: str = "sgd",
     batch_size: int = 200,
+    rate_factors: Sequence[float] | None = None,
+    learn_scale: bool = False,
     **settings: Any,
 ) -> tuple[Array, Array, float]:
     """Return parameters and slots after the epochs, each in the given order of rows, and the loss of the last epoch.
 
+    rate_factors : of W and then b of each layer, and of the factors of the inputs.
+    learn_scale : whether each input is multiplied by a factor that is learned; the parameters returned contain it.
     settings : those of Optimizer and of Regularisation.
     """
     params = np.array(params, dtype=np.float64)
     X, y = np.asarray(X, dtype=np.float64), np.asarray(y)
     r = Regularisation(**{f.name: settings.pop(f.name) for f in fields(Regularisation) if f.name in settings})
+    # The factors of the inputs follow the parameters: dL/ds is the mean over the batch of x times dL/d(s x).
+    n_params = len(params)
+    params = np.concatenate([params, np.ones(network.n_units[0])])
     state = Optimizer(np.zeros((OPTIMIZERS[optimizer], len(params))), **settings)
-    coefs, _ = network.unpack(params)
+    coefs, intercepts = network.unpack(params[:n_params])
+    scale = params[n_params:]
+    parts = [*coefs, *intercepts, scale]
+    factors = np.ones(len(parts)) if rate_factors is None else rate_factors
+    factor = np.concatenate([np.full(part.size, f) for part, f in zip(parts, factors, strict=True)])
     order = np.arange(len(X)) if order is None else np.asarray(order)
     for _ in range(n_epochs):
         loss_sum = 0.0
@@ -457,18 +468,37 @@ def train(
                 inputs = inputs + r.input_noise * input_noise(r.seed, state.step, *inputs.shape)
             if r.dropout is not None:
                 scales = dropout_scales(r.dropout, r.seed, state.step, len(rows), network.n_units[:-1])
-            loss, penalty, gradient = network.step(params, inputs, y[rows], weight, r.alpha, r.l1_ratio, scales)
+            sample = y[rows], weight
+            loss, penalty, gradient = network.step(
+                params[:n_params], inputs * scale, *sample, r.alpha, r.l1_ratio, scales
+            )
+            gradient = np.concatenate([gradient, np.zeros_like(scale)])
+            if learn_scale:  # s_i W_i is row i of the weights that the inputs as they are see
+                folded = network.step(_folded(network, params[:n_params], scale), inputs, *sample, 0, 0, scales)[2]
+                gradient[n_params:] = (coefs[0] * network.unpack(folded)[0][0]).sum(axis=1)
             mean = network.n_units[-1] if network.loss_function.reported_as_mean else 1
             loss_sum += len(rows) * (loss / mean + penalty)
             if weight is None or weight.sum() > 0:
                 norm = np.linalg.norm(gradient)
                 if r.clip_norm is not None and norm > r.clip_norm:
                     gradient *= r.clip_norm / norm
-                for W in coefs:
-                    W *= 1 - state.learning_rate * r.weight_decay
-                params += getattr(state, optimizer)(gradient)
+                for W, f in zip(coefs, factors, strict=False):
+                    W *= 1 - state.learning_rate * f * r.weight_decay
+                params += _update(state, optimizer, gradient, factor)
                 state.step += 1
-    return params, state.slots, loss_sum / len(order)
+    return _folded(network, params[:n_params], scale), state.slots[:, :n_params], loss_sum / len(order)
+
+
+def _update(state: Optimizer, optimizer: str, gradient: Array, factor: Array) -> Array:
+    """The change of the parameters, each with its own learning rate."""
+    return getattr(replace(state, learning_rate=state.learning_rate * factor), optimizer)(gradient)
+
+
+def _folded(network: Network, params: Array, scale: Array) -> Array:
+    """Parameters of the network whose first weights are multiplied by the factors of the inputs."""
+    params = params.copy()
+    network.unpack(params)[0][0][:] *= scale[:, None]
+    return params
 
 
 def problem(n_units: tuple[int, ...], loss: str, n_rows: int, seed: int = 0) -> tuple[Array, Array, Array]:

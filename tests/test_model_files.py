@@ -147,7 +147,7 @@ def other_members(rng: Random, content: bytes) -> bytes:
     elif change == "exchange":
         members[at] = (name, members[other][1])
     elif change == "rename":
-        members[at] = (pick(rng, ["../" + name, "/tmp/" + name, name[:-4], " ", "é.npy", members[other][0]]), inside)
+        members[at] = (pick(rng, ["../" + name, "/" + name, name[:-4], " ", "é.npy", members[other][0]]), inside)
     else:
         members.append((name if change == "repeat" else pick(rng, ["x/", "x.npy", "x.txt"]), inside))
     return archive_of(members)

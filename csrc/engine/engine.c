@@ -21,6 +21,7 @@
 #include "scratch.h"
 #include "timers.h"
 #include "gather.h"
+#include "input_scale.h"
 #include "network.h"
 #include "gradients.h"
 #include "state.h"

@@ -130,7 +130,7 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
     real *db = how.stays ? here->gradient.b + at : block;
     column_sums_kernels[width / VL](delta, rows, how.carry ? here->gradient.b + at : net->zeros, db);
     if (!how.numbers) return;
-    constants numbers = without_penalty(*how.numbers);
+    constants numbers = numbers_of(net->task, how.numbers, l, 1);
     parameters_block biases = block_of(here, l, 1, at, 1, width, db);
     biases.norm = advance(here->norm, sums_at(here, row_blocks(here), panel));
     (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(&numbers, &biases);
@@ -141,20 +141,23 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
                             int32_t thread) {
     const layer *here = &net->layers[l];
     real *block = net->blocks + thread * BLOCK_ROWS * PANEL;
+    constants numbers = {0};
+    if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
     for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
         int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
         int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
         if (how.numbers && !how.finish) {
             real *squares = advance(here->penalty, sums);
-            if (how.numbers->general && !squares) squares = block; /* decay alone: nobody asks for the sums */
+            if (numbers.general && !squares) squares = block; /* decay alone: nobody asks for the sums */
             if (squares) memset(squares, 0, (size_t)width * sizeof(real));
-            gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, how.numbers, squares);
+            gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, &numbers, squares);
         } else {
             real *dW = how.stays ? here->gradient.W + at : block;
             gradient_block_of(net, l, &b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
             parameters_block weights = block_of(here, l, 0, at, b.row_end - b.row, width, dW);
             weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
-            if (how.numbers) how.finish(how.numbers, &weights);
+            if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
+            if (how.numbers) how.finish(&numbers, &weights);
         }
         if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
@@ -163,14 +166,14 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
 /* My blocks of all layers with the gradient in scratch: an update, or gradient_block for its norm. */
 static void use_gradient(const network *net, block_update *use, const constants *numbers, const team *crew,
                          int32_t thread) {
-    constants of_biases = without_penalty(*numbers);
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
         const layer *here = &net->layers[l];
+        constants of_W = numbers_of(net->task, numbers, l, 0), of_biases = numbers_of(net->task, numbers, l, 1);
         for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
             int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
             parameters_block W = block_of(here, l, 0, at, b.row_end - b.row, width, here->gradient.W + at);
             W.norm = advance(here->norm, sums_at(here, b.row / BLOCK_ROWS, b.panel));
-            use(numbers, &W);
+            use(&of_W, &W);
             if (b.row > 0) continue;
             at = b.panel * PANEL;
             parameters_block biases = block_of(here, l, 1, at, 1, width, here->gradient.b + at);

@@ -11,7 +11,8 @@ typedef struct constants {
     real inverse_weight; /* 1 / n */
     real descent;        /* -learning_rate / n */
     real alpha, l1;      /* strength of the two penalties: their gradient is alpha W + l1 sign(W) */
-    real keep;           /* what the decay leaves of a weight: 1 - learning_rate * weight_decay */
+    real keep;           /* what the decay leaves of a weight: 1 - decay */
+    double decay;        /* learning_rate * weight_decay */
     int32_t general;     /* there is more than alpha: l1 or decay */
     real learning_rate;  /* adam: with the bias correction */
     real momentum;
@@ -142,7 +143,7 @@ static void gradient_block(const constants *p, const parameters_block *k) {
 /* The numbers for biases. */
 static constants without_penalty(constants p) {
     p.alpha = p.l1 = 0;
-    p.keep = 1;
+    p.keep = 1, p.decay = 0;
     p.general = 0;
     return p;
 }
@@ -191,9 +192,25 @@ static constants next_step(const fm_optimizer *o, double rate, double weight) {
 static constants with_penalty(constants p, const fm_task *task, double rate, double scale) {
     p.alpha = (real)(task->alpha * (1 - task->l1_ratio) * scale);
     p.l1 = (real)(task->alpha * task->l1_ratio * scale);
-    p.keep = (real)(1 - rate * task->weight_decay);
+    p.decay = rate * task->weight_decay;
+    p.keep = (real)(1 - p.decay);
     p.general = p.l1 != 0 || p.keep != 1;
     return p;
+}
+
+/* The same at a learning rate that is multiplied by a factor. */
+static constants with_rate_factor(constants p, double factor) {
+    p.learning_rate = (real)(p.learning_rate * factor);
+    p.descent = (real)(p.descent * factor);
+    p.keep = (real)(1 - p.decay * factor);
+    return p;
+}
+
+/* The numbers for W of a layer, or for its biases. */
+static constants numbers_of(const fm_task *task, const constants *p, int64_t layer, int32_t biases) {
+    constants numbers = biases ? without_penalty(*p) : *p;
+    if (!task->rate_factors) return numbers;
+    return with_rate_factor(numbers, task->rate_factors[layer + (biases ? task->n_layers : 0)]);
 }
 
 /* The same for a gradient that is multiplied by a factor. */

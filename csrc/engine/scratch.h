@@ -31,14 +31,24 @@ typedef struct layer {
     real *norm;    /* (blocks of fan_in + 1, padded fan_out): sums of the gradient^2, biases last; NULL: not wanted */
 } layer;
 
+/* The learned factors of the inputs, where there are any. */
+typedef struct input_scale {
+    int64_t size, groups;   /* padded inputs; groups of LANES columns of W_0 */
+    real *s;                /* (size,); NULL: there are none */
+    real *slots[MAX_SLOTS]; /* (size,) each */
+    real *W;                /* weight panels of the unscaled W_0 */
+    real *dots; /* (groups, size): inner products of rows of the unscaled W_0 and of dW_0, LANES columns each */
+} input_scale;
+
 typedef struct network {
     fm_task *task;
     layer *layers;
     int64_t n_layers;
     int64_t capacity; /* rows of a chunk at the most */
     real *X;          /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
-    real *row_loss;   /* (capacity rounded up to VL,) */
-    real *columns;    /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
+    input_scale scale;
+    real *row_loss; /* (capacity rounded up to VL,) */
+    real *columns;  /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
     real *panel;         /* where weights are packed a panel at a time: (widest fan_in, PANEL), or NULL */
     real *zeros;         /* (PANEL,) */
@@ -106,6 +116,17 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     if (differentiates(task) && task->alpha != 0) carved.penalty = carve(base, used, n_blocks * width, sizeof(real));
     if (clips(task)) carved.norm = carve(base, used, (n_blocks + 1) * width, sizeof(real));
     if (net->layers) net->layers[l] = carved;
+}
+
+static void carve_scale(network *net, char *base, int64_t *used) {
+    const fm_task *task = net->task;
+    int64_t n = task->n_units[0], size = n_panels(n) * PANEL, width = padded(task->n_units[1]);
+    input_scale carved = {.size = padded(n), .groups = width / LANES, .s = carve(base, used, size, sizeof(real))};
+    for (int32_t s = 0; s < optimizer_slots[task->optimizer.kind]; s++)
+        carved.slots[s] = carve(base, used, size, sizeof(real));
+    carved.W = carve(base, used, n * width, sizeof(real));
+    carved.dots = carve(base, used, carved.groups * carved.size, sizeof(real));
+    net->scale = carved;
 }
 
 /* Cycles that the products of layer 0 take, each seen in timings on Zen 5 with AVX-512. Elsewhere they may choose the
@@ -198,6 +219,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     net->layers = carve(base, &used, net->n_layers, sizeof(layer));
     net->zeros = carve(base, &used, PANEL, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
+    if (task->job == FM_TRAIN && task->input_scale) carve_scale(net, base, &used);
     if (task->job == FM_LOSS) net->losses = carve(base, &used, task->n_rows, sizeof(real));
     /* What n_threads moves comes after what the next call may go on from. */
     net->not_finite = carve(base, &used, n_threads, sizeof(integer));

@@ -49,11 +49,41 @@ static real *flat_slot(const fm_task *task, int64_t s) {
     return (real *)task->slots + s * flat_b(task, task->n_layers);
 }
 
+/* My share of the factors of the inputs, of their slots and of the unscaled W_0: from the caller, or back. */
+static void load_scale(const network *net, const team *crew, int32_t thread) {
+    const fm_task *task = net->task;
+    const input_scale *scale = &net->scale;
+    int64_t begin, end, n = task->n_units[0];
+    team_share(crew, thread, n_panels(task->n_units[1]), &begin, &end);
+    pack(task->unscaled, n, task->n_units[1], scale->W, begin, end);
+    if (thread > 0) return;
+    memset(scale->dots, 0, (size_t)(scale->groups * scale->size) * sizeof(real)); /* the padding stays 0 */
+    for (int s = -1; s < optimizer_slots[task->optimizer.kind]; s++)
+        pack((const real *)task->input_scale + (s + 1) * n, 1, n, s < 0 ? scale->s : scale->slots[s], 0, n_panels(n));
+}
+static void store_scale(const network *net, const team *crew, int32_t thread) {
+    const fm_task *task = net->task;
+    const input_scale *scale = &net->scale;
+    int64_t begin, end, n = task->n_units[0];
+    team_share(crew, thread, n_panels(task->n_units[1]), &begin, &end);
+    unpack(scale->W, n, task->n_units[1], task->unscaled, begin, end);
+    for (int s = -1; s < optimizer_slots[task->optimizer.kind] && thread == 0; s++)
+        unpack(s < 0 ? scale->s : scale->slots[s], 1, n, (real *)task->input_scale + (s + 1) * n, 0, n_panels(n));
+}
+static integer scale_is_not_finite(const network *net) {
+    int64_t n = net->task->n_units[0];
+    integer not_finite = has_not_finite(net->scale.s, 1, n, 0, n_panels(n));
+    for (int s = 0; s < optimizer_slots[net->task->optimizer.kind]; s++)
+        not_finite |= has_not_finite(net->scale.slots[s], 1, n, 0, n_panels(n));
+    return not_finite;
+}
+
 static void load_state(const network *net, const team *crew, int32_t thread) {
     const fm_task *task = net->task;
     load(net, PARAMS, task->params, crew, thread);
     for (int s = 0; s < optimizer_slots[task->optimizer.kind]; s++)
         load(net, SLOTS + s, flat_slot(task, s), crew, thread);
+    if (net->scale.s) load_scale(net, crew, thread);
 }
 
 /* Parameters and slots back to the caller, where all of them are finite; else nothing. */
@@ -62,10 +92,12 @@ static void store_state(network *net, team *crew, int32_t thread) {
     int32_t n_slots = optimizer_slots[task->optimizer.kind];
     integer not_finite = 0;
     for (int s = -1; s < n_slots; s++) not_finite |= share_is_not_finite(net, s < 0 ? PARAMS : SLOTS + s, crew, thread);
+    if (net->scale.s && thread == 0) not_finite |= scale_is_not_finite(net);
     net->not_finite[thread] = not_finite;
     team_barrier(crew);
     for (int32_t i = 0; i < crew->n_threads; i++) not_finite |= net->not_finite[i];
     if (not_finite || net->stop == FM_NOT_FINITE) return;
     store(net, PARAMS, task->params, crew, thread);
     for (int s = 0; s < n_slots; s++) store(net, SLOTS + s, flat_slot(task, s), crew, thread);
+    if (net->scale.s) store_scale(net, crew, thread);
 }

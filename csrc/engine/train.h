@@ -113,6 +113,16 @@ static void clipped_update(network *net, const constants *numbers, double weight
     team_barrier(crew);
 }
 
+/* The factors of the inputs learn what the batch says of them, and the scaled W_0 follows. */
+static void learn_scale(network *net, const constants *numbers, team *crew, int32_t thread) {
+    const fm_task *task = net->task;
+    constants of_scale = without_penalty(*numbers);
+    if (task->rate_factors) of_scale = with_rate_factor(of_scale, task->rate_factors[2 * task->n_layers]);
+    if (thread == 0) update_scale(&net->scale, &of_scale, optimizers[task->optimizer.kind].block);
+    team_barrier(crew);
+    scale_weights(&net->scale, &net->layers[0], crew, thread);
+}
+
 /* One batch, from the rows on that are done, in chunks of even length; returns 0 where a call ends before it does. */
 static int learn_batch(network *net, const chunk *batch, int64_t done, const constants *numbers, double weight,
                        team *crew, int32_t thread) {
@@ -134,10 +144,11 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
                         .finish = updating ? updating->block : gradient_block,
                         .stays = !last || !updating,
                         .carry = c.place > 0};
-        if (updating && updating->fused && n_chunks == 1) how.finish = NULL;
+        if (updating && updating->fused && n_chunks == 1 && !net->scale.s) how.finish = NULL;
         if (weight > 0) learn_chunk(net, &c, how, crew, thread);
         else learn_nothing(net, crew, thread);
         if (weight > 0 && last && clips(net->task)) clipped_update(net, numbers, weight, crew, thread);
+        if (weight > 0 && last && net->scale.s) learn_scale(net, numbers, crew, thread);
         if (thread == 0 && !last) {
             net->task->batch_position = c.place + c.rows;
             if (time_is_up(net)) net->stop = FM_YIELD;

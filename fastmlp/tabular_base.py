@@ -1,0 +1,362 @@
+"""What the estimators of tables share: preparation of a table, an ensemble, the mean of what its members predict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+from numbers import Integral, Real
+from time import perf_counter
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
+
+from fastmlp._core import MAX_THREADS, Network
+from fastmlp.fitting import Fit
+from fastmlp.rows import Samples
+from fastmlp.tabular_columns import Table, read_table
+from fastmlp.tabular_preparation import Preparation, which_are_categories
+from fastmlp.tabular_training import N_FOLDS, PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
+from fastmlp.targets import check_weights
+from fastmlp.threads import prediction_threads
+from fastmlp.validation import naming
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """All that a fit has made, in plain values.
+
+    Attributes
+    ----------
+    preparation : Preparation or None
+        None where rows come prepared.
+    names : tuple of str or None
+        Of the columns.
+    n_units : tuple of int
+    activation, loss : str
+        Of the networks.
+    members : tuple of Member
+    classes : ndarray or None
+        Labels of the outputs of a classifier.
+    center, scale : ndarray of shape (n_outputs,)
+        Of the outputs of a regressor.
+    is_single : bool
+        Whether y had one dimension.
+    """
+
+    preparation: Preparation | None
+    names: tuple[str, ...] | None
+    n_units: tuple[int, ...]
+    activation: str
+    loss: str
+    members: tuple[Member, ...]
+    classes: NDArray[Any] | None
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    is_single: bool
+
+    @property
+    def network(self) -> Network:
+        """That of the members."""
+        return Network(self.n_units, self.activation, self.loss, "float32")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """y as the engine reads it, and what it means."""
+
+    values: NDArray[Any]
+    loss: str
+    n_outputs: int
+    classes: NDArray[Any] | None
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    is_single: bool
+
+
+class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Preparation of a table, members of an ensemble, and the mean of what they predict."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "preset": [StrOptions(set(PRESETS))],
+        "n_members": [None, Interval(Integral, 1, None, closed="left")],
+        "max_time": [None, Interval(Real, 0, inf, closed="neither")],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "scoring": [str, callable, None],
+        "verbose": ["verbose", StrOptions({"progress"})],
+        "random_state": ["random_state"],
+        "n_threads": [None, Interval(Integral, 1, MAX_THREADS, closed="both")],
+    }
+    _fitted: FittedTable | None = None
+
+    preset: str
+    n_members: int | None
+    max_time: float | None
+    categorical_features: str | ArrayLike | None
+    scoring: str | Callable[..., float] | None
+    verbose: bool | int | str
+    random_state: int | np.random.RandomState | None
+    n_threads: int | None
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Prepare the columns and train the members.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_rows, n_columns)
+            Numbers, text, categories and booleans, with NaN or None for what is missing.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+        X_val, y_val, sample_weight_val : like X, y and sample_weight, default=None
+            Rows that decide which epoch is kept. Without them each member keeps a fifth of X back, another one each.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or an input is invalid. The estimator is left as it was.
+        """
+        self._validate_params()
+        deadline = inf if self.max_time is None else perf_counter() + self.max_time
+        table = read_table(X)
+        targets = self._understand(y)
+        check_consistent_length(targets.values, np.empty(table.n_rows))
+        if table.n_rows < 2:
+            raise ValueError(f"Found array with n_samples={table.n_rows}: at least 2 rows are needed to train on.")
+        weights = self._weigh(check_weights(sample_weight, np.empty((table.n_rows, 1))), targets)
+        random_state = check_random_state(self.random_state)
+        preparation = Preparation.of(table, which_are_categories(table, self.categorical_features))
+        names = tuple(column.name for column in table.columns) if table.has_names else None
+        preset = PRESETS[self.preset]
+        asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline}
+        asked |= {"quantile": getattr(self, "quantile", None) or 0.5}
+        n_kept = 0 if X_val is not None else -(-table.n_rows // N_FOLDS)
+        settings = settings_of(preset, table.n_rows - n_kept, targets.loss, asked)
+        n_units = (preparation.n_inputs, *settings.hidden_layer_sizes, targets.n_outputs)
+        about = (targets.classes, targets.center, targets.scale, targets.is_single)
+        fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)
+        held_out = self._held_out(fitted, len(table.columns), X_val, y_val, sample_weight_val)
+        seeds = random_state.randint(2**31, size=self.n_members or preset.n_members).tolist()
+        folds = folds_of(targets.values, random_state)
+        task = Task(
+            preparation.inputs(table),
+            targets.values,
+            weights,
+            targets.loss,
+            targets.n_outputs,
+            folds,
+            held_out,
+            settings,
+        )
+        scorer = self._scorer(fitted, targets)
+        members = train_members(task, seeds, scorer, self.n_threads, type(self).__name__)
+        self._fitted = replace(fitted, members=tuple(members))
+        self.n_features_in_ = len(table.columns)
+        return self
+
+    # -- what has been fitted --
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the columns, where X had names."""
+        names = self._require_fitted().names
+        if names is None:
+            raise AttributeError(f"This {type(self).__name__} was fitted without feature names.")
+        return np.array(names, dtype=object)
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs."""
+        return self._require_fitted().n_units[-1]
+
+    @property
+    def n_members_(self) -> int:
+        """Networks that have been trained."""
+        return len(self._require_fitted().members)
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs of the first member."""
+        return len(self._require_fitted().members[0].loss_curve)
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Loss of each epoch of the first member."""
+        return self._require_fitted().members[0].loss_curve
+
+    @property
+    def validation_scores_(self) -> list[float]:
+        """Validation score of each epoch of the first member."""
+        return self._require_fitted().members[0].validation_scores
+
+    @property
+    def best_epoch_(self) -> int:
+        """Number of the epoch, from 1, that the first member keeps."""
+        return self._require_fitted().members[0].best_epoch
+
+    @property
+    def best_validation_score_(self) -> float:
+        """The highest validation score of the first member."""
+        return max(self.validation_scores_)
+
+    def summary(self) -> str:
+        """In one line what was encoded how, and what was trained."""
+        fitted = self._require_fitted()
+        assert fitted.preparation is not None
+        return f"{fitted.preparation.summary()}; {len(fitted.members)} networks of {fitted.n_units} units"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a file without pickle, which `fastmlp.load` reads.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Used as it is: no suffix is added.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        TypeError
+            If a parameter cannot be written, such as a function given as `scoring`.
+        OSError
+            If the file cannot be written.
+        """
+        from fastmlp import tabular_file
+
+        check_is_fitted(self)
+        tabular_file.save(self, path)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.target_tags.required = True
+        return tags
+
+    def _require_fitted(self) -> FittedTable:
+        if self._fitted is None:
+            raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
+        return self._fitted
+
+    # -- what the subclasses say --
+
+    def _understand(self, y: Any, fitted: FittedTable | None = None) -> Targets:
+        """y as the engine reads it; like that of the fit, where there is one."""
+        raise NotImplementedError
+
+    def _weigh(self, weights: NDArray[np.float64] | None, targets: Targets) -> NDArray[np.float64] | None:
+        return weights
+
+    def _labels(self, targets: NDArray[Any], fitted: FittedTable) -> NDArray[Any]:
+        """Targets as the user knows them, for scorers."""
+        raise NotImplementedError
+
+    # -- validation and predictions --
+
+    def _held_out(
+        self, fitted: FittedTable, n_columns: int, X_val: Any, y_val: Any, sample_weight_val: Any
+    ) -> Samples | None:
+        """The rows to validate on that the user has given."""
+        if X_val is None and y_val is None and sample_weight_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together: one of them was not provided.")
+        with naming("X"):
+            inputs = _inputs(X_val, fitted, n_columns, type(self).__name__)
+        with naming("y"):
+            targets = self._understand(y_val, fitted)
+            check_consistent_length(targets.values, inputs)
+        with naming("sample_weight"):
+            return Samples(inputs, targets.values, self._weigh(check_weights(sample_weight_val, inputs), targets))
+
+    def _scorer(self, fitted: FittedTable, targets: Targets) -> Any:
+        """What scores a training on validation rows; None for accuracy or R²."""
+        if self.scoring is None:
+            return None
+        scorer = check_scoring(self, self.scoring)
+
+        def score(fit: Fit, samples: Samples, rows: NDArray[np.intp]) -> float:
+            view = object.__new__(type(self))
+            member = Member(fit.params, [], [], 0)
+            prepared = replace(fitted, preparation=None, members=(member,))
+            view.__dict__.update(self.__dict__ | {"_fitted": prepared, "n_features_in_": samples.rows.shape[1]})
+            weights = {} if samples.weights is None else {"sample_weight": samples.weights}
+            return float(scorer(view, samples.rows, self._labels(samples.targets, fitted), **weights))
+
+        return score
+
+    def _outputs(self, X: Any) -> tuple[NDArray[np.float64], FittedTable]:
+        """Mean of the members' outputs (n_rows, n_outputs), and what has been fitted."""
+        check_is_fitted(self)
+        fitted = self._require_fitted()
+        inputs = _inputs(X, fitted, self.n_features_in_, type(self).__name__)
+        network = fitted.network
+        n_threads = self.n_threads or prediction_threads(network, inputs)
+        outputs = np.zeros((len(inputs), fitted.n_units[-1]))
+        for member in fitted.members:
+            outputs += outputs_of(network, member.params, inputs, n_threads)
+        return outputs / len(fitted.members), fitted
+
+
+def _inputs(X: Any, fitted: FittedTable, n_columns: int, name: str) -> NDArray[np.float32]:
+    """Inputs of the network for a table with the columns of the fit, in any order where they have names.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing or there are others.
+    """
+    if fitted.preparation is None:
+        prepared: NDArray[np.float32] = X
+        return prepared
+    table = read_table(X)
+    if fitted.names is not None and table.has_names:
+        by_name = {column.name: column for column in table.columns}
+        missing = [name for name in fitted.names if name not in by_name]
+        others = [name for name in by_name if name not in fitted.names]
+        if missing or others:
+            words = [f"{', '.join(map(repr, missing))} missing"] if missing else []
+            words += [f"{', '.join(map(repr, others))} unknown"] if others else []
+            raise ValueError(
+                f"The feature names should match those that were passed during fit: {' and '.join(words)}. X has "
+                f"{len(by_name)} columns, fit had {n_columns}."
+            )
+        table = Table([by_name[name] for name in fitted.names], table.n_rows, has_names=True)
+    if len(table.columns) != n_columns:
+        raise ValueError(f"X has {len(table.columns)} features, but {name} is expecting {n_columns} features as input.")
+    return fitted.preparation.inputs(table)
+
+
+def checked_targets(y: Any, estimator: Any, dtype: str | None) -> NDArray[Any]:
+    """y as an array; a single column as a vector."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
+        )
+    array: NDArray[Any] = check_array(y, ensure_2d=False, dtype=dtype, estimator=estimator, input_name="y")
+    return column_or_1d(array, warn=True) if array.ndim == 2 and array.shape[1] == 1 else array

@@ -1,0 +1,122 @@
+"""The columns of a table as users have it: a pandas, polars or other data frame, an array, or lists of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+
+DATES = (
+    "dates and times are not numbers that a network could learn of: turn them into numbers first, for example into "
+    "days since a date, month and weekday, or drop the column."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: numbers with NaN for what is missing, or values of any other kind with None for it.
+
+    Attributes
+    ----------
+    name : str
+    values : ndarray of shape (n_rows,)
+        Numbers, or objects.
+    is_category : bool
+        Whether its type says that it holds categories.
+    """
+
+    name: str
+    values: NDArray[Any]
+    is_category: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of the same length, and whether they have names."""
+
+    columns: list[Column]
+    n_rows: int
+    has_names: bool
+
+
+def read_table(X: Any) -> Table:
+    """The columns of X, of which only those of other kinds than numbers are copied.
+
+    Raises
+    ------
+    TypeError
+        If a column holds what is neither number nor category.
+    ValueError
+        If X is not a table with rows and columns.
+    """
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if isinstance(frame, nw.DataFrame):
+        _require_rows(frame.shape)
+        columns = [_of_frame(name, series) for name, series in zip(frame.columns, frame.iter_columns(), strict=True)]
+        return Table(columns, frame.shape[0], all(isinstance(name, str) for name in frame.columns))
+    array = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
+    if array.dtype.kind in "Mm":
+        raise TypeError("X: " + DATES)
+    if array.dtype.kind == "c":
+        raise ValueError("Complex data not supported: X holds complex numbers.")
+    if array.dtype.kind in "OUS":
+        columns = [_of_objects(f"x{j}", array[:, j].astype(object), False) for j in range(array.shape[1])]
+    else:
+        columns = [Column(f"x{j}", array[:, j], False) for j in range(array.shape[1])]
+    return Table(columns, len(array), has_names=False)
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA, which equals neither itself nor another
+        return True
+    except ValueError:  # an array
+        return False
+
+
+def _require_rows(shape: tuple[int, int]) -> None:
+    if shape[0] == 0:
+        raise ValueError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
+    if shape[1] == 0:
+        raise ValueError(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+
+
+def _of_frame(name: str, series: nw.Series[Any]) -> Column:
+    dtype = series.dtype
+    if dtype.is_temporal():
+        raise TypeError(f"column {name!r}: {DATES}")
+    if dtype.is_numeric():
+        return Column(str(name), np.asarray(series.cast(nw.Float64).to_numpy(), np.float64), is_category=False)
+    is_category = isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
+    if not is_category and not isinstance(dtype, nw.Object):
+        raise TypeError(f"column {name!r} is of {dtype}, which is neither numbers nor categories: drop or encode it")
+    values = np.empty(len(series), dtype=object)
+    values[:] = series.to_list()
+    return _of_objects(str(name), values, is_category)
+
+
+def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
+    """Numbers where all values are, or objects in which all that is missing is None."""
+    missing = np.array([_is_missing(value) for value in values], dtype=bool)
+    present = values[~missing]
+    if not is_category and all(isinstance(value, Number) and not isinstance(value, bool) for value in present):
+        numbers = np.full(len(values), np.nan)
+        numbers[~missing] = present.astype(np.float64)
+        return Column(name, numbers, is_category=False)
+    for value in present:
+        if hasattr(value, "year"):
+            raise TypeError(f"column {name!r}: {DATES}")
+        if not isinstance(value, (str, bytes, bool, np.bool_, Number)):
+            raise TypeError(
+                f"column {name!r} holds {value!r}: every argument must be a string or a number, or missing. Drop or "
+                "encode the column."
+            )
+    values = values.copy()
+    values[missing] = None
+    return Column(name, values, is_category=True)

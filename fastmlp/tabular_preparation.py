@@ -1,0 +1,205 @@
+"""From the columns of a table to the inputs of a network, as the training rows say.
+
+A category of a column is an input of 0 and 1; a column of two categories is one input of -1 and 1; what is missing or
+was never seen is 0. Numbers are centred on their median, divided by the distance of their quartiles and clipped
+smoothly; what is missing is 0, and 1 in an input of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp.tabular_columns import Column, Table
+
+MOST_CATEGORIES = 1000
+"""Of one column: rarer ones are as if never seen."""
+CLIP = 3.0
+"""Scaled numbers stay below it."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How the numbers of a column become inputs.
+
+    Attributes
+    ----------
+    name : str
+    center, factor : float
+        Of the scaling.
+    has_missing : bool
+        Whether training rows lack the number, which then has an input.
+    """
+
+    name: str
+    center: float
+    factor: float
+    has_missing: bool
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns that it makes."""
+        return 1 + self.has_missing
+
+    def write(self, column: Column, inputs: NDArray[np.float32]) -> None:
+        """Write the inputs (n_rows, n_inputs) of a column."""
+        values = _numbers(column)
+        scaled = (values - self.center) * self.factor
+        missing = np.isnan(values)
+        inputs[:, 0] = np.where(missing, 0, scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
+        if self.has_missing:
+            inputs[:, 1] = missing
+
+
+@dataclass(frozen=True)
+class Categories:
+    """How the categories of a column become inputs.
+
+    Attributes
+    ----------
+    name : str
+    values : tuple
+        The categories, in the order of their inputs.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns that it makes."""
+        return 1 if len(self.values) == 2 else len(self.values)
+
+    def write(self, column: Column, inputs: NDArray[np.float32]) -> None:
+        """Write the inputs (n_rows, n_inputs) of a column."""
+        numbers = {value: number for number, value in enumerate(self.values)}
+        codes = np.array([numbers.get(value, -1) for value in _categories(column)], dtype=np.int64)
+        inputs[:] = 0
+        known = np.flatnonzero(codes >= 0)
+        if len(self.values) == 2:
+            inputs[known, 0] = 2 * codes[known] - 1
+        elif self.values:
+            inputs[known, codes[known]] = 1
+
+
+Encoding = Numbers | Categories
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How each column of a table becomes inputs.
+
+    Attributes
+    ----------
+    encodings : tuple of Numbers or Categories
+    """
+
+    encodings: tuple[Encoding, ...]
+
+    @classmethod
+    def of(cls, table: Table, categorical: Sequence[bool]) -> Preparation:
+        """What these training rows say; categorical : for each column whether it holds categories."""
+        return cls(
+            tuple(
+                _categories_of(column) if is_category else _numbers_of(column)
+                for column, is_category in zip(table.columns, categorical, strict=True)
+            )
+        )
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of the network: one at least."""
+        return max(1, sum(encoding.n_inputs for encoding in self.encodings))
+
+    def inputs(self, table: Table) -> NDArray[np.float32]:
+        """Inputs (n_rows, n_inputs) of a table with the columns of the first one in their order."""
+        inputs = np.zeros((table.n_rows, self.n_inputs), np.float32)
+        at = 0
+        for encoding, column in zip(self.encodings, table.columns, strict=True):
+            encoding.write(column, inputs[:, at : at + encoding.n_inputs])
+            at += encoding.n_inputs
+        return inputs
+
+    def summary(self) -> str:
+        """In a few words what was encoded how."""
+        n_numbers = sum(isinstance(encoding, Numbers) for encoding in self.encodings)
+        n_categories = len(self.encodings) - n_numbers
+        return f"{n_numbers} columns of numbers, {n_categories} of categories: {self.n_inputs} inputs"
+
+
+def which_are_categories(table: Table, asked: str | ArrayLike | None) -> list[bool]:
+    """For each column whether it holds categories.
+
+    Parameters
+    ----------
+    table : Table
+    asked : "from_dtype", None or array-like
+        What the columns' types say, only text, or those named: by name, number or mask; text is always categories.
+
+    Raises
+    ------
+    ValueError
+        If a column is named that is not there.
+    """
+    by_type = [column.is_category for column in table.columns]
+    if asked is None or (isinstance(asked, str) and asked == "from_dtype"):
+        return by_type
+    named = np.asarray(asked)
+    names = [column.name for column in table.columns]
+    if named.dtype == bool:
+        if named.shape != (len(names),):
+            raise ValueError(f"categorical_features is a mask of shape {named.shape}, X has {len(names)} columns")
+        return [bool(a or b) for a, b in zip(by_type, named, strict=True)]
+    known: Sequence[Any] = names if named.dtype.kind in "UO" else range(len(names))
+    if unknown := [name for name in named.tolist() if name not in known]:
+        raise ValueError(f"categorical_features names {unknown[0]!r}, which is no column of X")
+    chosen = set(named.tolist())
+    return [a or key in chosen for a, key in zip(by_type, known, strict=True)]
+
+
+def _numbers(column: Column) -> NDArray[np.float64]:
+    """The numbers of a column.
+
+    Raises
+    ------
+    ValueError
+        If it holds other values, or infinite ones.
+    """
+    try:
+        values = column.values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {column.name!r} held numbers in fit, now it does not: {error}") from None
+    if np.isinf(values).any():
+        raise ValueError(f"Input X contains infinity in column {column.name!r}. Use NaN for what is missing.")
+    return values
+
+
+def _categories(column: Column) -> list[Any]:
+    """Categories of a column; whole numbers are the same whatever their type is."""
+    if column.values.dtype == object:
+        return list(column.values)
+    return [None if value != value else value for value in column.values.astype(np.float64).tolist()]
+
+
+def _numbers_of(column: Column) -> Numbers:
+    values = _numbers(column)
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return Numbers(column.name, 0.0, 0.0, has_missing=False)
+    low, center, high = np.quantile(present, [0.25, 0.5, 0.75])
+    width = high - low or (present.max() - present.min()) / 2
+    with np.errstate(over="ignore", divide="ignore"):
+        factor = 1 / width if width > 0 else 0.0
+    factor = factor if np.isfinite(factor) else 0.0
+    return Numbers(column.name, float(center), float(factor), has_missing=len(present) < len(values))
+
+
+def _categories_of(column: Column) -> Categories:
+    counts = Counter(value for value in _categories(column) if value is not None)
+    values = [value for value, _ in counts.most_common(MOST_CATEGORIES)]
+    return Categories(column.name, tuple(sorted(values, key=lambda value: (type(value).__name__, value))))

@@ -1,0 +1,323 @@
+"""The recipe for tables: the network of RealMLP-TD-S (Holzmüller et al. 2024) trained by `Fit`, and its members.
+
+Weights are in the parametrisation of the neural tangent kernel, which under Adam is a learning rate for each layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf, isnan
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from fastmlp._core import Network
+from fastmlp.callbacks import Narration, ProgressBar
+from fastmlp.fitting import Fit
+from fastmlp.hyperparameters import HYPERPARAMETERS
+from fastmlp.listener import Listener, NonFiniteError
+from fastmlp.rows import Samples
+from fastmlp.targets import score
+from fastmlp.threads import usable_cpus
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How long to train how many networks of what size.
+
+    Attributes
+    ----------
+    n_members : int
+    n_units : int
+        Of each of three hidden layers.
+    n_epochs : int
+    fewest_steps, most_steps : int
+        Small tables take more epochs to make the fewest steps, large ones less.
+    """
+
+    n_members: int
+    n_units: int
+    n_epochs: int
+    fewest_steps: int
+    most_steps: int
+
+
+PRESETS = {
+    "default": Preset(n_members=2, n_units=128, n_epochs=64, fewest_steps=1600, most_steps=20_000),
+    "accurate": Preset(n_members=5, n_units=192, n_epochs=64, fewest_steps=1600, most_steps=40_000),
+}
+REMEDY = "y or sample_weight may hold values that are too large or too small."
+BATCH_SIZE = 256
+N_FOLDS = 5
+"""A member validates on one of so many parts of the rows, another one than the member before it."""
+COMMON = {name: entry.default for name, entry in HYPERPARAMETERS["Trainer"].items()} | {
+    "batch_size": BATCH_SIZE,
+    "learning_rate": "coslog",
+    "beta_2": 0.95,
+    "alpha": 0.0,
+    "weight_init": "lecun_normal",
+    "n_iter_no_change": inf,
+    "early_stopping": True,
+    "drop_last": True,
+    "bias_rate": 0.1,
+    "scale_rate": 6.0,
+}
+OF_CLASSES = {"activation": "selu", "learning_rate_init": 0.04, "label_smoothing": 0.1}
+OF_VALUES = {"activation": "mish", "learning_rate_init": 0.07}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the members are trained on.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_rows, n_inputs)
+    targets : ndarray
+        As the engine reads them.
+    weights : ndarray of shape (n_rows,) or None
+    loss : str
+    n_outputs : int
+    folds : ndarray of shape (n_rows,)
+        As `folds_of` says.
+    held_out : Samples or None
+        Rows to validate on, where the user has given them; else each member keeps a fold back.
+    settings : namespace
+        The hyper-parameters of the training.
+    """
+
+    inputs: NDArray[np.float32]
+    targets: NDArray[Any]
+    weights: NDArray[np.float64] | None
+    loss: str
+    n_outputs: int
+    folds: NDArray[np.intp]
+    held_out: Samples | None
+    settings: Any
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network.
+
+    Attributes
+    ----------
+    params : ndarray of shape (n_params,)
+    loss_curve, validation_scores : list of float
+        Of each epoch.
+    best_epoch : int
+        Number of the epoch, from 1, whose parameters these are.
+    """
+
+    params: NDArray[np.float32]
+    loss_curve: list[float]
+    validation_scores: list[float]
+    best_epoch: int
+
+
+def settings_of(preset: Preset, n_rows: int, loss: str, asked: dict[str, Any]) -> SimpleNamespace:
+    """The hyper-parameters of a training on so many rows; asked : those that the user has chosen."""
+    steps = max(1, n_rows // BATCH_SIZE)
+    most, fewest = max(1, preset.most_steps // steps), -(-preset.fewest_steps // steps)
+    own = OF_CLASSES if loss in ("log_loss", "binary_log_loss") else OF_VALUES
+    sizes = {"hidden_layer_sizes": (preset.n_units,) * 3, "max_iter": min(max(preset.n_epochs, fewest), most)}
+    return SimpleNamespace(**COMMON | own | sizes | asked)
+
+
+def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | None, name: str) -> list[Member]:
+    """Train a network for each seed, side by side, one thread each; the result does not depend on how many.
+
+    Parameters
+    ----------
+    task : Task
+    seeds : list of int
+    scorer : callable (Fit, Samples, rows) -> float, or None
+        Score of the validation rows, of these numbers among the training rows; None for accuracy or R².
+    n_threads : int or None
+    name : str
+        Of the estimator, for the progress bar.
+
+    Raises
+    ------
+    NonFiniteError
+        If all of them have diverged.
+    """
+    running: list[Fit] = []
+
+    def train(number: int) -> Member | None:
+        with suppress(NonFiniteError):
+            return _train(task, number, seeds[number], scorer, running, name)
+        return None
+
+    n_workers = min(len(seeds), n_threads or usable_cpus()[0])
+    if len(seeds) > 1:
+        task.settings.n_threads = 1
+    with ThreadPoolExecutor(n_workers) as pool:
+        trainings = [pool.submit(train, number) for number in range(len(seeds))]
+        try:
+            found = [training.result() for training in trainings]
+        except BaseException:
+            for training in trainings:
+                training.cancel()
+            for fit in tuple(running):
+                fit.deadline = -inf
+            raise
+    members = [member for member in found if member is not None]
+    if not members:
+        raise NonFiniteError(f"Training has diverged: {REMEDY}")
+    return members
+
+
+def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], name: str) -> Member | None:
+    """The member of that number; None where its time was up before it began."""
+    random_state = np.random.RandomState(seed)
+    if number > 0 and perf_counter() > task.settings.deadline:
+        return None
+    samples, held_out, rows = _parts(task, number)
+    batch_size = {"batch_size": min(BATCH_SIZE, len(samples.rows))}
+    settings = SimpleNamespace(**vars(task.settings) | batch_size)
+    n_units = (task.inputs.shape[1], *settings.hidden_layer_sizes, task.n_outputs)
+    fit = Fit.start(n_units, task.loss, "float32", settings, samples, random_state)
+    _initialize(fit, random_state)
+    best = LastBest(held_out, None if scorer is None else lambda fit: scorer(fit, held_out, rows))
+    listeners: list[Listener] = [best]
+    if settings.verbose and number == 0:
+        bar = settings.verbose == "progress"
+        listeners.append(ProgressBar(name, settings.max_iter) if bar else Narration(print, validates=True))
+    running.append(fit)
+    try:
+        fit.adopt(settings, restarts=True)
+        fit.begin(samples, settings, random_state, remedy=REMEDY)
+        fit.deadline = settings.deadline
+        with suppress(NonFiniteError):
+            fit.run(settings.max_iter, listeners)
+        if not best.epoch:
+            raise fit.non_finite()
+        best.finished(fit)
+    finally:
+        for listener in listeners:
+            listener.close(fit)
+        running.remove(fit)
+        loss_curve, scores = fit.loss_curve, fit.validation_scores or []
+        fit.end(keeps_scratch=False)
+    return Member(_calibrated(fit, held_out), loss_curve, scores, best.epoch)
+
+
+class LastBest(Listener):
+    """Scores the validation rows after each epoch, and keeps the parameters of the last one of the best epochs.
+
+    Parameters
+    ----------
+    held_out : Samples
+    scorer : callable (Fit) -> float, or None
+        None for the accuracy, or the negative loss where nothing is classified.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the best one, from 1; 0 before the first.
+    """
+
+    curves = ("validation_scores",)
+
+    def __init__(self, held_out: Samples, scorer: Callable[[Fit], float] | None) -> None:
+        self._held_out, self._scorer, self._score, self.epoch = held_out, scorer, -inf, 0
+
+    def measure(self, fit: Fit) -> dict[str, float]:
+        """Measure the score."""
+        if self._scorer is not None:
+            return {"validation_scores": float(self._scorer(fit))}
+        rows, targets, weights = self._held_out
+        if fit.network.loss != "log_loss":
+            return {"validation_scores": -fit.network.evaluate(fit.params, rows, targets, weights)}
+        outputs = outputs_of(fit.network, fit.params, rows)
+        return {"validation_scores": score(targets, outputs, fit.network.loss, weights)}
+
+    def epoch_ended(self, fit: Fit) -> bool:
+        """Keep the parameters of an epoch that no other is better than."""
+        assert fit.validation_scores is not None
+        latest = fit.validation_scores[-1]
+        if latest >= self._score or self._score == -inf:  # NaN is better than nothing
+            self._score = -inf if isnan(latest) else latest
+            self.epoch, self._params = fit.n_iter, fit.params.copy()
+        return False
+
+    def finished(self, fit: Fit) -> None:
+        """Restore the best ones."""
+        fit.replace_params(self._params)
+
+
+def outputs_of(network: Network, params: NDArray[np.float32], rows: Any, n_threads: int = 1) -> NDArray[np.float32]:
+    """Outputs (n_rows, n_outputs) of the network."""
+    outputs = np.empty((rows.shape[0], network.n_units[-1]), network.dtype)
+    network.predict(params, rows, outputs, n_threads)
+    return outputs
+
+
+def _parts(task: Task, number: int) -> tuple[Samples, Samples, NDArray[np.intp]]:
+    """Rows to train on, rows to validate on, and the numbers of these where they are rows of the task."""
+    everything = Samples(task.inputs, task.targets, task.weights)
+    if task.held_out is not None:
+        return everything, task.held_out, np.arange(len(task.held_out.rows))
+    chosen = task.folds == number % N_FOLDS
+    return _some(everything, ~chosen), _some(everything, chosen), np.flatnonzero(chosen)
+
+
+def _some(samples: Samples, chosen: NDArray[np.bool_]) -> Samples:
+    """These rows of the samples."""
+    rows, targets, weights = samples
+    return Samples(rows[chosen], targets[chosen], None if weights is None else weights[chosen])
+
+
+def folds_of(targets: NDArray[Any], random_state: np.random.RandomState) -> NDArray[np.intp]:
+    """Fold of each row, from 0 to N_FOLDS - 1; all folds have as many rows of a class, give or take one."""
+    order = random_state.permutation(len(targets))
+    if targets.ndim == 1:
+        order = order[np.argsort(targets[order], kind="stable")]
+    folds = np.empty(len(targets), np.intp)
+    folds[order] = np.arange(len(targets)) % min(N_FOLDS, len(targets))
+    return folds
+
+
+def _initialize(fit: Fit, random_state: np.random.RandomState) -> None:
+    """Biases from the normal distribution; outputs that are 0 at first."""
+    coefs, intercepts = fit.network.coefs(fit.params), fit.network.intercepts(fit.params)
+    for b in intercepts[:-1]:
+        b[...] = random_state.standard_normal(b.shape)
+    coefs[-1][...] = 0
+
+
+def _calibrated(fit: Fit, held_out: Samples) -> NDArray[np.float32]:
+    """The parameters, with logits multiplied by the factor that makes the log loss of the validation rows lowest.
+
+    Label smoothing leaves probabilities too close to each other. Few rows say little: each factor has a prior.
+    """
+    network, params = fit.network, fit.params.copy()
+    if network.loss not in ("log_loss", "binary_log_loss"):
+        return params
+    rows, targets, weights = held_out
+    tiny = np.finfo(np.float32).tiny
+    p = outputs_of(network, params, rows).astype(np.float64)
+    logits = np.log(p + tiny) - (0 if network.loss == "log_loss" else np.log(1 - p + tiny))
+    weights = np.ones(len(p)) if weights is None else weights / weights.mean()
+
+    def cost(log_factor: float) -> float:
+        z = logits * np.exp(log_factor)
+        if network.loss == "log_loss":
+            losses = logsumexp(z, axis=1) - z[np.arange(len(z)), targets]
+        else:
+            losses = (np.logaddexp(0, z) - z * targets).sum(axis=1)
+        return float(weights @ losses + log_factor**2)
+
+    factor = np.float32(np.exp(minimize_scalar(cost, bounds=(-2, 2), method="bounded").x))
+    network.coefs(params)[-1][...] *= factor
+    network.intercepts(params)[-1][...] *= factor
+    return params

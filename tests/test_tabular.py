@@ -1,0 +1,367 @@
+"""The estimators of tables: any columns, what is missing or unknown, members, validation, files."""
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import log_loss, mean_pinball_loss, r2_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+
+import fastmlp
+from fastmlp import TabularClassifier, TabularRegressor, tabular_training
+from fastmlp.tabular_columns import read_table
+from fastmlp.tabular_preparation import Preparation, which_are_categories
+from fastmlp.tabular_training import Preset, folds_of
+
+Estimator = type[TabularClassifier] | type[TabularRegressor]
+RNG = np.random.default_rng(0)
+N_ROWS = 120
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little training: what is tested is not how well it goes."""
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(2, 16, 8, 60, 2000))
+
+
+def frame(n_rows: int = N_ROWS) -> pd.DataFrame:
+    """All that a column may hold."""
+    rng = np.random.default_rng(1)
+    colours = rng.choice(["red", "green", "blue"], n_rows)
+    table = pd.DataFrame(
+        {
+            "size": rng.normal(5, 2, n_rows),
+            "count": rng.integers(0, 9, n_rows),
+            "colour": colours,
+            "kind": pd.Categorical(rng.choice(["a", "b"], n_rows)),
+            "flag": rng.random(n_rows) < 0.5,
+            "rest": pd.array(rng.integers(0, 5, n_rows), dtype="Int64"),
+            "empty": np.full(n_rows, np.nan),
+            "constant": 3.0,
+        }
+    )
+    table.loc[::7, "size"] = np.nan
+    table.loc[::5, "colour"] = None
+    table.loc[::9, "rest"] = pd.NA
+    return table
+
+
+def labels(table: pd.DataFrame) -> np.ndarray:
+    return np.where((table["count"] > 4) ^ (table["kind"] == "b"), "yes", "no")
+
+
+def values(table: pd.DataFrame) -> np.ndarray:
+    return np.asarray(table["count"] * 100.0 + 5000 * (table["kind"] == "b"))
+
+
+CASES: list[tuple[Estimator, Any]] = [(TabularClassifier, labels), (TabularRegressor, values)]
+
+
+@pytest.mark.parametrize(("estimator", "target"), CASES)
+def test_any_columns(estimator: Estimator, target: Any) -> None:
+    X = frame()
+    y = target(X)
+    fitted = estimator(random_state=0).fit(X, y)
+    assert fitted.score(X, y) > 0.8
+    assert list(fitted.feature_names_in_) == list(X.columns)
+    assert fitted.n_features_in_ == 8
+    assert (fitted.n_members_, len(fitted.loss_curve_)) == (2, fitted.n_iter_)
+    assert fitted.validation_scores_[fitted.best_epoch_ - 1] == fitted.best_validation_score_
+
+
+@pytest.mark.parametrize(("estimator", "target"), CASES)
+def test_rows_of_any_type_and_order(estimator: Estimator, target: Any) -> None:
+    """Columns in another order, objects, NumPy arrays: the same predictions."""
+    X = frame()
+    fitted = estimator(random_state=0).fit(X, target(X))
+    expected = fitted.predict(X)
+    assert_array_equal(fitted.predict(X[X.columns[::-1]]), expected)
+    assert_array_equal(fitted.predict(X.astype(object)), expected)
+    assert_array_equal(fitted.predict(X.astype(object).to_numpy()), expected)
+    arrays = estimator(random_state=0).fit(X.astype(object).to_numpy(), target(X))
+    assert_array_equal(arrays.predict(X.astype(object).to_numpy()), expected)
+
+
+def test_numbers_are_the_same_in_any_dtype() -> None:
+    X, y = load_wine(return_X_y=True)
+    X = np.round(X)
+    expected = TabularClassifier(random_state=0).fit(X, y).predict_proba(X)
+    for same in (X.astype(np.float32), X.astype(np.int64), np.asfortranarray(X), X.tolist(), pd.DataFrame(X)):
+        assert_array_equal(TabularClassifier(random_state=0).fit(same, y).predict_proba(same), expected)
+
+
+def test_unknown_and_missing_are_zeros() -> None:
+    X = pd.DataFrame({"colour": ["red", "green", "blue"] * 4, "kind": ["a", "b"] * 6})
+    table = read_table(X)
+    preparation = Preparation.of(table, which_are_categories(table, "from_dtype"))
+    new = pd.DataFrame({"colour": ["violet", None, "green"], "kind": ["b", "c", None]})
+    assert_array_equal(preparation.inputs(read_table(new)), [[0, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
+
+
+def test_numbers_are_scaled_as_published() -> None:
+    """(x - median) / (distance of the quartiles), then x / sqrt(1 + (x / 3)²); what is missing is 0, with an input."""
+    x = np.array([1.0, 2.0, 4.0, 8.0, 1e6])
+    table = read_table(x[:, None])
+    inputs = Preparation.of(table, [False]).inputs(table)
+    scaled = (x - 4) / 6
+    assert_allclose(inputs[:, 0], scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-6)  # float32
+    gaps = read_table(np.array([[1.0], [np.nan], [3.0]]))
+    assert_allclose(Preparation.of(gaps, [False]).inputs(gaps)[1], [0, 1])
+
+
+def test_quartiles_that_coincide_leave_half_the_range() -> None:
+    table = read_table(np.array([[0.0]] * 9 + [[4.0]]))
+    assert_allclose(Preparation.of(table, [False]).inputs(table)[-1, 0], 2 / np.sqrt(1 + 4 / 9), rtol=1e-6)
+
+
+def test_asked_categories() -> None:
+    X = frame()
+    table = read_table(X)
+    assert which_are_categories(table, "from_dtype") == [False, False, True, True, True, False, False, False]
+    assert which_are_categories(table, ["count"])[1]
+    assert which_are_categories(table, [1])[1]
+    assert which_are_categories(table, [name == "count" for name in X])[1]
+    with pytest.raises(ValueError, match="'nothing', which is no column"):
+        TabularClassifier(categorical_features=["nothing"]).fit(X, labels(X))
+    fitted = TabularClassifier(categorical_features=["count"], random_state=0).fit(X, labels(X))
+    assert "4 of categories" in fitted.summary()
+
+
+def test_what_is_refused() -> None:
+    X = frame()
+    y = labels(X)
+    dates = X.assign(day=pd.Timestamp("2020-01-01"))
+    with pytest.raises(TypeError, match="column 'day': dates and times"):
+        TabularClassifier().fit(dates, y)
+    with pytest.raises(TypeError, match="dates and times"):
+        TabularClassifier().fit(np.zeros((N_ROWS, 1), "M8[s]"), y)
+    with pytest.raises(ValueError, match="infinity in column 'size'"):
+        TabularClassifier().fit(X.assign(size=np.inf), y)
+    with pytest.raises(ValueError, match="only one class is present: y holds 'no'"):
+        TabularClassifier().fit(X, np.full(N_ROWS, "no"))
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        TabularRegressor().fit([[1.0]], [1.0])
+    with pytest.raises(ValueError, match="preset"):
+        TabularRegressor(preset="best").fit(X, values(X))
+    fitted = TabularClassifier(random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"'count' missing and 'more' unknown"):
+        fitted.predict(X.rename(columns={"count": "more"}))
+    with pytest.raises(ValueError, match=r"'more' unknown"):
+        fitted.predict(X.assign(more=1))
+    with pytest.raises(ValueError, match="held numbers in fit"):
+        fitted.predict(X.assign(size="large"))
+    with pytest.raises(ValueError, match="y_val go together"):
+        TabularClassifier().fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="classes that were not in fit"):
+        TabularClassifier().fit(X, y, X_val=X, y_val=np.full(N_ROWS, "perhaps"))
+
+
+@pytest.mark.parametrize(("estimator", "target"), CASES)
+def test_the_same_bits_for_any_number_of_threads(estimator: Estimator, target: Any) -> None:
+    X = frame()
+    runs = [estimator(random_state=3, n_threads=n, n_members=3).fit(X, target(X)) for n in (1, 2, 5, None)]
+    for run in runs[1:]:
+        assert [m.params.tobytes() for m in run._fitted.members] == [
+            m.params.tobytes() for m in runs[0]._fitted.members
+        ]
+    other = estimator(random_state=4, n_members=3).fit(X, target(X))
+    assert other._fitted.members[0].params.tobytes() != runs[0]._fitted.members[0].params.tobytes()
+
+
+def test_predictions_are_the_means_of_the_members() -> None:
+    X, y = load_iris(return_X_y=True)
+    both = TabularClassifier(random_state=0).fit(X, y)
+    parts = []
+    for member in both._fitted.members:
+        alone = copy.copy(both)
+        alone._fitted = both._fitted.__class__(**vars(both._fitted) | {"members": (member,)})
+        parts.append(alone.predict_proba(X))
+    assert np.abs(parts[0] - parts[1]).max() > 1e-3
+    assert_allclose(both.predict_proba(X), np.mean(parts, axis=0), rtol=1e-6)  # of float32 outputs
+
+
+def test_folds_hold_as_many_of_each_class() -> None:
+    classes = np.repeat([0, 1], [90, 10])
+    folds = folds_of(classes, np.random.RandomState(0))
+    for fold in range(5):
+        assert_array_equal(np.bincount(classes[folds == fold]), [18, 2])
+
+
+def test_validation_rows_leak_into_nothing() -> None:
+    """Rows to validate on that are given change neither preparation nor, where every epoch ties, the parameters."""
+    X = frame()
+    half, rest = X[:60], X[60:]
+    plain = TabularClassifier(random_state=0, scoring=constant).fit(half, labels(half), X_val=half, y_val=labels(half))
+    odd = rest.assign(size=1e9, colour="never seen")
+    other = TabularClassifier(random_state=0, scoring=constant).fit(half, labels(half), X_val=odd, y_val=labels(odd))
+    assert plain._fitted.preparation == other._fitted.preparation
+    hidden = slice(0, plain._fitted.n_units[0] * 16)  # the last layer is calibrated on validation rows
+    assert_array_equal(plain._fitted.members[0].params[hidden], other._fitted.members[0].params[hidden])
+
+
+def constant(estimator: Any, X: Any, y: Any) -> float:
+    return 0.0
+
+
+def test_scoring_decides_which_epoch_is_kept() -> None:
+    X = frame()
+    y = labels(X)
+    seen: list[Any] = []
+
+    def first_is_best(estimator: Any, X_val: Any, y_val: Any, sample_weight: Any = None) -> float:
+        seen.append((estimator.predict(X_val), y_val, sample_weight))
+        return -len(seen)
+
+    fitted = TabularClassifier(random_state=0, scoring=first_is_best, n_members=1).fit(X, y, np.ones(N_ROWS))
+    assert fitted.best_epoch_ == 1
+    assert set(seen[0][1]) == {"yes", "no"}
+    assert set(seen[0][0]) <= {"yes", "no"}
+    assert len(seen[0][2]) == len(seen[0][1]) == N_ROWS // 5
+    by_name = TabularRegressor(random_state=0, scoring="r2", n_members=1).fit(X, values(X))
+    assert by_name.best_validation_score_ <= 1
+
+
+def test_weights_of_rows_and_classes() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = (X[:, 0] + rng.normal(size=400) > 1.5).astype(int)
+    plain = TabularClassifier(random_state=0).fit(X, y).predict_proba(X)[:, 1]
+    balanced = TabularClassifier(random_state=0, class_weight="balanced").fit(X, y).predict_proba(X)[:, 1]
+    weighted = TabularClassifier(random_state=0).fit(X, y, np.where(y == 1, 9.0, 1.0)).predict_proba(X)[:, 1]
+    assert balanced.mean() > 1.5 * plain.mean()
+    assert weighted.mean() > 1.5 * plain.mean()
+    doubled = np.where(X[:, 1] > 0, 0.0, 1.0)
+    target = np.where(X[:, 1] > 0, 100.0, X[:, 0])
+    ignored = TabularRegressor(random_state=0).fit(X, target, doubled).predict(X[X[:, 1] < 0])
+    assert np.abs(ignored).max() < 50
+
+
+def test_several_targets() -> None:
+    X = frame()
+    Y = np.column_stack([values(X), -3 * values(X)])
+    fitted = TabularRegressor(random_state=0).fit(X, Y)
+    assert fitted.predict(X).shape == (N_ROWS, 2)
+    assert r2_score(Y, fitted.predict(X)) > 0.8
+    several = np.column_stack([labels(X) == "yes", X["flag"]]).astype(int)
+    many = TabularClassifier(random_state=0).fit(X, several)
+    assert many.predict_proba(X).shape == (N_ROWS, 2)
+    assert (many.predict(X) == several).mean() > 0.8
+
+
+def test_quantiles() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(600, 1))
+    y = rng.normal(size=600) * (1 + X[:, 0]) + 40
+    fitted = TabularRegressor(quantile=[0.9, 0.1], random_state=0).fit(X, y)
+    low, high = fitted.predict(X).T
+    assert (low < high).all()
+    assert 0.7 < ((low < y) & (y < high)).mean() < 0.9
+    guess = mean_pinball_loss(y, np.full(600, np.quantile(y, 0.9)), alpha=0.9)
+    assert mean_pinball_loss(y, high, alpha=0.9) < 1.05 * guess
+    with pytest.raises(ValueError, match="quantile must be numbers between"):
+        TabularRegressor(quantile=[0.5, 1.5]).fit(X, y)
+
+
+def test_large_values_and_integers_as_targets() -> None:
+    X, _ = load_diabetes(return_X_y=True)
+    for y in (np.arange(len(X)) % 7 + 10**9, np.full(len(X), 5)):
+        predicted = TabularRegressor(random_state=0, n_members=1).fit(X, y).predict(X)
+        assert y.min() - 7 < predicted.min() <= predicted.max() < y.max() + 7
+
+
+def test_probabilities_are_calibrated() -> None:
+    """Label smoothing alone would leave those of classes that are far apart at some 0.95."""
+    X, y = load_wine(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    fitted = TabularClassifier(random_state=0).fit(X_train, y_train)
+    probabilities = fitted.predict_proba(X_test)
+    assert_allclose(probabilities.sum(axis=1), 1)
+    assert log_loss(y_test, probabilities) < -np.log(0.9 + 0.1 / 3)
+    assert_allclose(np.exp(fitted.predict_log_proba(X_test)), probabilities)
+
+
+def test_many_rare_and_lonely_categories() -> None:
+    X = pd.DataFrame({"place": [f"p{i % 500}" for i in range(1000)], "x": RNG.normal(size=1000)})
+    y = np.where(X["x"] > 0, "up", "down").astype(object)
+    y[3] = "lonely"
+    fitted = TabularClassifier(random_state=0).fit(X, y)
+    assert fitted._fitted.n_units[0] == 501
+    assert fitted.predict_proba(X).shape == (1000, 3)
+
+
+def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**6, 60, 10**9))
+    X = frame()
+    fitted = TabularClassifier(max_time=0.2, random_state=0, n_threads=1).fit(X, labels(X))
+    assert 1 <= fitted.n_iter_ < 10**6
+    assert fitted.n_members_ < 4
+    assert fitted.predict(X).shape == (N_ROWS,)
+
+
+def test_a_failed_fit_changes_nothing() -> None:
+    X = frame()
+    fitted = TabularClassifier(random_state=0).fit(X, labels(X))
+    expected = fitted.predict_proba(X)
+    with pytest.raises(ValueError, match="infinity"):
+        fitted.fit(X.assign(size=np.inf), labels(X))
+    assert_array_equal(fitted.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(("estimator", "target"), CASES)
+def test_saved_and_pickled(estimator: Estimator, target: Any, tmp_path: Path) -> None:
+    X = frame()
+    fitted = estimator(random_state=0, categorical_features=["count"]).fit(X, target(X))
+    fitted.save(tmp_path / "model")
+    for back in (fastmlp.load(tmp_path / "model"), pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        assert_array_equal(back.predict(X), fitted.predict(X))
+        assert back.get_params() == fitted.get_params()
+        assert (back.loss_curve_, back.best_epoch_) == (fitted.loss_curve_, fitted.best_epoch_)
+        assert back._fitted.preparation == fitted._fitted.preparation
+    with pytest.raises(AttributeError):
+        _ = clone(fitted).n_iter_
+
+
+def test_damaged_states_are_refused(tmp_path: Path) -> None:
+    from fastmlp.model_file import ModelFile, ModelFileError, read, write
+
+    X = frame()
+    TabularClassifier(random_state=0).fit(X, labels(X)).save(tmp_path / "model")
+    whole = read(tmp_path / "model")
+    for name, array in (("params", whole.arrays["params"][:, 1:]), ("classes", whole.arrays["classes"][:1])):
+        write(tmp_path / "damaged", ModelFile(whole.kind, whole.parameters, whole.arrays | {name: array}))
+        with pytest.raises(ModelFileError, match="not a TabularClassifier of this version"):
+            fastmlp.load(tmp_path / "damaged")
+
+
+def test_with_scikit_learns_tools() -> None:
+    X = frame()
+    search = GridSearchCV(TabularClassifier(random_state=0), {"n_members": [1, 2]}, cv=2).fit(X, labels(X))
+    assert search.best_score_ > 0.5
+    importance = permutation_importance(search.best_estimator_, X, labels(X), n_repeats=2, random_state=0)
+    assert importance.importances_mean[list(X).index("count")] > importance.importances_mean[list(X).index("constant")]
+
+
+def test_scores_that_are_not_defined_keep_the_last_epoch() -> None:
+    X = frame()
+    fitted = TabularClassifier(random_state=0, scoring=undefined, n_members=1).fit(X, labels(X))
+    assert fitted.best_epoch_ == fitted.n_iter_
+
+
+def undefined(estimator: Any, X: Any, y: Any) -> float:
+    return float("nan")
+
+
+def test_verbose_tells_of_the_first_member(capsys: pytest.CaptureFixture[str]) -> None:
+    X = frame()
+    fitted = TabularClassifier(random_state=0, verbose=True).fit(X, labels(X))
+    assert capsys.readouterr().out.count("Validation score") == fitted.n_iter_
+    TabularClassifier(random_state=0, verbose="progress").fit(X, labels(X))
+    assert "TabularClassifier: 100%" in capsys.readouterr().err
