@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run_on_one_thread("bench.estimators", arguments)
         old = json.loads(arguments.compare.read_text(encoding="utf-8")) if arguments.compare else None
         with Workers(arguments.isa) as workers:
+            if arguments.test_error:
+                return _test_errors(workers, arguments)
             results = run(workers, arguments)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"bench: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
@@ -82,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--accuracy", action="store_true", help="measure the time to an accuracy only; part of the full run"
     )
+    instead.add_argument(
+        "--test-error",
+        action="store_true",
+        help="train as is done today to the end: test error and time, and PyTorch's",
+    )
     return parser
 
 
@@ -101,6 +108,16 @@ def _run_on_one_thread(module: str, arguments: argparse.Namespace) -> int:
 def _on_one_thread(module: str, options: Sequence[str]) -> int:
     environment = {**os.environ, **BLAS_ONE_THREAD, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, "-m", module, *options], env=environment, cwd=ROOT, check=False).returncode
+
+
+def _test_errors(workers: Workers, arguments: argparse.Namespace) -> int:
+    """Print them; 1 where fastmlp leaves more than it should."""
+    present, _ = _present(arguments, ())
+    missed = False
+    for text in accuracy.test_errors(workers, present):
+        print(text, flush=True)
+        missed |= "MISSED" in text
+    return int(missed)
 
 
 def run(workers: Workers, arguments: argparse.Namespace) -> dict[str, Any]:

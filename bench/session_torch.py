@@ -19,12 +19,14 @@ ACTIVATIONS = {
     "silu": nn.SiLU,
     "mish": nn.Mish,
 }
+KNOWN = {"dropout", "weight_decay", "clip_norm", "label_smoothing", "learning_rate"}
 
 
 class TorchSession:
     """The usual loop on tensors that are in memory, with the fused optimizers; losses are read once an epoch.
 
-    Of `Workload.settings` it knows dropout of the hidden layers, weight_decay with adam, clip_norm and cosine.
+    Of `Workload.settings` it knows dropout, weight_decay with adam, clip_norm, label_smoothing
+    and two schedules.
     """
 
     def __init__(self, workload: Workload, n_threads: int) -> None:
@@ -36,15 +38,17 @@ class TorchSession:
         self._initial = [torch.from_numpy(array) for arrays in workload.initial() for array in arrays]
         self._orders = Orders(workload.n_rows)
         self._settings = dict(workload.settings)
-        if unknown := set(self._settings) - {"dropout", "weight_decay", "clip_norm", "learning_rate"}:
+        if unknown := set(self._settings) - KNOWN:
             raise ValueError(f"not in this session: {', '.join(sorted(unknown))}")
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip(workload.n_units, workload.n_units[1:], strict=False):
             layers += [nn.Linear(fan_in, fan_out, dtype=self._X.dtype), ACTIVATIONS[workload.activation]()]
-            layers += [nn.Dropout(self._settings["dropout"])] if "dropout" in self._settings else []
-        last = max(index for index, layer in enumerate(layers) if isinstance(layer, nn.Linear))
-        self._model = nn.Sequential(*layers[: last + 1])
-        self._criterion = nn.CrossEntropyLoss() if workload.loss == "log_loss" else _half_squared_error
+        for place, share in reversed(self._dropout()):
+            layers.insert(place, nn.Dropout(share))
+        self._model = nn.Sequential(*layers[:-1])
+        smoothing = self._settings.get("label_smoothing", 0.0)
+        log_loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        self._criterion = log_loss if workload.loss == "log_loss" else _half_squared_error
         self.reset()
 
     def reset(self) -> None:
@@ -53,8 +57,7 @@ class TorchSession:
             for parameter, values in zip((*coefs, *intercepts), self._initial, strict=True):
                 parameter.copy_(values)
         self._optimizer = self._new_optimizer()
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self._workload.n_steps)
-        self._scheduler = cosine if self._settings.get("learning_rate") == "cosine" else None
+        self._scheduler = self._new_scheduler()
         self._orders.reset()
 
     def turn(self) -> float:
@@ -93,6 +96,23 @@ class TorchSession:
     def _coefs_and_intercepts(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         linear = [layer for layer in self._model if isinstance(layer, nn.Linear)]
         return [layer.weight.T for layer in linear], [layer.bias for layer in linear]
+
+    def _dropout(self) -> list[tuple[int, float]]:
+        """Place among linear layers and activations, and share."""
+        shares = self._settings.get("dropout", 0.0)
+        if isinstance(shares, float):
+            shares = (0.0, *[shares] * (len(self._workload.n_units) - 2))
+        return [(2 * layer, share) for layer, share in enumerate(shares) if share]
+
+    def _new_scheduler(self) -> Any:
+        rate, schedulers = self._workload.learning_rate, torch.optim.lr_scheduler
+        match self._settings.get("learning_rate"):
+            case "cosine":
+                return schedulers.CosineAnnealingLR(self._optimizer, self._workload.n_steps)
+            case "one_cycle":
+                steps = self._workload.n_steps
+                return schedulers.OneCycleLR(self._optimizer, rate, total_steps=steps, cycle_momentum=False)
+        return None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         workload = self._workload

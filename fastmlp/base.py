@@ -343,7 +343,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         rows, fit = self._rows(X, fitted, finite=False), fitted.fit
         network = fit.network
         outputs = np.empty((rows.shape[0], network.n_units[-1]), network.dtype)
-        if not network.predict(fit.params, rows, outputs, self.n_threads or prediction_threads(network, rows)):
+        if not fit.predict(rows, outputs, self.n_threads or prediction_threads(network, rows)):
             self._rows(X, fitted)
             # Its own values are finite: they are too large for the parameters' dtype.
             raise ValueError(f"Input X contains infinity or a value too large for {fit.params.dtype!r}.")

@@ -95,7 +95,7 @@ class Call:
             self._checkpoint = self._found_checkpoint()
             fitted, samples = self._checked(X, y, sample_weight)
             fit = self._fit = fitted.fit
-            stack.enter_context(fit.claimed())
+            stack.enter_context(fit.guard.claimed())
             stack.enter_context(self._unchanged_if_it_fails(fitted, samples))
             samples, listeners = self._listening(fitted, samples)
             self._listeners = [*listeners, *outside]

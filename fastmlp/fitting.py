@@ -6,30 +6,18 @@ nor why it ends: whatever watches or ends it is a `Listener`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import inf, nan
-from threading import Lock, RLock
 from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import lbfgs
+from fastmlp import engine_settings, lbfgs
 from fastmlp._core import OPTIMIZERS, Network, Scratch, Training, aligned_empty
-from fastmlp.engine_settings import (
-    batch_size,
-    copy_of,
-    network_of,
-    network_options,
-    optimizer_name,
-    parametrisation,
-    regularisation,
-    threads,
-    zeros,
-)
 from fastmlp.estimator_state import COUNTERS, CURVES
+from fastmlp.guard import Guard
 from fastmlp.initialization import initial_parameters
 from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.memory import require_memory
@@ -70,8 +58,8 @@ class Fit:
     validation_scores, validation_loss_curve : list of float or None
     n_epochs_of_fit : int
         Entries of loss_curve that are not partial_fit's.
-    busy : Lock
-        Held by the one call that trains it.
+    guard : Guard
+        Lets one call train it, and others read it meanwhile.
     """
 
     VALUES = (*COUNTERS, "rate", "last_loss", "best_loss", "best_validation_score")
@@ -79,7 +67,7 @@ class Fit:
 
     def __init__(self, network: Network, params: NDArray[Any], optimizer: str) -> None:
         self.network, self.params, self.optimizer = network, params, optimizer
-        self.slots = zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
+        self.slots = engine_settings.zeros((OPTIMIZERS.get(optimizer, 0), len(params)), params.dtype)
         self.step, self.rate = 0, nan
         self.n_iter, self.t, self.last_loss, self.n_epochs_of_fit = 0, 0, nan, 0
         self.epochs_scheduled, self.best_epoch, self.seed = 0, 0, 0
@@ -89,10 +77,8 @@ class Fit:
         self.loss_curve: list[float] = []
         self.validation_scores: list[float] | None = None
         self.validation_loss_curve: list[float] | None = None
-        self.busy = Lock()
-        # Who wants a consistent state waits in the queue, where the training waits too between two calls of the engine.
+        self.guard = Guard()
         self.best_params: NDArray[Any] | None = None  # while early stopping keeps them
-        self._queue, self._still = Lock(), RLock()
         self.spare_generator: np.random.RandomState | None = None  # of the last call of `partial_fit`
         self._training: Training | None = None
         self._options: dict[str, Any] | None = None  # that the network was made with
@@ -116,45 +102,35 @@ class Fit:
         MemoryError
             If parameters and optimizer do not fit into memory.
         """
-        network = network_of(n_units, settings, loss, dtype)
+        network = engine_settings.network_of(n_units, settings, loss, dtype)
         require_memory(network, settings, samples)
         params = aligned_empty(network.n_params, network.dtype)
         initial_parameters(network, params, settings.weight_init, random_state)
-        return cls(network, params, optimizer_name(settings))
+        return cls(network, params, engine_settings.optimizer_name(settings))
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Let no other call train it.
+    def predict(self, rows: Any, outputs: NDArray[Any], n_threads: int) -> bool:
+        """Write the outputs of the parameters of one moment, or return False where a value of the rows is too large."""
+        return bool(self.guard.read(self.network.predict, self.params, rows, outputs, n_threads))
 
-        Raises
-        ------
-        RuntimeError
-            If another call does.
-        """
-        if not self.busy.acquire(blocking=False):
-            raise RuntimeError(
-                "This estimator is being fitted in another thread. Fit a clone of it (sklearn.base.clone), or wait "
-                "until the other call has returned."
-            )
-        try:
-            yield
-        finally:
-            self.busy.release()
+    def replace_params(self, values: NDArray[Any]) -> None:
+        """Write other parameters, which nobody reads meanwhile."""
+        with self.guard.still:
+            self.params[...] = values
 
     def adopt(self, settings: Any, restarts: bool) -> None:
         """Go on with these hyper-parameters: another optimizer starts anew, and the rate where a fit restarts."""
         if restarts or self.rate != self.rate:
             self.rate, self.epochs_scheduled = float(settings.learning_rate_init), 0
         network = self.network
-        options = network_options(network.n_units, settings, network.loss)
+        options = engine_settings.network_options(network.n_units, settings, network.loss)
         if options != self._options:
             self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
             self._options = options
         # joblib may have mapped them into memory read-only.
         self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
-        optimizer = optimizer_name(settings)
+        optimizer = engine_settings.optimizer_name(settings)
         if optimizer != self.optimizer:
-            slots = zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
+            slots = engine_settings.zeros((OPTIMIZERS.get(optimizer, 0), len(self.params)), self.params.dtype)
             self.optimizer, self.step = optimizer, 0
         self.slots = slots
 
@@ -185,25 +161,21 @@ class Fit:
             State and progress of a training on the same rows to go on from.
         """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.n_iter, self.stopped, self.ended, self.in_epoch = (
-            samples.rows.shape[0],
-            0,
-            False,
-            False,
-            False,
-        )
+        self.n_rows, self.n_iter = samples.rows.shape[0], 0
+        self.stopped = self.ended = self.in_epoch = False
         self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self._batch_size = rows = batch_size(settings, samples)
-        n_threads = threads(settings, self.network, samples.rows, rows)
+        self._batch_size = rows = engine_settings.batch_size(settings, samples)
+        n_threads = engine_settings.threads(settings, self.network, samples.rows, rows)
         self._n_used = self.n_rows // rows * rows if getattr(settings, "drop_last", False) else self.n_rows
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
         if progress is not None:
             self._go_on(progress)
-        regular = regularisation(settings, self.network.n_units) | parametrisation(settings, self.network.n_units)
+        regular = engine_settings.regularisation(settings, self.network.n_units)
+        regular |= engine_settings.parametrisation(settings, self.network.n_units)
         if "dropout" in regular or "input_noise" in regular:
             self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
             regular["seed"] = self.seed
@@ -267,9 +239,7 @@ class Fit:
         status = "yield"
         # Between two calls Python handles signals and lets other threads run.
         while status == "yield":
-            with self._queue:
-                pass
-            with self._still:
+            with self.guard.writing():
                 status = training.run(None if order is None else order[: self._n_used], rates=rates)
                 self.step = training.step
             if status == "yield" and perf_counter() > self.deadline and self.step > first_step:
@@ -310,7 +280,7 @@ class Fit:
 
     def enter(self, entries: dict[str, float], n_rows: int) -> None:
         """Write an epoch of so many rows down."""
-        with self._still:
+        with self.guard.still:
             for name in entries:
                 if getattr(self, name) is None:
                     setattr(self, name, [])
@@ -341,8 +311,9 @@ class Fit:
     def restore(self, backup: dict[str, Any]) -> None:
         """Take a training back that has failed."""
         self.__dict__.update(backup["attributes"])
-        for name, values in backup["copies"].items():  # in place: the user may hold views
-            getattr(self, name)[...] = values
+        with self.guard.writing():
+            for name, values in backup["copies"].items():  # in place: the user may hold views
+                getattr(self, name)[...] = values
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""
@@ -351,7 +322,7 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that training has made, of one moment between two steps; plain values and arrays."""
-        with self._queue, self._still:
+        with self.guard.reading():
             network = self.network
             state: dict[str, Any] = {"n_units": network.n_units, "activation": network.activation, "loss": network.loss}
             state |= {"optimizer": self.optimizer}
@@ -363,16 +334,17 @@ class Fit:
         """What `begin` needs beside the state to go on between two epochs."""
         arrays = {"order": self._order, "best_params": self.best_params}
         return {name: array.copy() for name, array in arrays.items() if array is not None} | {
-            "random_state": copy_of(self.random_state),
+            "random_state": engine_settings.copy_of(self.random_state),
             "ended": self.ended,
         }
 
     def take_over(self, other: Fit) -> None:
         """Take what another training of the same network has reached."""
         self.__dict__.update({name: getattr(other, name) for name in (*self.VALUES, *CURVES, "stopped")})
-        for name in (*self.ARRAYS, "best_params"):
-            if getattr(other, name) is not None:
-                getattr(self, name)[...] = getattr(other, name)
+        with self.guard.writing():
+            for name in (*self.ARRAYS, "best_params"):
+                if getattr(other, name) is not None:
+                    getattr(self, name)[...] = getattr(other, name)
 
     def _go_on(self, progress: dict[str, Any]) -> None:
         arrays = {"params": self.params, "slots": self.slots, "order": self._order, "best_params": self.best_params}

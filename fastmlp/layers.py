@@ -51,18 +51,15 @@ def dropout_shares(dropout: float | Iterable[float], n_hidden: int) -> tuple[flo
     ValueError
         If a list does not have a share from 0 to below 1 for the inputs and for each hidden layer.
     """
-    if isinstance(dropout, Iterable):
-        shares = tuple(map(float, dropout))
-        if len(shares) != n_hidden + 1:
-            raise ValueError(
-                f"dropout has {len(shares)} shares, but there are the inputs and {n_hidden} hidden layers: give one "
-                "for each, that of the inputs first."
-            )
-    else:
-        shares = (0.0, *[float(dropout)] * n_hidden)
-    if not all(0 <= share < 1 for share in shares):
-        raise ValueError(f"dropout must be shares from 0 to below 1. Got {list(shares)}.")
-    return shares if any(shares) else None
+    shares = list(dropout) if isinstance(dropout, Iterable) else [0.0, *[dropout] * n_hidden]
+    if not all(isinstance(share, Real) and 0 <= share < 1 for share in shares):
+        raise ValueError(f"dropout must be shares from 0 to below 1. Got {dropout!r}.")
+    if len(shares) != n_hidden + 1:
+        raise ValueError(
+            f"dropout has {len(shares)} shares, but there are the inputs and {n_hidden} hidden layers: give one for "
+            "each, that of the inputs first."
+        )
+    return tuple(map(float, shares)) if any(shares) else None
 
 
 def quantiles(quantile: float | Iterable[float]) -> tuple[float, ...]:

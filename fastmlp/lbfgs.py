@@ -43,7 +43,7 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
         return network.loss_gradient(params, *samples, settings.alpha, gradient, n_threads), gradient
 
     def callback(intermediate_result: OptimizeResult) -> None:  # SciPy looks at the name of the argument
-        fit.params[...] = intermediate_result.x
+        fit.replace_params(intermediate_result.x)
         loss = _reported(fit, intermediate_result.x, float(intermediate_result.fun))
         fit.learning_rate = nan
         fit.note(loss, listeners, n_rows=0)
@@ -63,7 +63,7 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
         callback=callback,
         options={"maxfun": settings.max_fun, "maxiter": n_iterations, "gtol": settings.tol},
     )
-    fit.params[...] = result.x
+    fit.replace_params(result.x)
     fit.last_loss = _reported(fit, result.x, float(result.fun))
     if not (np.isfinite(fit.last_loss) and np.isfinite(fit.params).all()):
         raise fit.non_finite()

@@ -246,14 +246,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
         """
         outputs, fitted = self._predict(X)
-        if fitted.fit.network.loss == "quantile":
+        if self._several_quantiles(fitted.fit.network.loss):
             outputs.sort(axis=1)  # quantiles that cross
         return _column(outputs)
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return R², where there are several outputs or quantiles the mean of theirs."""
-        if self.loss == "quantile" and (n := len(quantiles(self.quantile))) > 1:
-            y = np.repeat(np.reshape(y, (-1, 1)), n, axis=1)
+        if self._several_quantiles(self.loss):
+            y = np.repeat(np.reshape(y, (-1, 1)), len(quantiles(self.quantile)), axis=1)
         return float(super().score(X, y, sample_weight))
 
     def __sklearn_tags__(self) -> Any:
@@ -262,13 +262,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return tags
 
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
-        y, n_outputs = self._check_values(y), None
-        if self.loss == "quantile":
-            n_outputs = len(quantiles(self.quantile))
-            if y is not None and y.ndim > 1:
-                raise ValueError(
-                    f"loss='quantile' takes one target, y has {y.shape[1]} columns: fit an estimator for each."
-                )
+        y, several = self._check_values(y), self._several_quantiles(self.loss)
+        if several and y is not None and y.ndim > 1:
+            raise ValueError(
+                f"several quantiles are of one target, y has {y.shape[1]} columns: fit an estimator for each."
+            )
+        n_outputs = len(quantiles(self.quantile)) if several else None
         return *check_targets(y, self.loss, n_outputs, self), self.loss, None
 
     def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
@@ -276,7 +275,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return check_targets(self._check_values(y), network.loss, network.n_units[-1], self)[0]
 
     def _decode(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any]:
-        return targets[:, 0] if fitted.fit.network.loss == "quantile" else _column(targets)
+        return targets[:, 0] if self._several_quantiles(fitted.fit.network.loss) else _column(targets)
+
+    def _several_quantiles(self, loss: str) -> bool:
+        """Whether the outputs are quantiles of one target, rather than one of each target."""
+        return loss == "quantile" and len(quantiles(self.quantile)) > 1
 
     def _check_values(self, y: Any) -> Any:
         if y is not None and not is_sound(y):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import inf, isnan
+from threading import Lock
 from time import perf_counter
 
 from fastmlp.fitting import Fit
@@ -30,6 +31,8 @@ class Restarts:
     def __init__(self, fit: Fit, seeds: Sequence[int], start: Start) -> None:
         self._fit, self._seeds, self._start = fit, seeds, start
         self._running: set[Fit] = set()
+        self._finished = Lock()
+        self._best: tuple[float, int, Fit | None] = (-inf, 0, None)  # score, place counted downwards, training
 
     def run(self, n_epochs: int, listeners: Sequence[Listener]) -> None:
         """Train all, side by side where one thread is enough for each; the result is that of one after another.
@@ -44,15 +47,19 @@ class Restarts:
         side_by_side = fit.n_threads == 1 and n_workers > 1
         failure: NonFiniteError | None = None
         with ThreadPoolExecutor(n_workers - 1 if side_by_side else 1) as pool:
-            rivals: list[Future[Fit | None]] = []
+            rivals: list[Future[None]] = []
+            places = range(1, len(self._seeds) + 1)
             try:
                 if side_by_side:
-                    rivals = [pool.submit(self._rival, seed, n_epochs) for seed in self._seeds]
+                    rivals = [pool.submit(self._compete, place, n_epochs) for place in places]
                 try:
                     fit.run(n_epochs, listeners)
                 except NonFiniteError as error:
                     failure = error
-                trained = [each.result() for each in rivals] or [self._rival(seed, n_epochs) for seed in self._seeds]
+                for place in () if side_by_side else places:
+                    self._compete(place, n_epochs)
+                for each in rivals:
+                    each.result()
             except BaseException:
                 for each in rivals:
                     each.cancel()
@@ -60,34 +67,36 @@ class Restarts:
                 for rival in tuple(self._running):
                     rival.deadline = -inf
                 raise
-        best: Fit | None = None
-        best_score = -inf if failure else _score(fit)
-        for other in trained:
-            if other is not None and _score(other) > best_score:
-                best, best_score = other, _score(other)
-        if best is not None:
+        score, _, best = self._best
+        if best is not None and score > _score(fit, bool(failure)):
             fit.take_over(best)
         elif failure is not None:
             raise failure
 
-    def _rival(self, seed: int, n_epochs: int) -> Fit | None:
-        """Train a rival; None where it has failed, or there is no time for it."""
+    def _compete(self, place: int, n_epochs: int) -> None:
+        """Train a rival, unless there is no time for it, and keep it if it is the best, or the first of the best."""
         if perf_counter() > self._fit.deadline:
-            return None
-        rival, listeners = self._start(seed)
+            return
+        rival, listeners = self._start(self._seeds[place - 1])
         self._running.add(rival)
         rival.deadline = self._fit.deadline  # after it is known: whoever ends all changes the one and then the others
+        failed = False
         try:
             rival.run(n_epochs, listeners)
         except NonFiniteError:
-            return None
+            failed = not any(each.survives(rival) for each in listeners)
         finally:
             self._running.discard(rival)
-        return rival
+        with self._finished:
+            self._best = max(self._best, (_score(rival, failed), -place, rival))
 
 
-def _score(fit: Fit) -> float:
-    """The validation score that it is kept for, or else the negative loss."""
-    scores = fit.validation_scores
-    score = -fit.last_loss if not scores else max(scores) if fit.best_params is not None else scores[-1]
+def _score(fit: Fit, failed: bool) -> float:
+    """The validation score that it is kept for, or else the negative loss; early stopping keeps some from a failure."""
+    scores = [score for score in fit.validation_scores or () if not isnan(score)]
+    if fit.best_params is not None:
+        return max(scores, default=-inf)
+    if failed:
+        return -inf
+    score = fit.validation_scores[-1] if fit.validation_scores else -fit.last_loss
     return -inf if isnan(score) else score

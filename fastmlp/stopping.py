@@ -96,7 +96,8 @@ class EarlyStopping(Plateau):
 
     def finished(self, fit: Fit) -> None:
         """Restore the best parameters."""
-        fit.params[...] = fit.best_params
+        assert fit.best_params is not None
+        fit.replace_params(fit.best_params)
 
 
 class TargetLoss(Listener):

@@ -252,7 +252,7 @@ class LastBest(Listener):
 
     def finished(self, fit: Fit) -> None:
         """Restore the best ones."""
-        fit.params[...] = self._params
+        fit.replace_params(self._params)
 
 
 def outputs_of(network: Network, params: NDArray[np.float32], rows: Any, n_threads: int = 1) -> NDArray[np.float32]:

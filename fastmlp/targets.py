@@ -21,7 +21,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
         Name in `LOSSES`.
     n_outputs : int or None
         Number of outputs that the network has; None to let y decide. Several quantiles have a single column in common.
-    estimator : object
+    estimator : estimator
         Named in error messages.
 
     Returns
@@ -55,7 +55,7 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     if task.threshold is not None and y.ndim == 1:
         return _check_classes(y, task, n_outputs)
     Y = y.reshape(len(y), -1)
-    if loss == "quantile" and n_outputs is not None and Y.shape[1] == 1:
+    if loss == "quantile" and n_outputs is not None and Y.shape[1] == 1 and np.size(estimator.quantile) > 1:
         Y = np.repeat(Y, n_outputs, axis=1)
     return _check_values(Y, loss, n_outputs)
 

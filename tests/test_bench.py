@@ -1,5 +1,6 @@
 """The benchmark: both sides train the same network, runs that end apart are reported, the README is rewritten."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from bench import accuracy
 from bench.accuracy import lines, race
 from bench.compare import slower_rows
 from bench.engines import ENGINES
@@ -167,6 +169,19 @@ def test_race_ends_for_each_engine_at_the_goal(monkeypatch: pytest.MonkeyPatch) 
     assert [accuracy for _, accuracy in result["curves"]["fastmlp"]] == [a for _, a in result["curves"]["numpy"]]
     assert all(seconds > 0 for seconds in result["seconds"].values())
     assert "not within 25 epochs" in "".join(lines(never))
+
+
+@pytest.mark.parametrize(("goal", "verdict"), [(1.0, "met"), (-1.0, "MISSED")])
+def test_errors_are_told_with_the_verdict(goal: float, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = replace(TINY, n_units=(784, 8, 10), n_rows=100, activation="relu", source="mnist", optimizer="adam")
+    workload = replace(workload, settings=(("dropout", (0.2, 0.5)), ("label_smoothing", 0.1)))
+    monkeypatch.setattr(accuracy, "LEAST_ERRORS", ((workload, goal),))
+    monkeypatch.setattr(accuracy, "is_real", lambda source: True)
+    monkeypatch.setattr(accuracy, "images", lambda source: (None, (np.zeros((4, 784)), np.zeros(4))))
+    with Workers() as workers:
+        (head, line) = accuracy.test_errors(workers, ["fastmlp"])
+    assert head.startswith("\nmnist, 784-8-10, 8")
+    assert re.fullmatch(rf"fastmlp +\d+\.\d\d% of the test images wrong, \d+\.\d s {verdict}", line)
 
 
 def test_roofline_counts_every_product_once() -> None:

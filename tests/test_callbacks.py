@@ -338,3 +338,27 @@ def test_time_ends_an_epoch_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> No
     one_step = small(batch_size=20, max_iter=1, shuffle=False).partial_fit(X[:20], Y[:20], classes=[0, 1, 2])
     assert np.array_equal(cut.coefs_[0], one_step.coefs_[0])
     assert cut.loss_ == one_step.loss_
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 20])
+def test_an_error_of_a_scorer_leaves_what_was_before(batch_size: Any) -> None:
+    """Of partial_fit, too, which has made its one step when it validates."""
+    fails: list[bool] = []
+
+    def score(estimator: Any, X: Any, y: Any) -> float:
+        if fails:
+            raise ZeroDivisionError
+        return 0.5
+
+    stream = small(scoring=score, batch_size=batch_size)
+    stream.partial_fit(X, Y, classes=[0, 1, 2], X_val=X, y_val=Y)
+    twin = pickle.loads(pickle.dumps(stream.set_params(scoring=None)))
+    stream.set_params(scoring=score)
+    fails.append(True)
+    with pytest.raises(ZeroDivisionError):
+        stream.partial_fit(X, Y, X_val=X, y_val=Y)
+    assert np.array_equal(stream.coefs_[0], twin.coefs_[0])
+    assert (stream.t_, stream.loss_) == (twin.t_, twin.loss_)
+    fails.clear()
+    stream.partial_fit(X, Y, X_val=X, y_val=Y), twin.partial_fit(X, Y, X_val=X, y_val=Y)
+    assert np.array_equal(stream.coefs_[0], twin.coefs_[0])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Trainer, _core, fitting
@@ -172,6 +173,28 @@ def test_what_has_ended_stays_as_it_was(settings: dict[str, Any], tmp_path: Path
     again = classifier(**settings).fit(X, Y, checkpoint=tmp_path / "run", callbacks=[recorder(heard)])
     assert heard == []
     assert bits(again) == bits(done) == bits(classifier(**settings).fit(X, Y))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_training_that_diverges_does_so_again(early_stopping: bool, tmp_path: Path) -> None:
+    """From the last epoch before; early stopping keeps the best of those."""
+    settings = BASE | {"activation": "identity", "solver": "sgd", "learning_rate_init": 0.3, "max_iter": 200}
+    settings |= {"early_stopping": early_stopping, "n_iter_no_change": 200, "alpha": 0.0}
+    values = 5 * X.sum(axis=1)
+
+    def fitted(**given: Any) -> Any:
+        regressor = MLPRegressor(**settings)
+        if early_stopping:
+            with pytest.warns(ConvergenceWarning, match="best parameters so far"):
+                return bits(regressor.fit(X, values, **given))
+        with pytest.raises(ValueError, match="non-finite parameter weights"):
+            regressor.fit(X, values, **given)
+        return hasattr(regressor, "coefs_")
+
+    straight, heard = fitted(), []
+    assert fitted(checkpoint=tmp_path / "run") == straight
+    assert fitted(checkpoint=tmp_path / "run", callbacks=[recorder(heard)]) == straight
+    assert heard == [], "it is the first epoch that diverges"
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

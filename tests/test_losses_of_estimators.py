@@ -192,6 +192,18 @@ def test_one_quantile_is_one_column() -> None:
         assert regressor.predict(X).shape == (150,)
 
 
+def test_one_quantile_of_several_targets() -> None:
+    """Each has an output of its own: they are not put into order."""
+    settings, two = SMALL | {"max_iter": 150, "n_iter_no_change": inf, "quantile": [0.5]}, np.c_[Y, -Y]
+    regressor = MLPRegressor("quantile", **settings).fit(X, two, X_val=X, y_val=two)
+    assert regressor.score(X, two) == pytest.approx(regressor.validation_scores_[-1])
+    assert regressor.score(X, two) > 0.7
+    assert np.array_equal(regressor.predict(X), Trainer(loss="quantile", **settings).fit(X, two).predict(X))
+    assert (np.diff(regressor.predict(X), axis=1) < 0).any()
+    with pytest.raises(ValueError, match="`y` has 1 columns, but the network has 2 outputs"):
+        regressor.partial_fit(X, Y)
+
+
 def test_several_quantiles_go_through_everything(tmp_path: Any) -> None:
     settings = SMALL | {"max_iter": 5, "quantile": [0.1, 0.9], "loss": "quantile"}
     regressor = MLPRegressor(**settings, early_stopping=True).fit(X, Y)
@@ -218,8 +230,8 @@ def test_what_is_no_quantile(estimator: type, quantile: Any) -> None:
 
 def test_quantiles_and_columns_that_do_not_fit() -> None:
     two = np.c_[Y, Y]
-    with pytest.raises(ValueError, match="loss='quantile' takes one target, y has 2 columns"):
-        MLPRegressor("quantile").fit(X, two)
+    with pytest.raises(ValueError, match="several quantiles are of one target, y has 2 columns"):
+        MLPRegressor("quantile", quantile=[0.1, 0.9]).fit(X, two)
     with pytest.raises(ValueError, match="`y` has 2 columns, but the network has 3 outputs"):
         Trainer(loss="quantile", quantile=[0.1, 0.5, 0.9]).fit(X, two)
     assert Trainer(**SMALL | {"max_iter": 1}, loss="quantile").fit(X, two).predict(X).shape == (150, 2)

@@ -14,6 +14,7 @@ AWKWARD = [
     ((1, 1), 1, 20),
     ((7, 1, 2), 3, 60),
     ((13, 17, 3), 7, 139),
+    ((3, 66, 127, 2), 2, 41),
     ((31, 65, 33, 5), 32, 640),
     ((5, 129, 2, 66), 14, 275),
     ((65, 9, 7, 5, 3), 25, 500),
@@ -42,6 +43,22 @@ def test_gradient_is_the_central_difference(isa: str, loss: str, activation: str
         numeric /= 2 * h
         # The rule is off by the third derivative times h^2 = 1e-10, and by eps / h = 2e-11 times the loss.
         assert_allclose(gradient, numeric, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 4])
+def test_few_rows_have_the_bits_of_many(isa: str, dtype: str, n_rows: int, n_threads: int) -> None:
+    """Few rows read W where it lies, many a transpose of it: here rows that weigh nothing make them many."""
+    n_units = (3, 67, 130, 17, 5)
+    X, Y, params = reference.problem(n_units, "squared_error", 2 * n_rows + 4)
+    network = _core.Network(n_units, "tanh", "squared_error", dtype)
+    few, many = np.empty((2, network.n_params), dtype)
+    weight = (np.arange(len(X)) < n_rows).astype(np.float64)
+    params = params.astype(dtype)
+    network.loss_gradient(params, X[:n_rows], Y[:n_rows], weight[:n_rows], 0.0, few, n_threads)
+    network.loss_gradient(params, X, Y, weight, 0.0, many, n_threads)
+    assert np.abs(few).max() > 0
+    assert_array_equal(few, many)
 
 
 @pytest.mark.parametrize("loss", _core.LOSSES)

@@ -173,6 +173,15 @@ def test_first_weights(estimator: type, name: str) -> None:
     assert not np.array_equal(again.coefs_[0], drawn.coefs_[0])
 
 
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_first_weights_have_either_sign(name: str) -> None:
+    """The factor of a QR decomposition that is taken as it is has none but negative numbers in a corner."""
+    X, y = problem(MLPRegressor)
+    seeds = [MLPRegressor(hidden_layer_sizes=(8,), weight_init=name, random_state=n) for n in range(40)]
+    corners = np.array([drawn.initialize(X, y).coefs_[0][0, 0] for drawn in seeds])
+    assert 8 < (corners > 0).sum() < 32, "four standard deviations of a fair coin"
+
+
 @each_estimator
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam", "rmsprop", "adagrad"])
 def test_initialize_draws_and_does_not_train(estimator: type, solver: str) -> None:

@@ -1,8 +1,10 @@
 """Restarts: the best of several trainings, with the bits that it has alone, whether they run side by side or not."""
 
+import gc
 import threading
 import time
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -174,6 +176,43 @@ def test_a_training_that_diverges_is_out(n_threads: Any, monkeypatch: pytest.Mon
     with pytest.raises(ValueError, match="it has diverged"):
         failed.fit(X, Y)
     assert not hasattr(failed, "coefs_")
+
+
+def test_the_best_parameters_of_a_training_that_diverges_stay_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Early stopping has kept them, as of a training alone."""
+
+    def make(**settings: Any) -> Any:
+        return MLPRegressor(**BASE | {"early_stopping": True, "max_iter": 3} | settings)
+
+    rows, run = {"X_val": X[50:], "y_val": VALUES[50:]}, Fit.run
+
+    def diverge(self: Fit, n_epochs: int, listeners: Any) -> None:
+        run(self, n_epochs, listeners)
+        raise NonFiniteError("it has diverged")
+
+    monkeypatch.setattr(Fit, "run", diverge)
+    each = alone(make, X[:50], VALUES[:50], **rows)
+    best = max(each, key=lambda one: one.best_validation_score_)
+    kept = make(n_restarts=N_RESTARTS).fit(X[:50], VALUES[:50], **rows)
+    assert best is not each[0]
+    assert [W.tobytes() for W in kept.coefs_] == [W.tobytes() for W in best.coefs_]
+    assert kept.best_validation_score_ == best.best_validation_score_ == pytest.approx(kept.score(X[50:], VALUES[50:]))
+
+
+def test_no_more_than_the_best_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred large networks there would be no room for all."""
+    alive, most, run = weakref.WeakSet(), [], Fit.run
+
+    def count(self: Fit, n_epochs: int, listeners: Any) -> None:
+        alive.add(self)
+        run(self, n_epochs, listeners)
+        gc.collect()
+        most.append(len(alive))
+
+    monkeypatch.setattr(Fit, "run", count)
+    MLPClassifier(**BASE, n_restarts=8, n_threads=1).fit(X, Y)
+    assert len(most) == 9
+    assert max(most) <= 3, "the first, the best and the last"
 
 
 @pytest.mark.parametrize("n_threads", [None, 2])

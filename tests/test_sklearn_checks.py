@@ -20,7 +20,18 @@ def array_api(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
-@parametrize_with_checks([MLPClassifier(), MLPRegressor()])
+MODERN: dict[str, Any] = {"clip_norm": 1.0, "weight_decay": 0.01, "l1_ratio": 0.1, "warmup": 0.1, "n_restarts": 1}
+"""But for dropout, to which a row that stands there twice is not one of twice the weight."""
+
+
+@parametrize_with_checks(
+    [
+        MLPClassifier(),
+        MLPRegressor(),
+        MLPClassifier(loss="hinge", learning_rate="one_cycle", activation=["gelu"], **MODERN),
+        MLPRegressor("quantile", solver="rmsprop", weight_init="he_normal", **MODERN),
+    ]
+)
 def test_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 

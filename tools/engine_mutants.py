@@ -93,7 +93,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gradients.h", "if (squares) memset(squares, 0, (size_t)width * sizeof(real))", ";"),
     ("gradients.h", "return (here->fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS", "return here->fan_in / BLOCK_ROWS"),
     ("team.h", "*end = n * (thread + 1) / crew->n_threads", "*end = n * (thread + 1) / crew->n_threads - (thread > 0)"),
-    ("team.h", "if (crew->n_threads == 1) return;", "return;"),
+    ("team.h", "crew) { if (crew->n_threads == 1) return;", "crew) { return;"),
     # a batch, an epoch
     ("train.h", "if (!how.carry) transpose_weights", "if (how.carry) transpose_weights"),
     ("train.h", "lap(net, thread, PHASE_LOSS); team_barrier(crew);", "lap(net, thread, PHASE_LOSS);"),

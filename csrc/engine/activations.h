@@ -90,8 +90,8 @@ INLINE vec mish_forward(vec z, vec *slope) {
     vec one = vec_broadcast((real)1), two = vec_broadcast((real)2), four = vec_broadcast((real)4);
     vec t = vec_exp_negative(-vec_abs(z)), square = t * t;
     ivec above = z > (vec){0};
-    vec n = vec_select(above, vec_fma(two, t, one), vec_fma(two, t, square));
-    vec inverse = one / (n + vec_select(above, two * square, two)), s = vec_select(above, square, t);
+    vec n = vec_fma(two, t, vec_select(above, one, square)), half_m = vec_select(above, square, one);
+    vec inverse = one / vec_fma(two, half_m, n), s = vec_select(above, square, t);
     z = vec_max(vec_broadcast(EXP_MIN), z);
     *slope = inverse * vec_fma(four * z * s, (one + t) * inverse, n);
     return z * n * inverse;

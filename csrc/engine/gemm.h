@@ -152,6 +152,27 @@ WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,
 static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
 
+/* Sums down the columns of rows PANEL apart, added to `initial`, all columns of a panel at once: one chain each. */
+INLINE void column_sums(const real *a, int64_t rows, const real *initial, real *sums, const int width) {
+    vec acc[TILE_VECS];
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
+    for (int64_t i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; v++) acc[v] = acc[v] + vec_load(a + i * PANEL + v * VL);
+#pragma GCC unroll 4
+    for (int v = 0; v < width; v++) vec_store(sums + v * VL, acc[v]);
+}
+
+#define COLUMN_SUMS(width)                                                                                             \
+    static void column_sums_##width(const real *a, int64_t rows, const real *initial, real *sums) {                    \
+        column_sums(a, rows, initial, sums, width);                                                                    \
+    }
+WIDTHS(COLUMN_SUMS)
+#define COLUMN_SUMS_ENTRY(width) [width] = column_sums_##width,
+static void (*const column_sums_kernels[])(const real *a, int64_t rows, const real *initial,
+                                           real *sums) = {WIDTHS(COLUMN_SUMS_ENTRY)};
+
 /* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
  * read once, in order, and the sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
  * read: what lies behind its columns goes into the padding of C. */
@@ -183,6 +204,27 @@ INLINE void flat_product(const real *a, int64_t rows, const int depth, const rea
     flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
 }
 
+/* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
+ * `valid` rows exist, `stride` apart, is turned round VL x VL at a time, in registers. Terms are added in product_tile's
+ * order. */
+static void transposed_columns(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid,
+                               int64_t columns, real *c) {
+    for (int64_t k = 0; k < columns; k += VL) {
+        vec block[VL];
+        int64_t n = least(VL, columns - k);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(b + i * stride + k) : (vec){0};
+        transpose_registers(block);
+        for (int64_t r = 0; r < rows; r++) {
+            vec sum = vec_load(c + r * PANEL);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                if (i < n) sum = vec_fma(vec_broadcast(a[r * PANEL + k + i]), block[i], sum);
+            vec_store(c + r * PANEL, sum);
+        }
+    }
+}
+
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \
     static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows); }
@@ -199,6 +241,7 @@ typedef struct cut {
 } cut;
 
 INLINE cut cut_rows(int64_t rows, int64_t most) {
+    if (rows <= most) return (cut){1, (int32_t)rows, 0};
     int32_t n = (int32_t)rows, tiles = (n + (int32_t)most - 1) / (int32_t)most;
     return (cut){tiles, n / tiles, n % tiles};
 }

@@ -11,6 +11,23 @@ INLINE void differentiate(const network *net, int64_t l, const drop *dropping, i
     else f->gradient_tile(delta, here->A + at, slopes, n, width);
 }
 
+/* My tiles of delta_l Wt, all rows by VL columns, for the few rows of a batch that reads W where it lies. */
+static void input_gradient_in_place(const network *net, int64_t l, const blocks *b) {
+    const layer *here = &net->layers[l], *below = here - 1;
+    int64_t panel_size = net->capacity * PANEL, n = b->row_end - b->row;
+    for (int64_t i = 0; i < panel_width(here->fan_in, b->panel); i += VL) {
+        int64_t row = b->panel * PANEL + i; /* of W */
+        real *sums = below->delta + b->panel * panel_size + b->row * PANEL + i;
+        for (int64_t r = 0; r < n; r++) vec_store(sums + r * PANEL, (vec){0});
+        for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
+            int64_t width = panel_width(here->fan_out, j), columns = least(width, here->fan_out - j * PANEL);
+            const real *W = here->params.W + j * PANEL * here->fan_in + row * width;
+            transposed_columns(here->delta + j * panel_size + b->row * PANEL, n, W, width, here->fan_in - row, columns,
+                               sums);
+        }
+    }
+}
+
 /* delta of layer l - 1: (delta_l Wt) f'. */
 static void input_gradient(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l], *below = here - 1;
@@ -20,6 +37,11 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, batch_block(crew, rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
+        if (!here->Wt) {
+            input_gradient_in_place(net, l, &b);
+            differentiate(net, l - 1, dropping, b.row, b.panel, b.row_end - b.row, width);
+            continue;
+        }
         cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
             n = next_tile(&heights);
@@ -106,11 +128,7 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
     int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
     const real *delta = here->delta + panel * net->capacity * PANEL;
     real *db = how.stays ? here->gradient.b + at : block;
-    for (int64_t c = 0; c < width; c += VL) {
-        vec sum = how.carry ? vec_load(here->gradient.b + at + c) : (vec){0};
-        for (int64_t i = 0; i < rows; i++) sum = sum + vec_load(delta + i * PANEL + c);
-        vec_store(db + c, sum);
-    }
+    column_sums_kernels[width / VL](delta, rows, how.carry ? here->gradient.b + at : net->zeros, db);
     if (!how.numbers) return;
     constants numbers = numbers_of(net->task, how.numbers, l, 1);
     parameters_block biases = block_of(here, l, 1, at, 1, width, db);

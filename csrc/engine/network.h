@@ -5,23 +5,27 @@
  */
 
 typedef struct blocks {
-    int64_t next, end;           /* numbers of the blocks of this thread */
-    int64_t rows, height;        /* rows in all, rows of a block */
-    int64_t panel, row, row_end; /* OUT of next_block */
+    int64_t left;                 /* blocks of this thread to come */
+    int64_t next_panel, next_row; /* where the next begins */
+    int64_t rows, height;         /* rows in all, rows of a block */
+    int64_t panel, row, row_end;  /* OUT of next_block */
 } blocks;
 
 static blocks my_blocks(const team *crew, int32_t thread, int64_t panels, int64_t rows, int64_t height) {
-    blocks b = {.rows = rows, .height = height};
-    team_share(crew, thread, panels * ((rows + height - 1) / height), &b.next, &b.end);
+    int64_t per_panel = rows <= height ? 1 : (rows + height - 1) / height, begin, end;
+    team_share(crew, thread, panels * per_panel, &begin, &end);
+    blocks b = {.left = end - begin, .rows = rows, .height = height};
+    if (begin > 0) b.next_panel = begin / per_panel, b.next_row = begin % per_panel * height;
     return b;
 }
 
 static int next_block(blocks *b) {
-    if (b->next >= b->end) return 0;
-    int64_t per_panel = (b->rows + b->height - 1) / b->height;
-    b->panel = b->next / per_panel;
-    b->row = b->next++ % per_panel * b->height;
+    if (b->left-- <= 0) return 0;
+    b->panel = b->next_panel;
+    b->row = b->next_row;
     b->row_end = least(b->row + b->height, b->rows);
+    b->next_row = b->row_end < b->rows ? b->row_end : 0;
+    b->next_panel += b->next_row == 0;
     return 1;
 }
 

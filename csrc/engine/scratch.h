@@ -4,8 +4,9 @@
  */
 enum {
     CHUNK_ROWS = 256,
-    BLOCK_ROWS = 64, /* fan-in rows of W in one block of the update */
-    FEW_ROWS = 16,   /* a prediction of no more reads W where it lies: measured against packing it */
+    BLOCK_ROWS = 64,      /* fan-in rows of W in one block of the update */
+    FEW_ROWS = 16,        /* a prediction of no more reads W where it lies: measured against packing it */
+    FEW_TRAINED_ROWS = 4, /* and an input gradient of no more, instead of packing the transpose */
 };
 
 /* A vector of all parameters as it lies in scratch, the share of one layer. */
@@ -20,9 +21,9 @@ typedef struct layer {
     share params; /* W NULL: packed a panel at a time, or not at all */
     share slots[MAX_SLOTS];
     share gradient; /* sums over a batch of several chunks, or what is asked for; NULL: never in memory */
-    real
-        *Wt; /* weight panels (fan_out, fan_in): the transpose; NULL for layer 0, and where nothing is differentiated */
-    real *A; /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
+    real *
+        Wt; /* weight panels (fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and where nothing is differentiated */
+    real *A;      /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
     real *slopes; /* batch panels (capacity, fan_out): f'(Z), where A does not tell it; or NULL */
     real
         *delta; /* batch panels (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
@@ -107,7 +108,8 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     if (!streams_weights(task)) carved.params.W = carve(base, used, fan_in * width, sizeof(real));
     carved.params.b = carve(base, used, width, sizeof(real));
     for (int32_t s = 0; s < n_slots; s++) carved.slots[s] = carve_share(base, used, fan_in, width);
-    if (differentiates(task) && l > 0) carved.Wt = carve(base, used, fan_out * padded(fan_in), sizeof(real));
+    if (differentiates(task) && l > 0 && rows_at_once(task) > FEW_TRAINED_ROWS)
+        carved.Wt = carve(base, used, fan_out * padded(fan_in), sizeof(real));
     int64_t n_blocks = (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS;
     if (task->job == FM_GRADIENT || task->job == FM_APPLY || (task->job == FM_TRAIN && chunked) || clips(task))
         carved.gradient = carve_share(base, used, fan_in, width);

@@ -124,6 +124,8 @@ static void team_run(int32_t n_threads, team_body *body, void *context) {
 
 /* My contiguous share [begin, end) of n items. */
 static void team_share(const team *crew, int32_t thread, int64_t n, int64_t *begin, int64_t *end) {
+    *begin = 0, *end = n;
+    if (crew->n_threads == 1) return; /* divisions take longer than a small step's other bookkeeping */
     *begin = n * thread / crew->n_threads;
     *end = n * (thread + 1) / crew->n_threads;
 }

@@ -30,10 +30,19 @@ static integer gather_chunk(const network *net, const chunk *c, const team *crew
 static void transpose_weights(const network *net, const team *crew, int32_t thread) {
     for (int64_t l = 1; l < net->n_layers; l++) {
         const layer *here = &net->layers[l];
+        if (!here->Wt) continue;
         int64_t begin, end;
         team_share(crew, thread, n_panels(here->fan_in), &begin, &end);
         transpose(here->params.W, here->fan_in, here->fan_out, here->Wt, begin, end);
     }
+}
+
+/* The losses of the chunk's rows, added to the batch's in their order. */
+static void add_losses(network *net, const chunk *c) {
+    double sum = net->batch_loss; /* not in memory, where each addition would wait for the last to be stored */
+    for (int64_t i = 0; i < c->rows; i++)
+        sum += (double)row_weight(net->task, c->first + i, c->weight_scale) * (double)net->row_loss[i];
+    net->batch_loss = sum;
 }
 
 /* Forward, delta and backward over a chunk whose rows are gathered. */
@@ -50,9 +59,7 @@ static void learn_chunk(network *net, const chunk *c, learning how, team *crew, 
     lap(net, thread, PHASE_LOSS);
     team_barrier(crew);
     lap(net, thread, PHASE_BARRIER);
-    if (thread == 0)
-        for (int64_t i = 0; i < c->rows; i++)
-            net->batch_loss += (double)row_weight(net->task, c->first + i, c->weight_scale) * (double)net->row_loss[i];
+    if (thread == 0) add_losses(net, c);
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
         if (l > 0) input_gradient(net, l, c, crew, thread);
         layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);

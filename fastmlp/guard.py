@@ -1,0 +1,63 @@
+"""Who may read and write what a training changes, while it runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, RLock
+from time import sleep
+from typing import Any
+
+
+class Guard:
+    """Lets one call train, and others read the state of one moment, without a lock where nobody trains."""
+
+    def __init__(self) -> None:
+        self._busy, self._readers = Lock(), list[None]()
+        # Who wants to read waits in the queue, where the training waits too between two calls of the engine.
+        self._queue, self.still = Lock(), RLock()
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Let no other call train.
+
+        Raises
+        ------
+        RuntimeError
+            If another call does.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(
+                "This estimator is being fitted in another thread. Fit a clone of it (sklearn.base.clone), or wait "
+                "until the other call has returned."
+            )
+        try:
+            while self._readers:
+                sleep(0.0002)
+            yield
+        finally:
+            self._busy.release()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Change the state, after those who are waiting to read it."""
+        with self._queue:
+            pass
+        with self.still:
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read the state at the next pause of a training, if there is one."""
+        with self._queue, self.still:
+            yield
+
+    def read(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """The same for one call of a function, which costs next to nothing where nobody trains."""
+        try:
+            # A training that begins waits for the readers that it finds; a reader that finds one, for its next pause.
+            self._readers.append(None)
+            if not self._busy.locked():
+                return call(*arguments)
+            with self._queue, self.still:
+                return call(*arguments)
+        finally:
+            self._readers.pop()
