@@ -138,7 +138,7 @@ METHODS: dict[str, tuple[Callable[[int, bool], Any], Callable[[Table], Table]]] 
     "RealMLP-TD-S": (_realmlp("RealMLP_TD_S"), without_gaps),
     "RealMLP-TD": (_realmlp("RealMLP_TD"), without_gaps),
     "fastmlp Tabular": (_tabular("default"), lambda table: table),
-    "fastmlp Tabular, accurate": (_tabular("accurate"), lambda table: table),
+    "fastmlp Tabular accurate": (_tabular("accurate"), lambda table: table),
 }
 """How to make each estimator, from seed and whether it classifies, and what it sees of a table."""
 

@@ -118,16 +118,23 @@ def to_json(name: str, value: Any) -> Any:
     raise TypeError(f"{name}={value!r} cannot be saved{what_to_do}")
 
 
-def from_json(value: Any) -> Any:
+def from_json(value: Any, depth: int = 20) -> Any:
     """The value that `to_json` wrote, looked at.
+
+    Parameters
+    ----------
+    value : object
+    depth : int
+        So many lists in lists at the most: Python's stack is soon full.
 
     Raises
     ------
     ValueError
         If it is none.
     """
+    require(depth > 0, "lists in too many lists")
     if isinstance(value, list):
-        return list(map(from_json, value))
+        return [from_json(item, depth - 1) for item in value]
     # Python counts further than the floating-point numbers, and than 64 bits.
     require(type(value) is not int or -(2**63) <= value < 2**64, "an integer of more than 64 bits")
     if not isinstance(value, dict):
@@ -142,7 +149,7 @@ def from_json(value: Any) -> Any:
         "LabelBinarizer": (list, _label_binarizer),  # of version 0.1.0
     }
     require(kind in make, f"{kind!r} is no kind of value")
-    content = from_json(content)
+    content = from_json(content, depth - 1)
     require(isinstance(content, make[kind][0]), f"{kind!r} of a {type(content).__name__}")
     return make[kind][1](content)
 

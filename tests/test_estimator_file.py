@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, ModelFileError, Trainer, load
+from fastmlp.estimator_file import from_json
 from fastmlp.model_file import ModelFile, read, write
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -216,3 +217,11 @@ def test_contents_that_do_not_fit_are_refused(case: str, tmp_path: Path) -> None
     write(path, file)
     with pytest.raises(ModelFileError, match="not a MLPClassifier of this version"):
         load(path)
+
+
+def test_lists_in_too_many_lists_are_refused() -> None:
+    value: Any = 1
+    for _ in range(30):
+        value = [value]
+    with pytest.raises(ValueError, match="lists in too many lists"):
+        from_json(value)
