@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp import TabularClassifier, TabularRegressor
+from fastmlp import TabularClassifier, TabularRegressor, tabular_training
+from fastmlp.tabular_training import Preset
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the checks set what is to be an error themselves
 
@@ -15,6 +16,11 @@ EXPECTED = dict.fromkeys(
     ("check_sample_weight_equivalence_on_dense_data",),
     "each row may be kept back for validation, a repeated one twice",
 )
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(1, 32, 16, 300, 2000))
 
 
 @parametrize_with_checks(
