@@ -125,8 +125,24 @@ typedef struct parameters_block {
     }
 OPTIMIZERS(OPTIMIZER_BLOCK)
 
+/* Only the norm: the sums are the gradient already, and W, which may be far away, is not read. */
+static void norm_block(const parameters_block *k) {
+    for (int64_t c = 0; c < k->width; c += VL) {
+        vec norm = {0};
+        for (int64_t at = c; at < k->rows * k->width; at += k->width) {
+            vec g = vec_load(k->gradient + at);
+            norm = vec_fma(g, g, norm);
+        }
+        vec_store(k->norm + c, norm);
+    }
+}
+
 /* No update: the sums become the gradient, of the sum over the batch where inverse_weight is 1. */
 static void gradient_block(const constants *p, const parameters_block *k) {
+    if (k->norm && p->alpha == 0 && p->l1 == 0 && p->inverse_weight == 1) {
+        norm_block(k);
+        return;
+    }
     for (int64_t c = 0; c < k->width; c += VL) {
         vec penalty = {0}, norm = {0};
         for (int64_t at = c; at < k->rows * k->width; at += k->width) {

@@ -5,7 +5,7 @@
 enum {
     CHUNK_ROWS = 256,
     BLOCK_ROWS = 64,      /* fan-in rows of W in one block of the update */
-    FEW_ROWS = 16,        /* a prediction of no more reads W where it lies: measured against packing it */
+    FEW_ROWS = 32,        /* a prediction of no more reads W where it lies: measured against packing it */
     FEW_TRAINED_ROWS = 4, /* and an input gradient of no more, instead of packing the transpose */
 };
 
