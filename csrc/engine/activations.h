@@ -100,8 +100,8 @@ INLINE vec mish_forward(vec z, vec *slope) {
 /* Both kinds by the flag of the list. */
 #define OUTPUT_0(name, z, slope) name##_forward(z)
 #define OUTPUT_1(name, z, slope) name##_forward(z, slope)
-#define SLOPE_0(name, a, kept) name##_gradient(a)
-#define SLOPE_1(name, a, kept) vec_load(kept)
+#define SLOPE_0(name, a, kept) ((void)(kept), name##_gradient(a))
+#define SLOPE_1(name, a, kept) ((void)(a), vec_load(kept))
 
 /* Over a tile of batch panels (rows, width): NAME_tile replaces z by a, and writes f'(z) down where it is kept;
  * NAME_gradient_tile multiplies delta by f'(z), and by the scale of dropout or 0 where there is any. */
@@ -122,7 +122,6 @@ INLINE vec mish_forward(vec z, vec *slope) {
     static void name##_dropped_tile(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width,       \
                                     const drop *d) {                                                                   \
         vec left = vec_broadcast(d->left), scale = vec_broadcast(d->scale);                                            \
-        (void)left; /* where the slope is kept */                                                                      \
         for (int64_t i = 0; i < rows; i++)                                                                             \
             for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL) {                                           \
                 vec value = vec_load(a + at), gradient = SLOPE_##keeps(name, value * left, slopes + at) * scale;       \
