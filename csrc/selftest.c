@@ -1,5 +1,5 @@
-/* selftest.c: the engines without Python. Trains, predicts and differentiates small networks with every activation, loss and
- * optimizer and prints a digest of the results for each engine that this CPU has: the same for every engine with FMA,
+/* selftest.c: the engines without Python. Trains, predicts and differentiates small networks with every pair of activation,
+ * loss and optimizer and prints a digest of the results for each engine that this CPU has: the same for every engine with FMA,
  * whatever the compiler, its optimization level or the operating system.
  *
  *   cc -std=gnu11 -O3 -ffp-contract=off csrc/[is]*.c -lm -lpthread -o selftest && ./selftest [at-once]
@@ -132,10 +132,11 @@ static void *do_job(void *argument) {
     for (int32_t activation = 0; engine->activations[activation]; activation++)
         for (int32_t loss = 0; engine->losses[loss].name; loss++)
             for (int32_t optimizer = 0; engine->optimizers[optimizer]; optimizer++) {
+                if ((activation + loss + optimizer) % 6) continue; /* all of the pairs, a sixth of the triples */
                 const int32_t same[LAYERS - 1] = {activation, activation};
                 fm_task task = {.n_layers = LAYERS, .n_units = n_units, .n_rows = ROWS, .batch_size = BATCH};
                 task.activations = same, task.loss = loss, task.alpha = 1e-3, task.seconds = 1e9, task.huber_delta = 1;
-                task.X = j->on->X[(activation + loss + optimizer) % SOURCES];
+                task.X = j->on->X[(activation / 2 + loss) % SOURCES];
                 task.classes = j->on->classes, task.sample_weight = j->on->weight;
                 task.optimizer = (fm_optimizer){optimizer, optimizer < 4 ? 0.01 : 1e-4, 0.9, 0.9, 0.999, 1e-8, 0};
                 uint64_t hash = results(j, task, 1);
