@@ -274,7 +274,7 @@ class Fit:
             self.enter(entries, n_rows)
         answers = [listener.epoch_ended(self) for listener in listeners]
         ended = any(answers)
-        cut = self._training is not None and self._training.position < self.n_rows
+        cut = self._training is not None and self._training.position < self._n_used
         # At once: an interruption between two of these would leave what is no place to go on from.
         vars(self).update(stopped=ended or perf_counter() > self.deadline, ended=ended, in_epoch=cut)
 

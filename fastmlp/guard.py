@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os import getpid
 from threading import Lock, RLock
 from time import sleep
 from typing import Any
@@ -11,6 +12,7 @@ class Guard:
     """Lets one call train, and others read the state of one moment, without a lock where nobody trains."""
 
     def __init__(self) -> None:
+        self._process = getpid()
         self._busy, self._readers = Lock(), list[None]()
         # Who wants to read waits in the queue, where the training waits too between two calls of the engine.
         self._queue, self.still = Lock(), RLock()
@@ -24,7 +26,9 @@ class Guard:
         RuntimeError
             If another call does.
         """
-        if not self._busy.acquire(blocking=False):
+        self._forget_other_processes()
+        busy = self._busy
+        if not busy.acquire(blocking=False):
             raise RuntimeError(
                 "This estimator is being fitted in another thread. Fit a clone of it (sklearn.base.clone), or wait "
                 "until the other call has returned."
@@ -34,7 +38,7 @@ class Guard:
                 sleep(0.0002)
             yield
         finally:
-            self._busy.release()
+            busy.release()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -47,11 +51,13 @@ class Guard:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Read the state at the next pause of a training, if there is one."""
+        self._forget_other_processes()
         with self._queue, self.still:
             yield
 
     def read(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """The same for one call of a function, which costs next to nothing where nobody trains."""
+        self._forget_other_processes()
         try:
             # A training that begins waits for the readers that it finds; a reader that finds one, for its next pause.
             self._readers.append(None)
@@ -61,3 +67,8 @@ class Guard:
                 return call(*arguments)
         finally:
             self._readers.pop()
+
+    def _forget_other_processes(self) -> None:
+        """Begin anew in a forked process: threads that held a lock or read are not in it, and would be waited for."""
+        if self._process != getpid():
+            vars(self).update(vars(Guard()))

@@ -1,0 +1,35 @@
+"""Who reads and who writes what a training changes: also in a process forked while others did."""
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from fastmlp.guard import Guard
+
+
+def test_a_second_training_is_refused_and_a_reader_waits_for_a_pause() -> None:
+    guard = Guard()
+    with guard.claimed():
+        assert guard.read(lambda x: x + 1, 1) == 2, "between two steps"
+        with pytest.raises(RuntimeError, match="being fitted in another thread"), guard.claimed():
+            pass
+    with guard.claimed():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
+    guard = Guard()
+
+    def fork(answer: Any) -> Any:
+        if not (child := os.fork()):
+            with guard.claimed():  # the reader and the training belong to the parent
+                os._exit(guard.read(lambda: answer))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert guard.read(fork, 3) == 3
+    with guard.claimed():
+        assert fork(4) == 4
