@@ -60,7 +60,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gemm.h", "rest -= PANEL, a += t->a_panel_size", "rest -= PANEL, a += PANEL"),
     ("gemm.h", "k = t->depth; k > 0; k--, a += PANEL", "k = t->depth; k > 1; k--, a += PANEL"),
     ("optimizers.h", "g = vec_fma(vec_broadcast(p->alpha), w, g)", ";"),
-    ("optimizers.h", "if (general) w = w * vec_broadcast(p->keep)", ";"),
+    ("optimizers.h", "if (general) w = w * vec_broadcast(p.keep)", ";"),
     ("optimizers.h", "*sum = vec_fma(w, w, *sum)", "*sum = w * w"),
     ("gemm.h", "whole = columns / VL * VL", "whole = columns / LANES * LANES"),
     ("gemm.h", "if (whole == columns) return;", "if (whole <= columns) return;"),
