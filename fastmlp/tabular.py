@@ -47,6 +47,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     classes_ : ndarray
         Labels of the classes; numbers of the labels where y had a column for each.
     n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
+    target_name_ : name of y, where it had one
+    categories_ : dict, the categories of each column of categories
     loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
 
     Examples
@@ -193,6 +195,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Attributes
     ----------
     n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
+    target_name_ : name of y, where it had one
+    categories_ : dict, the categories of each column of categories
     loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
     """
 

@@ -23,7 +23,7 @@ from fastmlp._core import Network
 from fastmlp.callbacks import Narration, ProgressBar
 from fastmlp.fitting import Fit
 from fastmlp.hyperparameters import HYPERPARAMETERS
-from fastmlp.listener import Listener, NonFiniteError
+from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.rows import Samples
 from fastmlp.targets import score
 from fastmlp.threads import usable_cpus
@@ -149,6 +149,11 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     ------
     NonFiniteError
         If all of them have diverged.
+
+    Warns
+    -----
+    UserWarning
+        If Ctrl-C has ended them, with the epochs so far.
     """
     running: list[Fit] = []
 
@@ -164,16 +169,24 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
         trainings = [pool.submit(train, number) for number in range(len(seeds))]
         try:
             found = [training.result() for training in trainings]
+        except KeyboardInterrupt:
+            _end(task, running)
+            found = [training.result() for training in trainings]
+            warn("Training interrupted by user.")
         except BaseException:
-            for training in trainings:
-                training.cancel()
-            for fit in tuple(running):
-                fit.deadline = -inf
+            _end(task, running)
             raise
     members = [member for member in found if member is not None]
     if not members:
         raise NonFiniteError(f"Training has diverged: {REMEDY}")
     return members
+
+
+def _end(task: Task, running: list[Fit]) -> None:
+    """Let trainings end soon, and those that have not begun not begin, but for the first."""
+    task.settings.deadline = -inf
+    for fit in tuple(running):
+        fit.deadline = -inf
 
 
 def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], name: str) -> Member | None:
@@ -196,7 +209,7 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
     try:
         fit.adopt(settings, restarts=True)
         fit.begin(samples, settings, random_state, remedy=REMEDY)
-        fit.deadline = settings.deadline
+        fit.deadline = task.settings.deadline  # by now another one, where Ctrl-C has come
         with suppress(NonFiniteError):
             fit.run(settings.max_iter, listeners)
         if not best.epoch:

@@ -75,6 +75,11 @@ def test_any_columns(estimator: Estimator, target: Any) -> None:
     assert fitted.n_features_in_ == 8
     assert (fitted.n_members_, len(fitted.loss_curve_)) == (2, fitted.n_iter_)
     assert fitted.validation_scores_[fitted.best_epoch_ - 1] == fitted.best_validation_score_
+    assert fitted.target_name_ is None
+    assert fitted.categories_ == {"colour": ("blue", "green", "red"), "kind": ("a", "b"), "flag": (False, True)}
+    assert fitted.summary().startswith(
+        "5 columns of numbers (size, count, rest, empty, constant), 3 of categories (colour: 3, kind: 2, flag: 2): 12 "
+    )
 
 
 @pytest.mark.parametrize(("estimator", "target"), CASES)
@@ -318,13 +323,14 @@ def test_a_failed_fit_changes_nothing() -> None:
 @pytest.mark.parametrize(("estimator", "target"), CASES)
 def test_saved_and_pickled(estimator: Estimator, target: Any, tmp_path: Path) -> None:
     X = frame()
-    fitted = estimator(random_state=0, categorical_features=["count"]).fit(X, target(X))
+    fitted = estimator(random_state=0, categorical_features=["count"]).fit(X, pd.Series(target(X), name="y"))
     fitted.save(tmp_path / "model")
     for back in (fastmlp.load(tmp_path / "model"), pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
         assert_array_equal(back.predict(X), fitted.predict(X))
         assert back.get_params() == fitted.get_params()
         assert (back.loss_curve_, back.best_epoch_) == (fitted.loss_curve_, fitted.best_epoch_)
         assert back._fitted.preparation == fitted._fitted.preparation
+        assert back.target_name_ == "y"
     with pytest.raises(AttributeError):
         _ = clone(fitted).n_iter_
 
