@@ -255,7 +255,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
             values, loss = np.repeat(values, len(quantiles), axis=1), "quantile"
         if fitted is not None and values.shape[1] != fitted.n_units[-1]:
             raise ValueError(f"y has {values.shape[1]} columns, fit had {fitted.n_units[-1]}")
-        center, scale = values.mean(axis=0), values.std(axis=0)
+        with np.errstate(over="ignore"):
+            center, scale = values.mean(axis=0), values.std(axis=0)
+        if not np.isfinite(scale).all():
+            raise ValueError("y holds values whose variance is too large for float64: divide y by a large number.")
         if fitted is not None:
             center, scale = fitted.center, fitted.scale
         scale = np.where(scale > 0, scale, 1.0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -405,6 +406,7 @@ def test_targets_of_a_parquet_file(tmp_path: Path, capsys: Captured) -> None:
         "names": pandas.Categorical(["b", "a", None, "b"] * 10),
         "levels": pandas.Categorical([3, 1, 2, 3] * 10),
         "text": ["01", "1", "01", None] * 10,
+        "decimal": [Decimal("0.5"), None, Decimal("1.5"), Decimal("2.25")] * 10,
         "day": pandas.date_range("2020-01-01", periods=40),
     }
     data = tmp_path / "d.parquet"
@@ -418,6 +420,8 @@ def test_targets_of_a_parquet_file(tmp_path: Path, capsys: Captured) -> None:
     ):
         drop = ",".join(name for name in columns if name not in ("a", target))
         assert told(capsys, data, "--target", target, "--drop", drop)["classes"] == classes
+    drop = "gaps,truth,names,levels,text,day"
+    assert told(capsys, data, "--target", "decimal", "--drop", drop)["task"] == "regression"
     assert "column 'day' holds dates" in failure(capsys, "train", data, "--target", "day")
     assert "column 'day': dates and times" in failure(capsys, "train", data, "--target", "names")
 
@@ -492,7 +496,7 @@ def test_text_that_looks_like_numbers_stays_text(tmp_path: Path, capsys: Capture
         ("a,b,y\n1,inf,0\n3,2,1\n", "infinity in column 'b'"),
         ("a,b,y\n1,2,0,7\n", "the rows have more cells than the first one, which must name the columns"),
         ("a,b,y\n1,2,0\n1,2,0,7\n", "Expected 3 fields in line 3, saw 4"),
-        ("a,b,z\n1,2,0\n", "no column 'y'; the first row must name the columns: a, b, z"),
+        ("a,b,z\n1,2,0\n", "no column 'y'; its columns are a, b, z"),
         ("a,a,y\n1,2,0\n", "column 'a' is there twice"),
         ("a,y\n1,1.5\n2,low\n", "column 'y': 'low' is not a number, as others of the column are"),
         ("a,y\n1,\n2,NA\n", "no row has a value in the column 'y'"),

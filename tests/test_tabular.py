@@ -152,6 +152,8 @@ def test_what_is_refused() -> None:
         TabularClassifier().fit(X.assign(size=np.inf), y)
     with pytest.raises(ValueError, match="only one class is present: y holds 'no'"):
         TabularClassifier().fit(X, np.full(N_ROWS, "no"))
+    with pytest.raises(ValueError, match="variance is too large"):
+        TabularRegressor().fit(X, 1e300 * values(X))
     with pytest.raises(ValueError, match="at least 2 rows"):
         TabularRegressor().fit([[1.0]], [1.0])
     with pytest.raises(ValueError, match="preset"):

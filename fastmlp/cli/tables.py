@@ -145,7 +145,7 @@ def _of_frame(title: str, table: Any, target: str | None, drop: Sequence[str]) -
     left_out = [name for item in drop for name in ([item] if item in names else item.split(","))]
     for name in (target, *left_out):
         if name not in names:
-            raise TableError(f"{title}: no column {name!r}; the first row must name the columns: {_listed(names)}")
+            raise TableError(f"{title}: no column {name!r}; its columns are {_listed(names)}")
     X = table.drop(columns=[target, *left_out])
     if target in left_out:
         raise TableError(f"{title}: --drop names the target")

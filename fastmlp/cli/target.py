@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ def target_values(cells: Any, name: str) -> tuple[Array, NDArray[np.bool_]]:
         raise TableError(f"column {name!r} holds dates or durations: to predict them, turn them into numbers")
     if values.dtype.kind == "f" and np.isinf(values).any():
         raise TableError(f"column {name!r} holds infinity")
+    if values.dtype == object and all(isinstance(value, Number) for value in values):  # decimal ones
+        values = values.astype(np.float64)
     if values.dtype.kind not in "biuf":
         values = np.array([str(value) for value in values], dtype=str)
     return values, present
