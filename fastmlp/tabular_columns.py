@@ -92,12 +92,18 @@ def _of_frame(name: str, series: nw.Series[Any]) -> Column:
     if dtype.is_temporal():
         raise TypeError(f"column {name!r}: {DATES}")
     if dtype.is_numeric():
-        return Column(str(name), np.asarray(series.cast(nw.Float64).to_numpy(), np.float64), is_category=False)
+        numbers = series.to_numpy()  # no copy, where the frame holds an array without gaps
+        if numbers.dtype.kind not in "iuf":
+            numbers = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
+        return Column(str(name), numbers, is_category=False)
     is_category = isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
     if not is_category and not isinstance(dtype, nw.Object):
         raise TypeError(f"column {name!r} is of {dtype}, which is neither numbers nor categories: drop or encode it")
     values = np.empty(len(series), dtype=object)
     values[:] = series.to_list()
+    if is_category:  # a frame makes a text of each cell: keep one of each category
+        known: dict[Any, Any] = {}
+        values[:] = [known.setdefault(value, value) for value in values]
     return _of_objects(str(name), values, is_category)
 
 
