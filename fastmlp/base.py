@@ -200,6 +200,52 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         check_is_fitted(self)
         estimator_file.save(self, path)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network as an ONNX file, which runtimes on many systems and languages read.
+
+        It has one input, ``X`` of shape (n_rows, n_features) in the dtype of the parameters. Its outputs are those of
+        `predict`: ``label`` of a classifier, with ``probabilities`` or, with the losses of margins, ``scores`` beside
+        it; ``variable`` of a regressor; ``outputs`` of a `Trainer`.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed: ``pip install "fastmlp[onnx]"``.
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If a parameter is not finite, or classes are of kinds that ONNX does not know.
+        """
+        from fastmlp.export import onnx_file
+
+        onnx_file.write(self, path)
+
+    def to_c(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network as a C99 header: constants, one function, no memory but its own, no dependencies.
+
+        The function is ``NAME_predict``, after the file's name, and is described in the header. It computes in float32,
+        in the engine's order: where the processor has a fused multiply-add, the bits are those of a float32 `predict`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its last part without the suffix becomes the beginning of all names.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If a parameter is not finite in float32, or classes are of kinds that C does not know.
+        """
+        from fastmlp.export import c_header
+
+        c_header.write(self, path)
+
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None
 

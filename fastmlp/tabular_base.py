@@ -247,6 +247,31 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         check_is_fitted(self)
         tabular_file.save(self, path)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write preparation and networks as an ONNX file, which runtimes on many systems and languages read.
+
+        Each column is an input of shape (n_rows, 1) with its name (x0, x1, … where it has none): float64 for numbers
+        and booleans, with NaN for what is missing; text for categories, where any text that was not seen in `fit`
+        stands for what is missing. Where the fit had an array of numbers, all columns are one input, ``X``. The outputs
+        are ``label`` and ``probabilities`` of a classifier, ``variable`` of a regressor.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed: ``pip install "fastmlp[onnx]"``.
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If a column or the classes are of kinds that ONNX does not know.
+        """
+        from fastmlp.export import onnx_table
+
+        onnx_table.write(self, path)
+
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None
 
