@@ -17,6 +17,7 @@ from fastmlp import estimator_file
 from fastmlp._core import LOSSES, MAX_THREADS
 from fastmlp.call import Asked, Call
 from fastmlp.callbacks import CallbackSupportMixin
+from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.estimator_state import CURVES, migrate
 from fastmlp.fitted import Fitted
 from fastmlp.fitting import Fit
@@ -38,6 +39,8 @@ def _fitted_attribute(read: Callable[[Fitted], Any], documentation: str) -> Any:
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A multi-layer perceptron and its training; what targets mean and what is predicted is up to the subclasses."""
 
+    _doc_link_module = "fastmlp"
+    _doc_link_template = PAGE_OF_CLASS
     _parameter_constraints: ClassVar[dict[str, Any]]
     _fitted: Fitted | None = None
     _valid: list[Any] | None = None  # hyper-parameters that were found valid

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
 
 from fastmlp._core import MAX_THREADS, Network
+from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.fitting import Fit
 from fastmlp.rows import Samples
 from fastmlp.tabular_columns import Table, read_table
@@ -84,6 +85,8 @@ class Targets:
 class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Preparation of a table, members of an ensemble, and the mean of what they predict."""
 
+    _doc_link_module = "fastmlp"
+    _doc_link_template = PAGE_OF_CLASS
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "preset": [StrOptions(set(PRESETS))],
         "n_members": [None, Interval(Integral, 1, None, closed="left")],
