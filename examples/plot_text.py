@@ -33,9 +33,8 @@ for module in modules:
 words = TfidfVectorizer(token_pattern=r"[a-z]{3,}", ngram_range=(1, 2), min_df=2, dtype=numpy.float32)
 train, test, y_train, y_test = train_test_split(texts, names, stratify=names, random_state=0)
 X_train, X_test = words.fit_transform(train), words.transform(test)
-print(
-    f"{X_train.shape[0]} paragraphs, {X_train.shape[1]} words and pairs, {100 * X_train.nnz / numpy.prod(X_train.shape):.2f} % not 0"
-)
+share = X_train.nnz / numpy.prod(X_train.shape)
+print(f"{X_train.shape[0]} paragraphs, {X_train.shape[1]} words and pairs, {100 * share:.2f} % not 0")
 
 start = perf_counter()
 model = MLPClassifier((32,), max_iter=12, n_iter_no_change=12, alpha=0, random_state=0).fit(X_train, y_train)
