@@ -55,7 +55,7 @@ def _goals(result: dict[str, Any]) -> Iterator[str]:
 
 def newest_results() -> dict[str, Any]:
     """The newest results in bench/results; FileNotFoundError when there are none."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("20*.json")]
     if not results:
         raise FileNotFoundError(f"no results in {RESULTS}: run the benchmark first (python -m bench)")
     return max(results, key=lambda result: str(result["started"]))
