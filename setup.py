@@ -40,7 +40,9 @@ class BuildEngine(build_ext):
     def build_extensions(self) -> None:
         if self.compiler.compiler_type == "msvc":
             self.use_clang_cl()
-        elif not SANITIZE:
+        else:
+            self.require_compiler()
+        if self.compiler.compiler_type != "msvc" and not SANITIZE:
             # Nothing is needed from the folder of the interpreter's libraries, and its path is this machine's.
             linker = self.compiler.linker_so
             self.compiler.set_executable("linker_so", [word for word in linker if not word.startswith("-Wl,-rpath")])
@@ -58,6 +60,15 @@ class BuildEngine(build_ext):
 
         self.compiler.compile = compile_side_by_side
         super().build_extensions()
+
+    def require_compiler(self) -> None:
+        command = self.compiler.compiler[0]
+        if shutil.which(command) is None:
+            raise SystemExit(
+                f"fastmlp is built with a C compiler, and there is no {command!r} on the PATH. Install gcc or clang "
+                "(on Debian and Ubuntu: apt install gcc; on Fedora: dnf install gcc; on macOS: xcode-select --install) "
+                "or name another compiler in the environment variable CC."
+            )
 
     def use_clang_cl(self) -> None:
         if not self.compiler.initialized:
