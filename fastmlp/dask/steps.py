@@ -92,6 +92,8 @@ class SharedTraining:
         self._tree = Tree(plan.n_blocks, settings.compression == "bfloat16")
         self._scratch = Scratch()
         regular = engine_settings.regularisation(settings, network.n_units)
+        self._alpha: float
+        self._l1_ratio: float
         self._alpha, self._l1_ratio = regular.pop("alpha"), regular.get("l1_ratio", 0.0)
         momenta = {name: getattr(settings, name) for name in ("momentum", "beta_1", "beta_2", "epsilon")}
         X, y = np.zeros((1, network.n_units[0])), np.zeros((1, network.n_units[-1]))  # an update reads no rows
@@ -205,7 +207,7 @@ class SharedTraining:
 
     def _penalise(self, part: NDArray[Any], weights: NDArray[Any], strength: float) -> float:
         """Add the gradient of the penalty of some weights; return the penalty."""
-        squares = strength * (1 - self._l1_ratio)
+        squares: float = strength * (1 - self._l1_ratio)
         part += weights * squares
         penalty = squares / 2 * float(np.square(weights, dtype=np.float64).sum())
         if self._l1_ratio:
