@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("distributed")
 import scipy.sparse
 
 from fastmlp import _core, engine_settings
@@ -75,6 +77,7 @@ def train(
             network, params, slots, shards, plan, Alone() if n_workers == 1 else together.of(rank), settings,
             optimizer=optimizer, step=0, heaviest=1.0 if w is None else w.max(), place=Place(), n_threads=n_threads,
             check=lambda: None,
+            deadline=np.inf,
         )  # fmt: skip
         training.learning_rate = 0.01
         losses = []
@@ -104,7 +107,7 @@ def test_the_tree_is_covered_by_any_shares(n_leaves: int) -> None:
         shares = plan_of(n_blocks=n_leaves).shares(n_workers)
         tree, sums = Tree(n_leaves), []
         for node in (node for share in shares for node in cover(share, tree.root)):
-            tree.push(sums, Sum(node, np.array([float(node[1] - node[0])]), np.zeros(2)))
+            tree.push(sums, Sum(node, np.array([float(node[1] - node[0])]), np.zeros(3)))
         assert [(each.node, each.vector[0]) for each in sums] == [((0, n_leaves), n_leaves)]
 
 
@@ -113,7 +116,7 @@ def test_sums_are_taken_in_the_order_of_the_tree() -> None:
     values = np.random.RandomState(0).standard_normal(6)
     tree, sums = Tree(6), []
     for block, value in enumerate(values):
-        tree.push(sums, Sum((block, block + 1), np.array([value]), np.zeros(2)))
+        tree.push(sums, Sum((block, block + 1), np.array([value]), np.zeros(3)))
     a, b, c, d, e, f = values
     assert sums[0].vector[0] == ((a + b) + (c + d)) + (e + f)
 

@@ -65,6 +65,12 @@ class Plan:
         """Rows of a shard."""
         return self.span(self.n_steps - 1, block)[1]
 
+    def has_rows_in(self, block: int, begin: int, end: int) -> bool:
+        """Whether some of the rows [begin, end) may be of a shard."""
+        first = sum(map(self.shard_rows, range(block))) if self.shuffle else begin
+        stop = first + self.shard_rows(block) if self.shuffle else end
+        return max(first, begin) < min(stop, end)
+
     def shard_in(self, block: int, begin: int, end: int) -> slice | NDArray[np.int64]:
         """The rows of a shard that are among the rows [begin, end), counted from begin, in ascending order."""
         if self.shuffle:

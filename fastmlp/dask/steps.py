@@ -14,7 +14,7 @@ from fastmlp import engine_settings
 from fastmlp._core import LOSSES, Network, Scratch, Training
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
-from fastmlp.dask.tree import PIECE, Node, Sum, Tree, round_to_bfloat16
+from fastmlp.dask.tree import N_NUMBERS, PIECE, Node, Sum, Tree, round_to_bfloat16
 from fastmlp.threads import Status
 
 
@@ -66,6 +66,8 @@ class SharedTraining:
         The largest weight of a row.
     place : Place
     n_threads : int
+    deadline : float
+        When the time is up, by `perf_counter`.
     check : callable
         Called now and then: raises where the training is to end at once.
     """
@@ -85,10 +87,12 @@ class SharedTraining:
         heaviest: float,
         place: Place,
         n_threads: int,
+        deadline: float,
         check: Callable[[], None],
     ) -> None:
         self._network, self._params, self._shards, self._plan = network, params, shards, plan
         self._channel, self.place, self.n_threads, self._check = channel, place, n_threads, check
+        self._deadline, self.late = deadline, False
         self._tree = Tree(plan.n_blocks, settings.compression == "bfloat16")
         self._scratch = Scratch()
         regular = engine_settings.regularisation(settings, network.n_units)
@@ -105,7 +109,7 @@ class SharedTraining:
         self._free: list[NDArray[Any]] = []
         self._orders: dict[int, NDArray[np.int64] | None] = {}
         self.seconds = 0.0
-        if 0 < place.step < plan.n_steps:
+        if place.epoch >= 0 and place.step < plan.n_steps:
             self._begin()
 
     @property
@@ -144,12 +148,14 @@ class SharedTraining:
             self.place = Place(self.place.epoch + 1)
             self._begin()
         status: Status = "yield"
-        while status == "yield" and (now := perf_counter()) - start < seconds:
-            self._check()
-            if rates is not None:
-                self._update.learning_rate = float(rates[self.place.step])
-            status = self._make_step()
-            self.seconds += perf_counter() - now
+        self.late = False
+        with np.errstate(over="ignore", invalid="ignore"):  # of a training that diverges, which is looked at below
+            while status == "yield" and not self.late and perf_counter() - start < seconds:
+                self._check()
+                if rates is not None:
+                    self._update.learning_rate = float(rates[self.place.step])
+                status = self._make_step()
+        self.seconds += perf_counter() - start
         return status
 
     def _begin(self) -> None:
@@ -162,7 +168,8 @@ class SharedTraining:
             self._free += self._tree.push(sums, self._gradient(place.step, block))
         total = self._channel.all_reduce(sums)
         self._free += [each.vector for each in sums]
-        loss, weight = (float(number) for number in total.numbers)
+        loss, weight, late = (float(number) for number in total.numbers)
+        self.late = late > 0
         if weight > 0:
             loss = self._finish(total.vector, loss / weight, weight)
             if not (np.isfinite(loss) and self._update.apply(total.vector)):
@@ -175,7 +182,9 @@ class SharedTraining:
         """Gradient and loss of a block, times its weight."""
         begin, end = self._plan.span(step, block)
         node: Node = (block, block + 1)
-        gradient, numbers = self._free.pop() if self._free else np.empty_like(self._params), np.zeros(2)
+        gradient, numbers = self._free.pop() if self._free else np.empty_like(self._params), np.zeros(N_NUMBERS)
+        if block == 0:  # whose worker's clock is that of all
+            numbers[2] = perf_counter() > self._deadline
         if begin == end:
             gradient[...] = 0
             return Sum(node, gradient, numbers)
@@ -183,7 +192,7 @@ class SharedTraining:
         samples = self._shards[block].block(slice(begin, end) if order is None else order[begin:end])
         weight = (end - begin if samples.weights is None else float(samples.weights.sum())) / self._unit
         loss = self._network.loss_gradient(self._params, *samples, 0.0, gradient, self.n_threads, scratch=self._scratch)
-        numbers[:] = weight * loss, weight
+        numbers[:2] = weight * loss, weight
         if weight != 1:
             gradient *= weight
         if self._tree.rounds:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Node = tuple[int, int]
+N_NUMBERS = 3
 PIECE = 1 << 15
 """Numbers that are added, or rounded, at a time: they stay in the cache between the passes over them."""
 
@@ -28,8 +29,8 @@ class Sum:
     node : tuple of int
     vector : ndarray of shape (n_params,)
         Of the gradients, each times the weight of its block.
-    numbers : ndarray of float64
-        Of the losses, likewise, and of the weights.
+    numbers : ndarray of float64 of shape (N_NUMBERS,)
+        Of the losses, likewise, of the weights, and of those who say that the time is up.
     """
 
     node: Node
