@@ -212,6 +212,17 @@ def test_who_knows_what(name: str) -> None:
     assert [module for module in UNKNOWN[name] for each in known if f"{each}.".startswith(f"{module}.")] == []
 
 
+@pytest.mark.parametrize("path", [path for path in FACE if path.parent.name != "dask"], ids=relative)
+def test_dask_is_used_by_nothing_else(path: Path) -> None:
+    assert not {name for name in imports(path) if re.match(r"(fastmlp\.)?dask\b", name)}
+
+
+@pytest.mark.parametrize("name", ["plan.py", "tree.py", "shards.py", "steps.py"])
+def test_shared_steps_know_neither_dask_nor_sockets(name: str) -> None:
+    known = {each.split(".")[0] for each in imports(PACKAGE / "dask" / name)}
+    assert not known & {"dask", "distributed", "socket", "sklearn"}
+
+
 USED_BY_THE_COMMAND_LINE = {"fastmlp", "fastmlp._core", "fastmlp.cli", "fastmlp.model_file"}
 
 
