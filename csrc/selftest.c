@@ -16,8 +16,9 @@ enum { ROWS = 307, INPUTS = 37, OUTPUTS = 10, BATCH = 260, ROW_VALUES = 9, SOURC
 static const int64_t n_units[] = {INPUTS, 70, 33, OUTPUTS};
 enum { LAYERS = sizeof n_units / sizeof *n_units - 1 };
 
-/* What the jobs of one real type share and only read. */
+/* What the jobs of one dtype share and only read. */
 typedef struct problem {
+    const char *dtype;
     int64_t real_bytes, n_params;
     fm_matrix X[SOURCES]; /* (ROWS, INPUTS): real, uint8, CSR */
     void *params;         /* real (n_params,), to start from */
@@ -69,8 +70,8 @@ static fm_matrix sparse_rows(int64_t real_bytes, int32_t dtype) {
                        .index_bytes = 4};
 }
 
-static problem new_problem(int64_t real_bytes) {
-    problem p = {.real_bytes = real_bytes};
+static problem new_problem(const char *name, int64_t real_bytes) {
+    problem p = {.dtype = name, .real_bytes = real_bytes};
     int32_t dtype = real_bytes == 4 ? FM_FLOAT32 : FM_FLOAT64;
     uint64_t seed = 1;
     uint8_t *bytes = allocate(ROWS * INPUTS);
@@ -149,21 +150,22 @@ static void *do_job(void *argument) {
 
 int main(int argc, char **argv) {
     int at_once = argc > 1 && !strcmp(argv[1], "at-once"), failed = argc > 1 + at_once, n_jobs = 0;
-    static problem problems[2];
+    static problem problems[3];
     static job jobs[MAX_JOBS];
     pthread_t threads[MAX_JOBS];
-    for (int32_t real = 0; real < 2; real++) {
-        problems[real] = new_problem(4 << real);
-        for (int32_t i = 0; fm_engine_at(i, 4 << real); i++)
-            jobs[n_jobs++] = (job){fm_engine_at(i, 4 << real), &problems[real], 0};
+    static const int32_t dtypes[] = {FM_FLOAT32, FM_FLOAT64, FM_BFLOAT16};
+    static const char *const names[] = {"float32", "float64", "bfloat16"};
+    for (int d = 0; d < 3; d++) {
+        problems[d] = new_problem(names[d], dtypes[d] == FM_FLOAT64 ? 8 : 4);
+        for (int32_t i = 0; fm_engine_at(i, dtypes[d]); i++)
+            jobs[n_jobs++] = (job){fm_engine_at(i, dtypes[d]), &problems[d], 0};
     }
     for (int i = 0; i < n_jobs; i++)
         if (!at_once) do_job(&jobs[i]);
         else if (pthread_create(&threads[i], NULL, do_job, &jobs[i])) return 2;
     for (int i = 0; i < n_jobs; i++) {
         if (at_once) pthread_join(threads[i], NULL);
-        printf("%-10s float%d %016llx\n", jobs[i].engine->isa, (int)(8 * jobs[i].on->real_bytes),
-               (unsigned long long)jobs[i].hash);
+        printf("%-10s %-8s %016llx\n", jobs[i].engine->isa, jobs[i].on->dtype, (unsigned long long)jobs[i].hash);
         failed |= jobs[i].hash == 0;
     }
     return failed;

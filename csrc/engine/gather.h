@@ -47,8 +47,9 @@ INLINE integer gather_row(const fm_task *task, const fm_matrix *m, int64_t place
     return dtypes[m->dtype].gather_row(row, m->n_columns, to, panel_size);
 }
 
-/* Rows [begin, end) of the chunk that starts at `first` -> batch panels; returns 0 when all values are finite, as below. */
-static integer gather(const network *net, int64_t first, int64_t begin, int64_t end) {
+/* Rows [begin, end) of the chunk that starts at `first` -> the batch panels `to`; returns 0 when all values are finite, as
+ * below. */
+static integer gather(const network *net, int64_t first, int64_t begin, int64_t end, real *to, int64_t panel_size) {
     const fm_task *task = net->task;
     const fm_matrix *m = &task->X;
     int64_t bytes = m->n_columns * dtypes[m->dtype].bytes;
@@ -62,7 +63,7 @@ static integer gather(const network *net, int64_t first, int64_t begin, int64_t 
             for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte);
             if (task->classes) __builtin_prefetch(task->classes + next);
         }
-        not_finite |= gather_row(task, m, first + i, net->X + i * PANEL, net->capacity * PANEL);
+        not_finite |= gather_row(task, m, first + i, to + (i - begin) * PANEL, panel_size);
     }
     return not_finite;
 }
@@ -121,37 +122,51 @@ INLINE real csr_value(const fm_matrix *m, int64_t i) {
 }
 
 /* CSR rows [begin, end) of the chunk -> batch panels. */
-static integer gather_csr_as_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
+static integer gather_csr_as_dense(const network *net, int64_t first, int64_t begin, int64_t end, real *to,
+                                   int64_t panel_size) {
     const fm_matrix *m = &net->task->X;
-    int64_t panel_size = net->capacity * PANEL;
     integer not_finite = 0;
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t i = begin; i < end; i++, to += PANEL) {
         int64_t row = source_row(net->task, first + i);
         for (int64_t j = 0; j < n_panels(m->n_columns); j++)
-            memset(net->X + j * panel_size + i * PANEL, 0, (size_t)panel_width(m->n_columns, j) * sizeof(real));
+            memset(to + j * panel_size, 0, (size_t)panel_width(m->n_columns, j) * sizeof(real));
         int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < last; k++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
             real value = csr_value(m, k);
-            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = value;
+            to[column / PANEL * panel_size + column % PANEL] = value;
             not_finite |= is_not_finite(value);
         }
     }
     return not_finite;
 }
 
-/* By row -> by column: a counting sort, which keeps the rows of a column ascending. IN column_start[j + 2]: the number of
- * values of column j. */
+/* By row -> by column: a counting sort, which keeps the rows of a column in the order of sums. IN column_start[j + 2]: the
+ * number of values of column j. */
 static void sort_by_column(const sparse_rows *x, int64_t rows, int64_t n_columns) {
     /* next[j] is where the next value of column j goes; when all are placed it is where column j ends and j + 1 begins. */
     int64_t *next = x->column_start + 1, sum = 0;
     for (int64_t j = 0; j < n_columns; j++) next[j] = sum += next[j];
-    for (int64_t i = 0; i < rows; i++)
+    for (int64_t n = 0; n < TERMS * depth_of(rows); n++) {
+        int64_t i = n ^ (TERMS - 1); /* the last term of an operand comes first */
+        if (i >= rows) continue;
         for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++) {
             int64_t to = next[x->column[k]]++;
             x->row[to] = (int32_t)i;
             x->row_value[to] = x->value[k];
         }
+    }
+}
+
+/* The values of one row in the order of sums, as the products read them. */
+static void order_terms(int32_t *column, real *value, int64_t n) {
+    for (int64_t k = 0; k < n; k++) value[k] = vec_rounded(vec_broadcast(value[k]))[0];
+    for (int64_t k = 0; k + 1 < n; k++) {
+        if (column[k] % 2 || column[k + 1] != column[k] + 1) continue;
+        real first = value[k];
+        value[k] = value[k + 1], value[k + 1] = first;
+        column[k]++, column[k + 1]--;
+    }
 }
 
 /* Dropout of the values of one row, as drop_tile does it; `row` is its place in the batch. */
@@ -189,6 +204,7 @@ static integer gather_sparse(const network *net, const chunk *c) {
         if (dropping)
             drop_values(dropping, c->place + i, x->column + x->row_start[i], x->value + x->row_start[i],
                         n - x->row_start[i]);
+        if (TERMS > 1) order_terms(x->column + x->row_start[i], x->value + x->row_start[i], n - x->row_start[i]);
     }
     if (count) sort_by_column(x, c->rows, m->n_columns);
     return not_finite;

@@ -2,7 +2,7 @@
  *
  * One pattern for the three products: a tile of C, (rows x registers), is the sum over k = 0, 1, ... of an element of A,
  * broadcast, times a row of a panel of B; one multiply-add per element and k, in this order, whatever the tile. So C has the
- * same bits for every tile shape, blocking and instruction set with FMA.
+ * same bits for every tile shape, blocking and instruction set with FMA. Where an operand is a pair, k counts pairs.
  *
  *   forward          Z = A W + b      A batch panels, B weight panels of W
  *   input gradient   dA = delta Wt    A batch panels of delta, B weight panels of the transpose
@@ -10,9 +10,9 @@
  */
 
 typedef struct tile {
-    const real *a;          /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
+    const operand *a;       /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
     int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
-    const real *b;          /* (depth, width of B) */
+    const operand *b;       /* (depth, width of B) */
     int64_t depth;          /* terms of the sum */
     const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
@@ -35,18 +35,18 @@ INLINE void product_tile(const tile *t, const int width, const int rows) {
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
-    const real *a = t->a, *b = t->b;
+    const operand *a = t->a, *b = t->b;
     for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
         int64_t depth = least(rest, PANEL);
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
+            for (int v = 0; v < width; v++) row[v] = operand_load(b + v * VL);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) {
-                vec x = vec_broadcast(a[i * PANEL + k]);
+                vec x = operand_broadcast(a[i * PANEL + k]);
 #pragma GCC unroll 4
-                for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+                for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v]);
             }
         }
     }
@@ -100,19 +100,19 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
-    const real *a = t->a, *b = t->b;
+    const operand *a = t->a, *b = t->b;
     for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
         vec row[TILE_VECS];
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
+        for (int v = 0; v < width; v++) row[v] = operand_load(b + v * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            vec x = vec_broadcast(a[i]);
+            vec x = operand_broadcast(a[i]);
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+            for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v]);
         }
     }
-    if (!t->update) store_sums(t, acc, width, rows);
+    if (TERMS > 1 || !t->update) store_sums(t, acc, width, rows); /* operands are made of whole blocks */
     else if (!t->squares) update_tile(t, acc, width, rows);
     else if (!t->update->general) update_penalised_tile(t, acc, width, rows, 0);
     else update_penalised_tile(t, acc, width, rows, 1);
@@ -125,12 +125,12 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
     vec delta[TILE_VECS], squares[TILE_VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) {
-        delta[v] = vec_load(t->b + v * VL);
+        delta[v] = operand_load(t->b + v * VL);
         if (penalty) squares[v] = vec_load(t->squares + v * VL);
     }
     real *c = t->c;
     for (int64_t i = 0; i < rows; i++) {
-        vec x = vec_broadcast(t->a[i]);
+        vec x = operand_broadcast(t->a[i]);
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c), g = x * delta[v];
@@ -153,24 +153,24 @@ WIDTHS(OUTER_PRODUCT)
 static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
 
 /* Sums down the columns of rows PANEL apart, added to `initial`, all columns of a panel at once: one chain each. */
-INLINE void column_sums(const real *a, int64_t rows, const real *initial, real *sums, const int width) {
-    vec acc[TILE_VECS];
+INLINE void column_sums(const operand *a, int64_t rows, const real *initial, real *sums, const int width) {
+    vec acc[TILE_VECS], ones = operand_ones();
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
     for (int64_t i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) acc[v] = acc[v] + vec_load(a + i * PANEL + v * VL);
+        for (int v = 0; v < width; v++) acc[v] = vec_dot(ones, operand_load(a + i * PANEL + v * VL), acc[v]);
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(sums + v * VL, acc[v]);
 }
 
 #define COLUMN_SUMS(width)                                                                                             \
-    static void column_sums_##width(const real *a, int64_t rows, const real *initial, real *sums) {                    \
+    static void column_sums_##width(const operand *a, int64_t rows, const real *initial, real *sums) {                 \
         column_sums(a, rows, initial, sums, width);                                                                    \
     }
 WIDTHS(COLUMN_SUMS)
 #define COLUMN_SUMS_ENTRY(width) [width] = column_sums_##width,
-static void (*const column_sums_kernels[])(const real *a, int64_t rows, const real *initial,
+static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial,
                                            real *sums) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
 /* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
@@ -235,34 +235,55 @@ static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES
 #define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
 static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(WEIGHT_GRADIENT_ENTRY)};
 
-/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one. */
+/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one; none begins within an
+ * operand. */
 typedef struct cut {
-    int32_t tiles, low, higher; /* tiles left; rows of a tile; how many of the next tiles have a row more */
+    int32_t tiles, low, higher; /* tiles left; TERMS rows of a tile; how many of the next tiles have one more */
+    int32_t rest;               /* rows left, where TERMS are several */
 } cut;
 
 INLINE cut cut_rows(int64_t rows, int64_t most) {
-    if (rows <= most) return (cut){1, (int32_t)rows, 0};
-    int32_t n = (int32_t)rows, tiles = (n + (int32_t)most - 1) / (int32_t)most;
-    return (cut){tiles, n / tiles, n % tiles};
+    int32_t n = (int32_t)depth_of(rows), highest = (int32_t)most / TERMS;
+    if (n <= highest) return (cut){1, n, 0, (int32_t)rows};
+    int32_t tiles = (n + highest - 1) / highest;
+    return (cut){tiles, n / tiles, n % tiles, (int32_t)rows};
 }
 
 INLINE int64_t next_tile(cut *c) {
+    int32_t n = TERMS * (c->low + (c->higher-- > 0));
     c->tiles--;
-    return c->low + (c->higher-- > 0);
+    if (TERMS > 1 && n > c->rest) n = c->rest;
+    c->rest -= n;
+    return n;
 }
 
 /* Operations in registers only: the peak that the percentages of a benchmark refer to. */
 static double fma_loop(int64_t n) {
-    vec acc[FMA_CHAINS], x = vec_broadcast((real)0.999), y = vec_broadcast((real)0.001), sum = {0};
+    vec acc[FMA_CHAINS], one = operand_ones(), sum = {0};
 #pragma GCC unroll 16
     for (int i = 0; i < FMA_CHAINS; i++) acc[i] = vec_broadcast((real)i);
     for (; n > 0; n--)
 #pragma GCC unroll 16
         for (int i = 0; i < FMA_CHAINS; i++) {
-            acc[i] = vec_fma(acc[i], x, y);
+            acc[i] = vec_dot(one, one, acc[i]);
             KEEP_IN_REGISTER(acc[i]);
         }
 #pragma GCC unroll 16
     for (int i = 0; i < FMA_CHAINS; i++) sum = sum + acc[i];
     return (double)sum[0];
 }
+
+/* What one multiply-add of a product makes of pairs: see fm_engine.dot. */
+#if FM_PAIRS
+static void dot(const float a[2 * LANES], const float b[2 * LANES], float c[LANES]) {
+    float_mode before = denormals_off();
+    for (int i = 0; i < LANES; i += VL) {
+        vec x = neighbours(vec_load_unaligned(a + 2 * i), vec_load_unaligned(a + 2 * i + VL));
+        vec y = pairs(vec_load_unaligned(b + i), vec_load_unaligned(b + LANES + i));
+        vec_store_unaligned(c + i, vec_dot(x, y, vec_load_unaligned(c + i)));
+    }
+    denormals_back(before);
+}
+#else
+static void (*const dot)(const float *a, const float *b, float *c) = NULL;
+#endif

@@ -41,5 +41,6 @@ static void scale_weights(const input_scale *scale, const layer *first, const te
         for (int64_t i = 0; i < first->fan_in; i++)
             for (int64_t c = 0; c < width; c += VL, at += VL)
                 vec_store(first->params.W + at, vec_load(scale->W + at) * vec_broadcast(scale->s[i]));
+        refresh_operands(first, j, 0, first->fan_in);
     }
 }

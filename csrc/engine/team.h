@@ -74,7 +74,9 @@ static void *team_entry(void *argument) {
     team *crew = m->of;
     for (int32_t spins = 0; __atomic_load_n(&crew->n_threads, __ATOMIC_ACQUIRE) == 0; spins += spins < SPINS)
         pause_or_yield(spins);
+    float_mode before = denormals_off();
     crew->body(crew->context, crew, m->thread);
+    denormals_back(before);
     return 0;
 }
 
@@ -118,7 +120,9 @@ static void team_run(int32_t n_threads, team_body *body, void *context) {
     if (n_threads > 1) pthread_sigmask(SIG_SETMASK, &before, NULL);
 #endif
     __atomic_store_n(&crew.n_threads, created, __ATOMIC_RELEASE);
+    float_mode mode = denormals_off();
     body(context, &crew, 0);
+    denormals_back(mode);
     for (int32_t i = 1; i < created; i++) thread_join(crew.handles[i]);
 }
 
