@@ -7,10 +7,9 @@
 #define FM_REAL_BITS 32
 #define FM_PAIRS 2
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl,avx512bw,avx512bf16"))),   \
-                             apply_to = function)
+#pragma clang attribute push(__attribute__((target("fma,bmi2,avx512dq,avx512vl,avx512bf16"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl,avx512bw,avx512bf16")
+#pragma GCC target("fma,bmi2,avx512dq,avx512vl,avx512bf16")
 #endif
 #include "engine/engine.c"
 #ifdef __clang__
