@@ -5,7 +5,7 @@
 #define FM_ENGINE fm_engine_x86_64_v4_bfloat16
 #define FM_VECTOR_BYTES 64
 #define FM_REAL_BITS 32
-#define FM_PAIRS 2
+#define FM_PAIRS 1
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("fma,bmi2,avx512dq,avx512vl,avx512bf16"))), apply_to = function)
 #else

@@ -8,7 +8,7 @@
 extern const fm_engine fm_engine_x86_64_float32, fm_engine_x86_64_float64;
 extern const fm_engine fm_engine_x86_64_v3_float32, fm_engine_x86_64_v3_float64;
 extern const fm_engine fm_engine_x86_64_v4_float32, fm_engine_x86_64_v4_float64;
-extern const fm_engine fm_engine_x86_64_bfloat16, fm_engine_x86_64_v3_bfloat16, fm_engine_x86_64_v4_bfloat16;
+extern const fm_engine fm_engine_x86_64_v4_bfloat16;
 
 static int has(unsigned value, unsigned mask) { return (value & mask) == mask; }
 
@@ -35,27 +35,24 @@ static int multiplies_bfloat16(void) {
 }
 
 const fm_engine *fm_engine_at(int32_t index, int32_t dtype) {
-    static const fm_engine *const engines[][3] = {
-        {&fm_engine_x86_64_v4_float32, &fm_engine_x86_64_v4_float64, &fm_engine_x86_64_v4_bfloat16},
-        {&fm_engine_x86_64_v3_float32, &fm_engine_x86_64_v3_float64, &fm_engine_x86_64_v3_bfloat16},
-        {&fm_engine_x86_64_float32, &fm_engine_x86_64_float64, &fm_engine_x86_64_bfloat16}};
+    static const fm_engine *const engines[][2] = {{&fm_engine_x86_64_v4_float32, &fm_engine_x86_64_v4_float64},
+                                                  {&fm_engine_x86_64_v3_float32, &fm_engine_x86_64_v3_float64},
+                                                  {&fm_engine_x86_64_float32, &fm_engine_x86_64_float64}};
     int level = x86_64_level();
     if (level < 4) index++;
     if (level < 3) index++;
     if (index < 0 || index > 2) return NULL;
-    if (dtype != FM_BFLOAT16) return engines[index][dtype];
-    return engines[index == 0 && !multiplies_bfloat16() ? 1 : index][2];
+    if (dtype == FM_BFLOAT16 && index == 0 && multiplies_bfloat16()) return &fm_engine_x86_64_v4_bfloat16;
+    return engines[index][dtype == FM_FLOAT64];
 }
 
 #else
 
-extern const fm_engine fm_engine_aarch64_float32, fm_engine_aarch64_float64, fm_engine_aarch64_bfloat16;
+extern const fm_engine fm_engine_aarch64_float32, fm_engine_aarch64_float64;
 
 const fm_engine *fm_engine_at(int32_t index, int32_t dtype) {
     if (index != 0) return NULL;
-    return dtype == FM_BFLOAT16  ? &fm_engine_aarch64_bfloat16
-           : dtype == FM_FLOAT32 ? &fm_engine_aarch64_float32
-                                 : &fm_engine_aarch64_float64;
+    return dtype == FM_FLOAT64 ? &fm_engine_aarch64_float64 : &fm_engine_aarch64_float32;
 }
 
 #endif

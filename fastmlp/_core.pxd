@@ -50,6 +50,7 @@ cdef extern from "fastmlp.h" nogil:
         int64_t n_layers
         const int64_t *n_units
         const int32_t *activations
+        int32_t bfloat16
         int32_t loss
         double label_smoothing
         double huber_delta

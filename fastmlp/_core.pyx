@@ -274,7 +274,7 @@ cdef class Network:
         self.task.n_layers = len(self.n_units) - 1
         self.task.n_units = <const int64_t *>_data(self._units, np.int64, self._units.size)
         self.task.activations = <const int32_t *>_data(self._activations, np.int32, len(names))
-        self.task.loss = list(LOSSES).index(loss)
+        self.task.loss, self.task.bfloat16 = list(LOSSES).index(loss), self.precision == "bfloat16"
         self.task.label_smoothing, self.task.huber_delta = label_smoothing, huber_delta
         if quantiles is not None:
             self._quantiles = np.array(quantiles, np.float64)

@@ -31,7 +31,7 @@
 extern const fm_engine FM_ENGINE;
 const fm_engine FM_ENGINE = {
     .isa = FM_ISA,
-    .emulates = FM_PAIRS == 1,
+    .emulates = !FM_PAIRS,
     .activations = activation_names,
     .losses = loss_list,
     .optimizers = optimizer_names,

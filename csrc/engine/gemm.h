@@ -2,7 +2,7 @@
  *
  * One pattern for the three products: a tile of C, (rows x registers), is the sum over k = 0, 1, ... of an element of A,
  * broadcast, times a row of a panel of B; one multiply-add per element and k, in this order, whatever the tile. So C has the
- * same bits for every tile shape, blocking and instruction set with FMA. Where an operand is a pair, k counts pairs.
+ * same bits for every tile shape, blocking and instruction set with FMA. In bfloat16 k counts operands (operand.h).
  *
  *   forward          Z = A W + b      A batch panels, B weight panels of W
  *   input gradient   dA = delta Wt    A batch panels of delta, B weight panels of the transpose
@@ -235,25 +235,27 @@ static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES
 #define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
 static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(WEIGHT_GRADIENT_ENTRY)};
 
-/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one; none begins within an
- * operand. */
+/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one; in whole pairs where `pairs`
+ * is 1. */
 typedef struct cut {
-    int32_t tiles, low, higher; /* tiles left; TERMS rows of a tile; how many of the next tiles have one more */
-    int32_t rest;               /* rows left, where TERMS are several */
+    int32_t tiles, low, higher; /* tiles left; rows or pairs of a tile; how many of the next tiles have one more */
+    int32_t pairs, rest;        /* rows left, where there are pairs */
 } cut;
 
-INLINE cut cut_rows(int64_t rows, int64_t most) {
-    int32_t n = (int32_t)depth_of(rows), highest = (int32_t)most / TERMS;
-    if (n <= highest) return (cut){1, n, 0, (int32_t)rows};
+INLINE cut cut_rows(int64_t rows, int64_t most, int pairs) {
+    int32_t n = ((int32_t)rows + pairs) >> pairs, highest = (int32_t)most >> pairs;
+    if (n <= highest) return (cut){1, n, 0, pairs, (int32_t)rows};
     int32_t tiles = (n + highest - 1) / highest;
-    return (cut){tiles, n / tiles, n % tiles, (int32_t)rows};
+    return (cut){tiles, n / tiles, n % tiles, pairs, (int32_t)rows};
 }
 
 INLINE int64_t next_tile(cut *c) {
-    int32_t n = TERMS * (c->low + (c->higher-- > 0));
+    int32_t n = c->low + (c->higher-- > 0);
     c->tiles--;
-    if (TERMS > 1 && n > c->rest) n = c->rest;
-    c->rest -= n;
+    if (c->pairs) {
+        n = 2 * n < c->rest ? 2 * n : c->rest;
+        c->rest -= n;
+    }
     return n;
 }
 
@@ -273,14 +275,20 @@ static double fma_loop(int64_t n) {
     return (double)sum[0];
 }
 
-/* What one multiply-add of a product makes of pairs: see fm_engine.dot. */
-#if FM_PAIRS
-static void dot(const float a[2 * LANES], const float b[2 * LANES], float c[LANES]) {
-    float_mode before = denormals_off();
-    for (int i = 0; i < LANES; i += VL) {
-        vec x = neighbours(vec_load_unaligned(a + 2 * i), vec_load_unaligned(a + 2 * i + VL));
-        vec y = pairs(vec_load_unaligned(b + i), vec_load_unaligned(b + LANES + i));
-        vec_store_unaligned(c + i, vec_dot(x, y, vec_load_unaligned(c + i)));
+/* What a product in bfloat16 makes of a pair: see fm_engine.dot. */
+#if FM_REAL_BITS == 32
+static void dot(const float a[32], const float b[32], float c[16]) {
+    float_mode before = denormals_are(0);
+    for (int i = 0; i < 16; i += VL) {
+        _Alignas(FM_ALIGNMENT) operand x[PAIR * VL], y[PAIR * VL];
+        store_neighbours(x, vec_load_unaligned(a + 2 * i), vec_load_unaligned(a + 2 * i + VL));
+        store_pairs(y, VL, vec_load_unaligned(b + i), vec_load_unaligned(b + 16 + i));
+        for (int lane = 0; lane < VL; lane++) {
+            vec sum = vec_broadcast(c[i + lane]);
+            for (int k = 0; k < PAIR; k++)
+                sum = vec_dot(operand_broadcast(x[PAIR * lane + k]), operand_load(y + k * VL), sum);
+            c[i + lane] = sum[lane];
+        }
     }
     denormals_back(before);
 }

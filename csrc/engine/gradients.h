@@ -46,13 +46,13 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
             differentiate(net, l - 1, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
             continue;
         }
-        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
             n = next_tile(&heights);
             tile product = {.a = here->delta.across + i * PANEL,
                             .a_panel_size = panel_size,
-                            .b = here->Wt + b.panel * PANEL * depth_of(here->fan_out),
-                            .depth = depth_of(here->fan_out),
+                            .b = here->Wt + b.panel * PANEL * depth_of(here->fan_out, rounds(net->task)),
+                            .depth = depth_of(here->fan_out, rounds(net->task)),
                             .initial = net->zeros,
                             .c = tile_values(&below->delta, b.panel * panel_size + i * PANEL, buffer)};
             product_kernels[width / VL][n](&product);
@@ -90,7 +90,7 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
     int64_t width = panel_width(here->fan_out, b->panel), panel_size = net->capacity * PANEL / TERMS;
     const operand *A = l ? net->layers[l - 1].A.down : net->X.down;
     tile sums = {.b = here->delta.down + b->panel * panel_size,
-                 .depth = depth_of(rows),
+                 .depth = depth_of(rows, rounds(net->task)),
                  .initial = initial ? initial : net->zeros,
                  .initial_stride = initial ? width : 0,
                  .c = c,
@@ -104,12 +104,12 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
     for (int64_t k = b->row, end; k < b->row_end; k = end) {
         end = least(b->row_end, k + PANEL);
         sums.a = A + k / PANEL * panel_size;
-        if (TERMS == 1 && update && rows == 1) {
+        if (TERMS == 1 && update && sums.depth == 1) {
             outer_product_kernels[width / VL](&sums, end - k);
             sums.c += (end - k) * width;
             continue;
         }
-        cut heights = cut_rows(end - k, tile_rows[width / VL]);
+        cut heights = cut_rows(end - k, tile_rows[width / VL], 0);
         while (heights.tiles > 0) {
             int64_t n = next_tile(&heights);
             weight_gradient_kernels[width / VL][n](&sums);
@@ -132,7 +132,8 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
     int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
     const operand *delta = here->delta.down + panel * net->capacity * PANEL / TERMS;
     real *db = how.stays ? here->gradient.b + at : block;
-    column_sums_kernels[width / VL](delta, depth_of(rows), how.carry ? here->gradient.b + at : net->zeros, db);
+    column_sums_kernels[width / VL](delta, depth_of(rows, rounds(net->task)),
+                                    how.carry ? here->gradient.b + at : net->zeros, db);
     if (!how.numbers) return;
     constants numbers = numbers_of(net->task, how.numbers, l, 1);
     parameters_block biases = block_of(here, l, 1, at, 1, width, db);
@@ -144,8 +145,8 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
 static void refresh_changed(const network *net, int64_t l, const blocks *b, int32_t few) {
     const layer *here = &net->layers[l];
     const int64_t *start = net->sparse.column_start;
-    for (int64_t i = b->row, end; i < b->row_end && TERMS > 1; i = end) {
-        end = few ? least(i + TERMS, b->row_end) : b->row_end;
+    for (int64_t i = b->row, end; i < b->row_end; i = end) {
+        end = few ? least(i + 2, b->row_end) : b->row_end;
         if (!few || start[i] < start[end]) refresh_operands(here, b->panel, i, end);
     }
 }
@@ -175,7 +176,8 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
             if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
             if (how.numbers) how.finish(&numbers, &weights);
         }
-        if (how.numbers) refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty && !numbers.general);
+        if (how.numbers && rounds(net->task))
+            refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty && !numbers.general);
         if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
 }
@@ -191,7 +193,7 @@ static void use_gradient(const network *net, block_update *use, const constants 
             parameters_block W = block_of(here, l, 0, at, b.row_end - b.row, width, here->gradient.W + at);
             W.norm = advance(here->norm, sums_at(here, b.row / BLOCK_ROWS, b.panel));
             use(&of_W, &W);
-            refresh_operands(here, b.panel, b.row, b.row_end);
+            if (rounds(net->task) && net->task->job == FM_TRAIN) refresh_operands(here, b.panel, b.row, b.row_end);
             if (b.row > 0) continue;
             at = b.panel * PANEL;
             parameters_block biases = block_of(here, l, 1, at, 1, width, here->gradient.b + at);

@@ -46,36 +46,22 @@ static int64_t flat_b(const fm_task *task, int64_t l) {
 
 /* p + n, or NULL. */
 INLINE real *advance(real *p, int64_t n) { return p ? p + n : NULL; }
-INLINE operand *advance_operand(operand *p, int64_t n) { return p ? p + n : NULL; }
 
 /* Panel j of W_l: from scratch, or packed now. */
 static const operand *weight_panel(const network *net, int64_t l, int64_t j) {
     const layer *here = &net->layers[l];
-    if (here->W) return here->W + j * PANEL * depth_of(here->fan_in);
+    if (here->W) return here->W + j * PANEL * depth_of(here->fan_in, rounds(net->task));
     const real *flat = (const real *)net->task->params + flat_W(net->task, l) + j * PANEL;
-    pack_operands(flat, here->fan_in, here->fan_out, panel_width(here->fan_out, j),
-                  least(PANEL, here->fan_out - j * PANEL), net->panel);
+    int64_t width = panel_width(here->fan_out, j), valid = least(width, here->fan_out - j * PANEL);
+    if (rounds(net->task)) pack_operands(flat, here->fan_in, here->fan_out, width, valid, net->panel);
+    else pack_panel(flat, here->fan_in, here->fan_out, width, valid, (real *)net->panel);
     return net->panel;
 }
 
 /* Where the values of a tile whose first element is at `at` lie, or are to lie for a moment. */
 INLINE real *tile_values(const batch_matrix *m, int64_t at, real *buffer) {
-    return TERMS == 1 || m->values ? m->values + at : buffer;
+    return m->values ? m->values + at : buffer;
 }
-/* And those values as operands. */
-INLINE void keep_operands(const network *net, const batch_matrix *m, const real *values, int64_t row, int64_t panel,
-                          int64_t n, int64_t width) {
-#if FM_PAIRS
-    int64_t panel_size = net->capacity * PANEL, column = panel * PANEL / TERMS;
-    int64_t across = column / PANEL * panel_size + row * PANEL + column % PANEL;
-    int64_t down = (panel * panel_size + row * PANEL) / TERMS;
-    if (m->across || m->down)
-        round_tile(values, n, width, advance_operand(m->across, across), advance_operand(m->down, down));
-#else
-    (void)net, (void)m, (void)values, (void)row, (void)panel, (void)n, (void)width;
-#endif
-}
-
 /* The epilogue of the forward product: z -> a, for the tile of layer l whose first element is at (row, panel) of the chunk;
  * then dropout, if any. */
 INLINE void activate(const network *net, int64_t l, const chunk *c, const drop *dropping, int64_t row, int64_t panel,
@@ -101,9 +87,9 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
         int64_t width = panel_width(here->fan_out, b.panel);
         tile product = {.a_panel_size = panel_size,
                         .b = weight_panel(net, l, b.panel),
-                        .depth = depth_of(here->fan_in),
+                        .depth = depth_of(here->fan_in, rounds(net->task)),
                         .initial = here->params.b + b.panel * PANEL};
-        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
             n = next_tile(&heights);
             product.a = A ? A + i * PANEL : NULL;

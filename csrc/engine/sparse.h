@@ -1,14 +1,14 @@
-/* sparse.h: the products of a CSR layer 0, over the non-zeros only; the same multiply-adds in the same order as gemm.h, each
- * with an operand of one term. */
+/* sparse.h: the products of a CSR layer 0, over the non-zeros only; the same multiply-adds in the same order as gemm.h. */
 
 /* The rows of one chunk, by row for the forward product and by column for the weight gradient. */
 typedef struct sparse_rows {
     int64_t *row_start;    /* (capacity + 1,) offsets of the rows in column and value */
-    int32_t *column;       /* (non-zeros,) ascending within a row, but for the terms of an operand */
+    int32_t *column;       /* (non-zeros,) ascending within a row, but for pairs that change places */
     real *value;           /* (non-zeros,) */
     int64_t *column_start; /* (columns + 2,) offsets of the columns in row and row_value; NULL for predict, as below */
     int32_t *row;          /* (non-zeros,) ascending within a column, but for the same */
     real *row_value;       /* (non-zeros,) */
+    int32_t rounds;        /* products are in bfloat16 */
 } sparse_rows;
 
 /* Row i of Z over the width of one panel, into c: W as in a tile, initial the bias. */
@@ -17,8 +17,8 @@ INLINE void sparse_product_row(const sparse_rows *x, int64_t i, const tile *t, r
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) acc[v] = vec_load(t->initial + v * VL);
     for (int64_t k = x->row_start[i], end = x->row_start[i + 1]; k < end; k++) {
-        const operand *w = t->b + (int64_t)(x->column[k] / TERMS) * (width * VL);
-        vec value = operand_broadcast(operand_of_term(x->value[k], x->column[k]));
+        const operand *w = t->b + place_of(x->column[k], x->rounds) * (width * VL);
+        vec value = operand_broadcast(operand_alone(x->value[k], x->column[k]));
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[v] = vec_dot(value, operand_load(w + v * VL), acc[v]);
     }
@@ -39,8 +39,8 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
         for (; k < end; k++) {
-            const operand *delta = t->b + (int64_t)(x->row[k] / TERMS) * PANEL;
-            vec value = operand_broadcast(operand_of_term(x->row_value[k], x->row[k]));
+            const operand *delta = t->b + place_of(x->row[k], x->rounds) * PANEL;
+            vec value = operand_broadcast(operand_alone(x->row_value[k], x->row[k]));
 #pragma GCC unroll 4
             for (int v = 0; v < width; v++) acc[v] = vec_dot(value, operand_load(delta + v * VL), acc[v]);
         }

@@ -1,7 +1,7 @@
 /* vec.h: the vector type and its arithmetic; all that knows a register width or an instruction.
  *
- * An ISA file defines FM_ISA (a string), FM_VECTOR_BYTES (64, 32 or 16), FM_REAL_BITS (32 or 64) and FM_ENGINE; for the
- * products of bfloat16 FM_PAIRS: 1 where they are computed in float32, 2 where the CPU has instructions for them.
+ * An ISA file defines FM_ISA (a string), FM_VECTOR_BYTES (64, 32 or 16), FM_REAL_BITS (32 or 64) and FM_ENGINE; and
+ * FM_PAIRS where products are of pairs of bfloat16, by the CPU's own instructions.
  * Every operation is IEEE and lane by lane, multiply-adds are written out, so all instruction sets with FMA compute the
  * same bits. Sums across lanes run over a virtual width of 64 bytes (LANES) and a fixed tree.
  */
@@ -35,7 +35,7 @@ enum {
 #define FM_PAIRS 0
 #endif
 
-/* What the products multiply: reals, or pairs of bfloat16, as many as reals fit a register. */
+/* What the products multiply: reals, or pairs of bfloat16, of which as many fit a register. */
 #if FM_PAIRS
 typedef uint32_t operand; /* two terms of a sum, the even one in the low half */
 enum { TERMS = 2 };       /* of a sum in an operand */
@@ -157,13 +157,11 @@ INLINE wide wide_multiply(wide a, wide b) {
 #endif
 #endif
 
-/* 1 for infinity and NaN, and what becomes infinite in an operand, else 0; in integers, so that a loop over it becomes
- * vectors. */
+/* 1 for infinity and NaN, else 0; in integers, so that a loop over it becomes vectors. */
 INLINE integer is_not_finite(real x) {
     const integer exponent = (integer)(2 * EXPONENT_BIAS + 1) << MANTISSA_BITS;
     integer bits;
     memcpy(&bits, &x, sizeof bits);
-    if (FM_PAIRS) return (bits & INT32_MAX) >= exponent - 0x8000;
     return (bits & exponent) == exponent;
 }
 
@@ -184,22 +182,16 @@ INLINE vec vec_copysign(vec a, vec b) {
 #if FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 16
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#define EVEN_LANES(a, b) SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-#define ODD_LANES(a, b) SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
 #define SWAP(v, s)                                                                                                     \
     SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s, 8 ^ s, 9 ^ s, 10 ^ s, 11 ^ s, 12 ^ s,        \
             13 ^ s, 14 ^ s, 15 ^ s)
 #elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 8
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#define EVEN_LANES(a, b) SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
-#define ODD_LANES(a, b) SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s)
 #elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 4
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
-#define EVEN_LANES(a, b) SHUFFLE(a, b, 0, 2, 4, 6)
-#define ODD_LANES(a, b) SHUFFLE(a, b, 1, 3, 5, 7)
 #define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s)
 #else
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 2)
@@ -250,76 +242,78 @@ INLINE vec words_to_reals(const uint32_t *p) {
 }
 
 /* -- Operands -- */
-#if !FM_PAIRS
-INLINE vec operand_load(const operand *p) { return vec_load(p); }
-INLINE vec operand_broadcast(operand x) { return vec_broadcast(x); }
-INLINE operand operand_of_term(real x, int64_t place) { return (void)place, x; }
-INLINE vec vec_rounded(vec a) { return a; }
-INLINE vec vec_dot(vec a, vec b, vec c) { return vec_fma(a, b, c); }
-INLINE vec operand_ones(void) { return vec_broadcast((real)1); }
-typedef int float_mode;
-INLINE float_mode denormals_off(void) { return 0; }
-INLINE void denormals_back(float_mode before) { (void)before; }
-#else
-typedef uint32_t bits __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
 
-INLINE vec operand_load(const operand *p) { return *(const vec *)p; }
-INLINE void operand_store(operand *p, vec v) { *(vec *)p = v; }
-INLINE vec operand_broadcast(operand x) { return (vec)((bits){0} + x); }
-INLINE vec operand_ones(void) { return operand_broadcast(0x3f803f80); }
+#if FM_REAL_BITS == 32
+typedef uint32_t words __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
 
 /* To bfloat16, in the upper halves of the lanes: to nearest even; NaN stays NaN, quiet; what is denormal becomes 0. */
 INLINE vec vec_rounded(vec a) {
-    bits x = (bits)a, size = x & INT32_MAX, rounded = (x + 0x7fff + (x >> 16 & 1)) & 0xffff0000;
+    words x = (words)a, size = x & INT32_MAX, nearest = (x + 0x7fff + (x >> 16 & 1)) & 0xffff0000;
     ivec is_nan = (ivec)size > 0x7f800000, is_normal = (ivec)size >= 0x00800000;
-    vec number = vec_select(is_normal, (vec)rounded, (vec)(x & 0x80000000));
+    vec number = vec_select(is_normal, (vec)nearest, (vec)(x & 0x80000000));
     return vec_select(is_nan, (vec)((x & 0xffff0000) | 0x00400000), number);
 }
-/* A term that is rounded already, as the even or odd one of an operand whose other one is 0. */
-INLINE operand operand_of_term(real x, int64_t place) {
+#else /* not needed */
+INLINE vec vec_rounded(vec a) { return a; }
+#endif
+
+/* store_neighbours: the elements of two registers as operands of one row. store_pairs: those of two rows that are summed
+ * over, as operands of columns; `stride` is from a row of operands to the next. Both are rounded. An operand alone: a term
+ * that is rounded already. vec_dot: c + a b. */
+#if FM_PAIRS
+INLINE vec operand_load(const operand *p) { return *(const vec *)p; }
+INLINE void operand_store(operand *p, vec v) { *(vec *)p = v; }
+INLINE vec operand_broadcast(operand x) { return (vec)((words){0} + x); }
+INLINE vec operand_ones(void) { return operand_broadcast(0x3f803f80); }
+INLINE operand operand_alone(real x, int64_t place) {
     operand term;
     memcpy(&term, &x, sizeof term);
     return place % 2 ? term : term >> 16;
 }
-
-/* pairs: operands whose even terms are one register and the odd terms another; neighbours: the elements of two registers,
- * in order, as operands. vec_dot: c + a b over the terms of a lane, the odd one first, each a multiply-add without
- * denormals, which is what the instruction does. */
-#if FM_PAIRS == 2
 INLINE vec neighbours(vec low, vec high) { return (vec)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low); }
-INLINE vec pairs(vec even, vec odd) {
+INLINE void store_neighbours(operand *to, vec low, vec high) { operand_store(to, neighbours(low, high)); }
+INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
     static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd));
+    (void)stride;
+    operand_store(to, (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd)));
 }
 INLINE vec vec_dot(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
 #else
-INLINE vec pairs(vec even, vec odd) { return (vec)((bits)vec_rounded(even) >> 16 | (bits)vec_rounded(odd)); }
-INLINE vec neighbours(vec low, vec high) { return pairs(EVEN_LANES(low, high), ODD_LANES(low, high)); }
-INLINE vec odd_terms(vec a) { return (vec)((bits)a & 0xffff0000); }
-INLINE vec even_terms(vec a) { return (vec)((bits)a << 16); }
-INLINE vec vec_dot(vec a, vec b, vec c) {
-    return vec_fma(even_terms(a), even_terms(b), vec_fma(odd_terms(a), odd_terms(b), c));
+INLINE vec operand_load(const operand *p) { return vec_load(p); }
+INLINE void operand_store(operand *p, vec v) { vec_store(p, v); }
+INLINE vec operand_broadcast(operand x) { return vec_broadcast(x); }
+INLINE vec operand_ones(void) { return vec_broadcast((real)1); }
+INLINE operand operand_alone(real x, int64_t place) { return (void)place, x; }
+INLINE vec neighbours(vec low, vec high) { return (void)high, vec_rounded(low); }
+INLINE void store_neighbours(operand *to, vec low, vec high) {
+    vec a = vec_rounded(low), b = vec_rounded(high);
+    vec_store(to, SWAP(a, 1));
+    vec_store(to + VL, SWAP(b, 1));
 }
+INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
+    vec_store(to, vec_rounded(odd));
+    vec_store(to + stride, vec_rounded(even));
+}
+INLINE vec vec_dot(vec a, vec b, vec c) { return vec_fma(a, b, c); }
 #endif
 
-/* Denormal inputs and results are 0 from here on, in this thread; and as they were before. */
+/* Whether there are denormals from here on in this thread, or they are 0, as inputs and as results; and as it was before. */
 #ifdef MM
 typedef unsigned float_mode;
-INLINE float_mode denormals_off(void) {
+INLINE void denormals_back(float_mode before) { _mm_setcsr(before); }
+INLINE float_mode denormals_are(int32_t kept) {
     float_mode before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);
+    if (!kept) denormals_back(before | 0x8040);
     return before;
 }
-INLINE void denormals_back(float_mode before) { _mm_setcsr(before); }
 #else
 typedef uint64_t float_mode;
 INLINE void denormals_back(float_mode before) { __asm__ __volatile__("msr fpcr, %0" : : "r"(before)); }
-INLINE float_mode denormals_off(void) {
+INLINE float_mode denormals_are(int32_t kept) {
     float_mode before;
     __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
-    denormals_back(before | 1u << 24);
+    if (!kept) denormals_back(before | 1u << 24);
     return before;
 }
-#endif
 #endif
