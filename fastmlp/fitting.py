@@ -124,7 +124,7 @@ class Fit:
         network = self.network
         options = engine_settings.network_options(network.n_units, settings, network.loss)
         if options != self._options:
-            self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
+            self.network = Network(network.n_units, loss=network.loss, dtype=network.precision, **options)
             self._options = options
         # joblib may have mapped them into memory read-only.
         self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
@@ -331,6 +331,8 @@ class Fit:
             network = self.network
             state: dict[str, Any] = {"n_units": network.n_units, "activation": network.activation, "loss": network.loss}
             state |= {"optimizer": self.optimizer}
+            if network.precision != network.dtype.name:
+                state["precision"] = network.precision
             state |= {name: getattr(self, name) for name in self.VALUES}
             state |= self._curves()
             return state | {name: getattr(self, name).copy() for name in self.ARRAYS}
@@ -365,7 +367,7 @@ class Fit:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The training that `state` was taken of; the state has been checked."""
         params = state["params"]
-        network = Network(state["n_units"], state["activation"], state["loss"], params.dtype)
+        network = Network(state["n_units"], state["activation"], state["loss"], state.get("precision", params.dtype))
         fit = cls(network, params, state["optimizer"])
         for name in (*cls.VALUES, *CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])
