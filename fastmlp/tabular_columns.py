@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -42,6 +43,26 @@ class Table:
     columns: list[Column]
     n_rows: int
     has_names: bool
+
+    def in_order(self, names: Sequence[str]) -> Table:
+        """The same with the columns in the order of a fit.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing or there are others.
+        """
+        by_name = {column.name: column for column in self.columns}
+        missing = [name for name in names if name not in by_name]
+        others = [name for name in by_name if name not in names]
+        if missing or others:
+            words = [f"{', '.join(map(repr, missing))} missing"] if missing else []
+            words += [f"{', '.join(map(repr, others))} unknown"] if others else []
+            raise ValueError(
+                f"The feature names should match those that were passed during fit: {' and '.join(words)}. X has "
+                f"{len(by_name)} columns, fit had {len(names)}."
+            )
+        return Table([by_name[name] for name in names], self.n_rows, has_names=True)
 
 
 def read_table(X: Any) -> Table:

@@ -148,7 +148,6 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
         int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
         if (how.numbers && !how.finish) {
             real *squares = advance(here->penalty, sums);
-            if (numbers.general && !squares) squares = block; /* decay alone: nobody asks for the sums */
             if (squares) memset(squares, 0, (size_t)width * sizeof(real));
             gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, &numbers, squares);
         } else {
