@@ -98,8 +98,7 @@ class LossCurveDisplay:
         display = cls(
             loss_curve=loss_curve,
             validation_loss_curve=validation_loss_curve,
-            best_epoch=getattr(estimator, "best_epoch_", 0)
-            or int(first) + 1,  # of a tie estimators of tables keep the last
+            best_epoch=getattr(estimator, "best_epoch_", 0) or int(first) + 1,  # of a tie some keep the last
             best_by_score=by_score,
             estimator_name=type(estimator).__name__ if name is None else name,
             validation_scores=scores if by_score else None,
