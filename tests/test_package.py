@@ -35,6 +35,7 @@ def test_one_version(installed: Distribution) -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest is not None
     assert newest[1] == fastmlp.__version__
+    assert f"\nversion: {fastmlp.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_the_script_is_the_module(installed: Distribution) -> None:
