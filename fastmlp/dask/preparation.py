@@ -35,6 +35,7 @@ class Data:
     targets : str
         Kind of y: "labels" or "values".
     given, held_out : (X, y, sample_weight) as the user gave them
+    wait_limit : float
 
     Attributes
     ----------
@@ -42,7 +43,10 @@ class Data:
     held_out : the same, or None
     """
 
-    def __init__(self, client: Client, estimator: Any, targets: str, given: Triple, held_out: Triple) -> None:
+    def __init__(
+        self, client: Client, estimator: Any, targets: str, given: Triple, held_out: Triple, wait_limit: float
+    ) -> None:
+        self._wait_limit = wait_limit
         self._client, self._estimator, self._targets = client, estimator, targets
         self._n_workers = max(len(client.nthreads()), 1)
         self.columns = self._columns(given, "")
@@ -76,7 +80,7 @@ class Data:
         return found["X"], found["y"], found.get("sample_weight")
 
     def _checked(self, collection: Any, kind: str, name: str) -> Column:
-        return checked(self._client, collection, kind, name, self._estimator, self._n_workers)
+        return checked(self._client, collection, kind, name, self._estimator, self._n_workers, self._wait_limit)
 
     @property
     def rows(self) -> About:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from sklearn.utils.class_weight import compute_class_weight
 
+from fastmlp._core import OPTIMIZERS
 from fastmlp.callbacks import Narration
 from fastmlp.dask.channel import Channel
 from fastmlp.dask.partitions import joined
@@ -25,6 +26,7 @@ from fastmlp.dask.shards import Shard
 from fastmlp.dask.sharedfit import SharedFit
 from fastmlp.dask.tree import Tree
 from fastmlp.dask.wires import Contexts, Meeting, WorkerLostError, listen
+from fastmlp.engine_settings import optimizer_name
 from fastmlp.fitted import Fitted
 from fastmlp.listener import Listener
 from fastmlp.rows import Samples
@@ -214,6 +216,8 @@ def _contexts(worker: Worker) -> Contexts | None:
 def _channel(job: Job, attempt: Attempt, wires: Any, check: Callable[[], None]) -> Channel:
     tree = Tree(job.plan.n_blocks, job.settings.compression == "bfloat16")
     n_params = sum((a + 1) * b for a, b in zip(job.n_units[:-1], job.n_units[1:], strict=True))
+    if job.settings.local_steps > 1:
+        n_params *= 1 + OPTIMIZERS[optimizer_name(job.settings)]
     shares = job.plan.shares(len(attempt.names))
     limit = job.settings.wait_limit
     return Channel(attempt.rank, wires, tree, shares, n_params, np.dtype(job.dtype), limit, check)
