@@ -74,13 +74,15 @@ def ready(dask_worker: Any) -> int:
 
 
 def processes(client: Client) -> list[int]:
-    """Of the workers, when they are there and ready: the cluster starts most of those anew that were killed."""
-    end = perf_counter() + 180  # where the machine is busy with other things
+    """Of the workers, when all are there and ready: those that were killed start anew, or others in their place."""
+    start, end = perf_counter(), perf_counter() + 180  # where the machine is busy with other things
     while perf_counter() < end:
         found = client.run(ready, on_error="ignore")
-        nannies = [each for each in client.cluster.workers.values() if each.status.name == "running"]
-        if len(found) >= max(len(nannies), 2):
+        if len(found) >= N_WORKERS:
             return list(found.values())
+        if perf_counter() - start > 15:
+            start, cluster = perf_counter(), client.cluster
+            cluster.scale(len(cluster.worker_spec) + N_WORKERS - len(found))
         sleep(0.1)
     raise TimeoutError("workers do not come back")
 

@@ -102,7 +102,8 @@ class Coordinator:
     def _on(self, workers: Sequence[str], function: Callable[..., Any]) -> dict[str, Any]:
         """What a function of the fit's name returns on those of these workers that are there and answer."""
         for _ in range(3):
-            if not (here := [name for name in workers if name in self._client.nthreads()]):
+            there = self._client.nthreads()
+            if not (here := [name for name in workers if name in there]):
                 break
             with suppress(TimeoutError):
                 run, name = self._client._run, self._job.name  # the public one has no limit
@@ -155,10 +156,9 @@ class Coordinator:
                 ended = ended or perf_counter()
             if pending and (outcome.error or outcome.gone):  # or they would wait for those who do not come
                 self._on(list(pending), worker.stop)
-            if pending and ended:
-                if perf_counter() - ended > (GRACE_SECONDS if outcome.error else grace):
-                    outcome.gone |= dict.fromkeys(pending, "does not answer")
-                    break
+            if pending and ended and perf_counter() - ended > (GRACE_SECONDS if outcome.error else grace):
+                outcome.gone |= dict.fromkeys(pending, "does not answer")
+                break
         return outcome
 
     def _collect(self, pending: dict[str, Future], outcome: Outcome) -> None:

@@ -163,7 +163,14 @@ class DaskMLP(BaseMLP):
         return {name: getattr(self, name) for name in self._local._get_param_names()}
 
     def _found_client(self) -> Client:
-        return get_client() if self.client is None else self.client
+        if self.client is not None:
+            return self.client
+        try:
+            return get_client()
+        except ValueError:
+            raise ValueError(
+                f"{type(self).__name__} needs a cluster: make a distributed.Client first, or pass client=."
+            ) from None
 
     def _lazily(self, method: str, X: Any) -> Any:
         """Predictions for the rows of a dask collection, block by block when they are asked for."""

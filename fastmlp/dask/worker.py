@@ -122,6 +122,8 @@ def open_door(name: str, dask_worker: Worker) -> tuple[str, int]:
     """Listen on a free port of the worker's own interface; return where."""
     post = _posts.setdefault((name, dask_worker.address), Post())
     stop(name, dask_worker)
+    if post.listener is not None:
+        post.listener.close()
     address = dask_worker.address
     host = "127.0.0.1" if address.startswith("inproc://") else get_address_host(address)
     post.stop, post.listener = threading.Event(), listen(host)
@@ -133,8 +135,6 @@ def stop(name: str, dask_worker: Worker) -> None:
     """End the training, without waiting for it."""
     if post := _posts.get((name, dask_worker.address)):
         post.stop.set()
-        if post.listener is not None:
-            post.listener.close()
 
 
 def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
@@ -146,7 +146,9 @@ def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
 def forget(name: str, dask_worker: Worker) -> None:
     """Stop, and let go of everything."""
     stop(name, dask_worker)
-    _posts.pop((name, dask_worker.address), None)
+    post = _posts.pop((name, dask_worker.address), None)
+    if post is not None and post.listener is not None:
+        post.listener.close()
 
 
 def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]], held_out: Any) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
     n_threads = worker.state.nthreads
     secede()  # or two fits at once could wait for each other's threads
     post = _posts.get((job.name, worker.address))
-    if post is None or post.stop.is_set():
+    if post is None or post.stop.is_set() or post.listener.getsockname()[:2] != attempt.doors[attempt.rank]:
         return {"status": "stopped", "message": "it was told to stop", "place": (-1, 0)}
     stopped = post.stop
 
