@@ -1,6 +1,7 @@
 """The estimators of a Dask cluster: the same bits for any workers and chunks, the plain one's to rounding."""
 
 import pickle
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor
+from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fit_blocks
 from fastmlp.dask.channel import Channel
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.wires import WorkerLostError
@@ -385,3 +386,36 @@ def test_compressed_gradients_train_as_well() -> None:
     # Gradients of eight bits: their errors, of half a per cent, cancel out in part over 150 steps.
     assert found[0].loss_ == pytest.approx(exact.loss_, rel=0.02)
     assert found[0].loss_ != exact.loss_
+
+
+def test_a_plain_estimator_trains_block_by_block() -> None:
+    X = numbers()
+    y = classes(X)
+    arrays = da.from_array(X, ((0, 60, 100, 70), 5)), da.from_array(y, ((0, 60, 100, 70),))
+    first, second = (
+        fit_blocks(MLPClassifier((9,), max_iter=40, random_state=3, learning_rate_init=0.01), *arrays) for _ in range(2)
+    )
+    np.testing.assert_array_equal(parameters(first), parameters(second))
+    assert len(first.loss_curve_) == 3 * 40
+    assert first.score(X, y) > 0.9
+    assert first.random_state == 3
+    with pytest.raises(ValueError, match="rechunk them alike"):
+        fit_blocks(MLPClassifier(), arrays[0], arrays[1].rechunk(100))
+
+
+def test_block_by_block_training_keeps_two_blocks_in_memory() -> None:
+    n_rows, alive, most = 1000, list[int](), list[int]()
+
+    def make() -> Any:
+        alive.append(1)
+        most.append(len(alive))
+        block = np.zeros((n_rows, 50))
+        weakref.finalize(block, alive.pop)
+        return block
+
+    parts = [da.from_delayed(dask.delayed(make, pure=False)(), (n_rows, 50), dtype=float) for _ in range(20)]
+    fit_blocks(
+        MLPRegressor(hidden_layer_sizes=3, max_iter=2), da.concatenate(parts), da.zeros(20 * n_rows, chunks=n_rows)
+    )
+    assert len(most) == 40
+    assert max(most) <= 3  # that which is used, the next, and that which the loop has not let go of yet
