@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastmlp.classifier import MLPClassifier
     from fastmlp.estimator_file import load
+    from fastmlp.export.from_sklearn import from_sklearn
+    from fastmlp.export.onnx_pipeline import register_onnx_converters
     from fastmlp.model_file import ModelFileError
     from fastmlp.plotting import LossCurveDisplay
     from fastmlp.regressor import MLPRegressor
@@ -30,7 +32,9 @@ __all__ = [
     "TabularRegressor",
     "Trainer",
     "__version__",
+    "from_sklearn",
     "load",
+    "register_onnx_converters",
     "show_config",
 ]
 
@@ -42,7 +46,9 @@ _HOMES = {
     "TabularClassifier": "fastmlp.tabular",
     "TabularRegressor": "fastmlp.tabular",
     "Trainer": "fastmlp.trainer",
+    "from_sklearn": "fastmlp.export.from_sklearn",
     "load": "fastmlp.estimator_file",
+    "register_onnx_converters": "fastmlp.export.onnx_pipeline",
 }
 """Module of each public name, imported when the name is first used: scikit-learn takes longer to import than NumPy."""
 
@@ -62,15 +68,13 @@ def __dir__() -> list[str]:
 
 
 def show_config() -> None:
-    """Print the version, the instruction set in use, the threads and why that many, and the sizes of the dtypes.
+    """Print the version, the instruction set in use, the threads and why that many, and the dtypes and their speed.
 
     Raises
     ------
     ValueError
         If the environment variable ``FASTMLP_ISA`` names an instruction set that is unknown or that this CPU lacks.
     """
-    import numpy as np
-
     from fastmlp import _core
     from fastmlp.threads import usable_cpus
 
@@ -82,7 +86,13 @@ def show_config() -> None:
     print(
         f"threads     up to {n_cpus} ({reason}); fewer where a step has too little work, or n_threads of the estimator"
     )
-    print(f"dtypes      {', '.join(f'{d} ({np.dtype(d).itemsize} bytes)' for d in ('float32', 'float64'))}")
+    emulates = _core.Network((1, 1), "identity", "squared_error", "bfloat16").emulates
+    speed = (
+        "slow, by instructions of float32: this CPU or this ISA lacks AVX-512 BF16"
+        if emulates
+        else "fast, AVX-512 BF16"
+    )
+    print(f"dtypes      float32 (4 bytes), float64 (8 bytes), bfloat16 ({speed})")
 
 
 def _why_slow(isa: str, available: tuple[str, ...]) -> str:
