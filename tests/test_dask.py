@@ -373,6 +373,16 @@ def test_workers_that_never_reach_each_other(client: Client, monkeypatch: pytest
         regressor().fit(da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100))
 
 
+def test_products_of_bfloat16_give_the_same_bits_on_any_workers() -> None:
+    X, found = numbers("float32"), []
+    for n_workers in (1, 3):
+        with cluster(n_workers):
+            model = regressor(dtype="bfloat16", max_iter=30)
+            found.append(model.fit(da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100)))
+    np.testing.assert_array_equal(parameters(found[0]), parameters(found[1]))
+    assert found[0].to_local().score(X, X[:, 0]) > 0
+
+
 def test_compressed_gradients_train_as_well() -> None:
     X = numbers("float32")
     found = []
@@ -414,8 +424,8 @@ def test_block_by_block_training_keeps_two_blocks_in_memory() -> None:
         return block
 
     parts = [da.from_delayed(dask.delayed(make, pure=False)(), (n_rows, 50), dtype=float) for _ in range(20)]
-    fit_blocks(
-        MLPRegressor(hidden_layer_sizes=3, max_iter=2), da.concatenate(parts), da.zeros(20 * n_rows, chunks=n_rows)
-    )
+    with dask.config.set(scheduler="threads"):  # rather than on the cluster of another test
+        y = da.zeros(20 * n_rows, chunks=n_rows)
+        fit_blocks(MLPRegressor(hidden_layer_sizes=3, max_iter=2), da.concatenate(parts), y)
     assert len(most) == 40
     assert max(most) <= 3  # that which is used, the next, and that which the loop has not let go of yet

@@ -46,6 +46,11 @@ class Outcome:
         """The worker that has come furthest, if any."""
         return max(self.said, key=lambda name: self.said[name]["place"], default=None)
 
+    def finished(self) -> list[str]:
+        """The workers that have come to the end, those first that have come furthest."""
+        ended = [name for name, said in self.said.items() if said["status"] in ("done", "interrupted")]
+        return sorted(ended, key=lambda name: self.said[name]["place"], reverse=True)
+
 
 class Coordinator:
     """Trains on a cluster, whatever becomes of its workers.
@@ -76,9 +81,10 @@ class Coordinator:
         try:
             while True:
                 outcome = self._attempt(workers, holder)
+                for name in outcome.finished():
+                    if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
+                        return state, outcome.said[name]
                 best = outcome.best()
-                if best and outcome.said[best]["status"] in ("done", "interrupted"):
-                    return self._on([best], worker.state_of)[best], outcome.said[best]
                 fruitless = 0 if outcome.gone else fruitless + 1
                 if fruitless == MOST_FRUITLESS:
                     messages = {said["message"] for said in outcome.said.values()}

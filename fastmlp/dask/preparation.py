@@ -116,7 +116,7 @@ def job_of(estimator: Any, settings: Any, data: Data) -> Job:
     settings.random_state = None
     n_rows = data.columns[0].n_rows
     dtype = compute_dtype(SimpleNamespace(dtype=rows.dtype), settings.dtype)
-    if settings.compression and dtype != "float32":
+    if settings.compression and dtype == "float64":
         raise ValueError("compression='bfloat16' is for gradients of float32: pass dtype='float32'.")
     return Job(
         name=uuid4().hex,

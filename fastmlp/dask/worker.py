@@ -76,6 +76,11 @@ class Job:
     random_state: np.random.RandomState
     remedy: str
 
+    @property
+    def real(self) -> np.dtype[Any]:
+        """Of parameters and gradients."""
+        return np.dtype("float32" if self.dtype == "bfloat16" else self.dtype)
+
 
 @dataclass
 class Attempt:
@@ -222,7 +227,7 @@ def _channel(job: Job, attempt: Attempt, wires: Any, check: Callable[[], None]) 
         n_params *= 1 + OPTIMIZERS[optimizer_name(job.settings)]
     shares = job.plan.shares(len(attempt.names))
     limit = job.settings.wait_limit
-    return Channel(attempt.rank, wires, tree, shares, n_params, np.dtype(job.dtype), limit, check)
+    return Channel(attempt.rank, wires, tree, shares, n_params, job.real, limit, check)
 
 
 def _prepared(
