@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/* tests/*.c)
 
-.PHONY: build test fuzz bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
+.PHONY: build test fuzz faults bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -14,6 +14,9 @@ test: build
 
 fuzz: build # ten thousand damaged model files, instead of the hundreds of the tests
 	FASTMLP_FUZZ=10000 $(PYTHON) -m pytest tests/test_model_files.py
+
+faults: build # fifty fits on a Dask cluster, one of whose workers is killed at any moment
+	FASTMLP_FAULTS=50 $(PYTHON) -m pytest tests/test_dask_faults.py
 
 bench: build # all rows; python -m bench --help for fewer
 	$(PYTHON) -m bench
