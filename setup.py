@@ -20,11 +20,13 @@ TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
-OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]
 SANITIZERS = {
     "1": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"],
     "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g"],
 }
+# Compiled to be small: the door, whose generated code is long, and the engine for processors without FMA.
+SMALL = () if DEBUG or COVERAGE else ("_core.c", "isa_x86_64_float32.c", "isa_x86_64_float64.c")
 # Counted at -O1, so that a line of the source is still one; several threads count.
 COUNTERS = ["--coverage", "-fprofile-update=atomic", "-O1"]
 # The same for clang-cl, whose optimizer is the one of clang.
@@ -38,7 +40,9 @@ class BuildEngine(build_ext):
     def build_extensions(self) -> None:
         if self.compiler.compiler_type == "msvc":
             self.use_clang_cl()
-        elif not SANITIZE:
+        else:
+            self.require_compiler()
+        if self.compiler.compiler_type != "msvc" and not SANITIZE:
             # Nothing is needed from the folder of the interpreter's libraries, and its path is this machine's.
             linker = self.compiler.linker_so
             self.compiler.set_executable("linker_so", [word for word in linker if not word.startswith("-Wl,-rpath")])
@@ -46,11 +50,25 @@ class BuildEngine(build_ext):
 
         def compile_side_by_side(sources: Sequence[str], **options: Any) -> list[str]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                objects = pool.map(lambda source: compile_files([source], **options), sources)
+                objects = pool.map(lambda source: compile_files([source], **small(source, options)), sources)
                 return [path for paths in objects for path in paths]
+
+        def small(source: str, options: dict[str, Any]) -> dict[str, Any]:
+            if os.path.basename(source) not in SMALL:
+                return options
+            return {**options, "extra_postargs": [*options["extra_postargs"], "-Os"]}
 
         self.compiler.compile = compile_side_by_side
         super().build_extensions()
+
+    def require_compiler(self) -> None:
+        command = self.compiler.compiler[0]
+        if shutil.which(command) is None:
+            raise SystemExit(
+                f"fastmlp is built with a C compiler, and there is no {command!r} on the PATH. Install gcc or clang "
+                "(on Debian and Ubuntu: apt install gcc; on Fedora: dnf install gcc; on macOS: xcode-select --install) "
+                "or name another compiler in the environment variable CC."
+            )
 
     def use_clang_cl(self) -> None:
         if not self.compiler.initialized:

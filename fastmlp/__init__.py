@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastmlp.classifier import MLPClassifier
     from fastmlp.estimator_file import load
+    from fastmlp.export.from_sklearn import from_sklearn
+    from fastmlp.export.onnx_pipeline import register_onnx_converters
     from fastmlp.model_file import ModelFileError
     from fastmlp.plotting import LossCurveDisplay
     from fastmlp.regressor import MLPRegressor
@@ -30,7 +32,9 @@ __all__ = [
     "TabularRegressor",
     "Trainer",
     "__version__",
+    "from_sklearn",
     "load",
+    "register_onnx_converters",
     "show_config",
 ]
 
@@ -42,7 +46,9 @@ _HOMES = {
     "TabularClassifier": "fastmlp.tabular",
     "TabularRegressor": "fastmlp.tabular",
     "Trainer": "fastmlp.trainer",
+    "from_sklearn": "fastmlp.export.from_sklearn",
     "load": "fastmlp.estimator_file",
+    "register_onnx_converters": "fastmlp.export.onnx_pipeline",
 }
 """Module of each public name, imported when the name is first used: scikit-learn takes longer to import than NumPy."""
 

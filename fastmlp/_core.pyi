@@ -143,10 +143,12 @@ class Network:
         n_threads: int = 1,
         seconds: float = 0.1,
         l1_ratio: float = 0.0,
+        scratch: Scratch | None = None,
     ) -> float:
         """Return the loss (mean over the rows, penalty included) and write its gradient into gradient (n_params,).
 
-        params are only read. Signals are handled as in `predict`.
+        params are only read. Signals are handled as in `predict`. Who computes many gradients gives a scratch to
+        compute in, or fresh pages would be waited for each time.
         """
 
     def scratch_bytes(

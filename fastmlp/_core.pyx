@@ -338,6 +338,7 @@ cdef class Network:
 
     def loss_gradient(
         self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1, double l1_ratio=0.0,
+        Scratch scratch=None,
     ):
         cdef fm_task task = self.task
         task.job = FM_GRADIENT
@@ -347,18 +348,16 @@ cdef class Network:
         self.set_rows(&task, X, y, sample_weight)
         task.params = _data(params, self.dtype, self.n_params)
         task.gradient = _data(gradient, self.dtype, self.n_params, True)
-        self.run_to_the_end(&task, seconds)
+        self.run_to_the_end(&task, seconds, scratch)
         return task.loss_sum
 
-    cdef int32_t run_to_the_end(self, fm_task *task, double seconds) except -1:
+    cdef int32_t run_to_the_end(self, fm_task *task, double seconds, Scratch scratch=None) except -1:
         """Every so many seconds signals are handled; what a handler raises ends the call."""
         task.seconds = seconds
         cdef int32_t status = FM_YIELD
-        cdef Scratch scratch = Scratch()
-        task.scratch = scratch.fit(self.engine, task)
+        cdef Scratch memory = Scratch() if scratch is None else scratch
         while status == FM_YIELD:
-            with nogil:
-                status = self.engine.run(task)
+            status = memory.run(self.engine, task, <void *>task)
             if status == FM_YIELD:
                 PyErr_CheckSignals()
         return status

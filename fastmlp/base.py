@@ -17,6 +17,7 @@ from fastmlp import estimator_file
 from fastmlp._core import LOSSES, MAX_THREADS
 from fastmlp.call import Asked, Call
 from fastmlp.callbacks import CallbackSupportMixin
+from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.estimator_state import CURVES, migrate
 from fastmlp.fitted import Fitted
 from fastmlp.fitting import Fit
@@ -38,6 +39,8 @@ def _fitted_attribute(read: Callable[[Fitted], Any], documentation: str) -> Any:
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A multi-layer perceptron and its training; what targets mean and what is predicted is up to the subclasses."""
 
+    _doc_link_module = "fastmlp"
+    _doc_link_template = PAGE_OF_CLASS
     _parameter_constraints: ClassVar[dict[str, Any]]
     _fitted: Fitted | None = None
     _valid: list[Any] | None = None  # hyper-parameters that were found valid
@@ -199,6 +202,52 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """
         check_is_fitted(self)
         estimator_file.save(self, path)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network as an ONNX file, which runtimes on many systems and languages read.
+
+        It has one input, ``X`` of shape (n_rows, n_features) in the dtype of the parameters. Its outputs are those of
+        `predict`: ``label`` of a classifier, with ``probabilities`` or, with the losses of margins, ``scores`` beside
+        it; ``variable`` of a regressor; ``outputs`` of a `Trainer`.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed: ``pip install "fastmlp[onnx]"``.
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If a parameter is not finite, or classes are of kinds that ONNX does not know.
+        """
+        from fastmlp.export import onnx_file
+
+        onnx_file.write(self, path)
+
+    def to_c(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network as a C99 header: constants, one function, no memory but its own, no dependencies.
+
+        The function is ``NAME_predict``, after the file's name, and is described in the header. It computes in float32,
+        in the engine's order: where the processor has a fused multiply-add, the bits are those of a float32 `predict`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its last part without the suffix becomes the beginning of all names.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If a parameter is not finite in float32, or classes are of kinds that C does not know.
+        """
+        from fastmlp.export import c_header
+
+        c_header.write(self, path)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None

@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
+from fastmlp import advice
 from fastmlp.callbacks import Functions, Narration, callback_management_context, listeners_of
 from fastmlp.checkpoints import Checkpoint
 from fastmlp.combinations import check_combination
@@ -136,7 +137,7 @@ class Call:
         elif not self._resumes and not fit.stopped:
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't converged "
-                "yet.",
+                f"yet. {advice.about_the_end(fit.loss_curve)} {advice.about_inputs(fit.samples.rows)}".rstrip(),
                 ConvergenceWarning,
             )
         if not self._resumes:
@@ -217,6 +218,8 @@ class Call:
         self._validation_samples = None
         if any(given is not None for given in self._held_out):
             self._validation_samples = self._given(fitted, *self._held_out)
+            if not self._resumes and (words := advice.about_validation(samples.rows, self._validation_samples.rows)):
+                warn(words)
         elif self._settings.early_stopping and self._settings.solver != "lbfgs":
             samples, self._validation_samples = self._split(fitted, samples)
         tell = self._tell()

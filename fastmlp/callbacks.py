@@ -12,6 +12,7 @@ import numpy as np
 
 from fastmlp.fitting import Fit
 from fastmlp.listener import Listener
+from fastmlp.optional import optional
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -110,10 +111,7 @@ class ProgressBar(Listener):
     """A bar of tqdm's, which suits terminals and notebooks."""
 
     def __init__(self, name: str, n_epochs: int) -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError as error:
-            raise ImportError('verbose="progress" needs tqdm: pip install tqdm') from error
+        tqdm = optional("tqdm.auto", "progress", 'verbose="progress"').tqdm
         self._bar = tqdm(total=n_epochs, desc=name, unit="epoch")
 
     def epoch_ended(self, fit: Fit) -> bool:

@@ -146,6 +146,7 @@ class Fit:
         random_state: np.random.RandomState,
         remedy: str,
         progress: dict[str, Any] | None = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         """Allocate all that training on these rows needs.
 
@@ -159,19 +160,23 @@ class Fit:
             What to do where it diverges.
         progress : dict or None
             State and progress of a training on the same rows to go on from.
+        rows : ndarray of shape (n_rows,) or None
+            Numbers of the samples to train on; all of them by default.
         """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.n_iter = samples.rows.shape[0], 0
+        self.n_rows, self.n_iter = samples.rows.shape[0] if rows is None else len(rows), 0
         self.stopped = self.ended = self.in_epoch = False
         self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self._batch_size = rows = engine_settings.batch_size(settings, samples)
-        n_threads = engine_settings.threads(settings, self.network, samples.rows, rows)
-        self._n_used = self.n_rows // rows * rows if getattr(settings, "drop_last", False) else self.n_rows
+        self._batch_size = size = engine_settings.batch_size(settings, samples)
+        n_threads = engine_settings.threads(settings, self.network, samples.rows, size)
+        self._n_used = self.n_rows // size * size if getattr(settings, "drop_last", False) else self.n_rows
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
+        if rows is not None:
+            self._order = rows.copy()
         if progress is not None:
             self._go_on(progress)
         regular = engine_settings.regularisation(settings, self.network.n_units)
@@ -186,7 +191,7 @@ class Fit:
             self.slots,
             *samples,
             optimizer=self.optimizer,
-            batch_size=rows,
+            batch_size=size,
             **regular,
             momentum=settings.momentum,
             beta_1=settings.beta_1,

@@ -26,6 +26,8 @@ class LossCurveDisplay:
         Whether it is best by its validation score, which need not be where a loss is lowest.
     estimator_name : str, default=None
         Title of the plot.
+    validation_scores : array-like of shape (n_epochs,), default=None
+        Validation score, where there is one, drawn on an axis of its own.
 
     Attributes
     ----------
@@ -35,6 +37,8 @@ class LossCurveDisplay:
         Of the training loss, and of the validation loss where there is one.
     best_line_ : matplotlib Line2D or None
         The vertical line at the best epoch.
+    score_line_ : matplotlib Line2D or None
+        Of the validation score.
 
     Examples
     --------
@@ -54,12 +58,14 @@ class LossCurveDisplay:
         best_epoch: int | None = None,
         best_by_score: bool = False,
         estimator_name: str | None = None,
+        validation_scores: ArrayLike | None = None,
     ) -> None:
         self.loss_curve = loss_curve
         self.validation_loss_curve = validation_loss_curve
         self.best_epoch = best_epoch
         self.best_by_score = best_by_score
         self.estimator_name = estimator_name
+        self.validation_scores = validation_scores
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **line_kwargs: Any) -> Self:
@@ -95,6 +101,7 @@ class LossCurveDisplay:
             best_epoch=int(best) + 1,
             best_by_score=by_score,
             estimator_name=type(estimator).__name__ if name is None else name,
+            validation_scores=scores if by_score else None,
         )
         return display.plot(ax=ax, **line_kwargs)
 
@@ -118,7 +125,7 @@ class LossCurveDisplay:
             try:
                 import matplotlib.pyplot as plt
             except ImportError as error:
-                raise ImportError("LossCurveDisplay needs matplotlib: pip install matplotlib") from error
+                raise ImportError('LossCurveDisplay needs matplotlib: pip install "fastmlp[plot]"') from error
             _, ax = plt.subplots()
         curves = {"Training": self.loss_curve, "Validation": self.validation_loss_curve}
         self.lines_ = []
@@ -126,7 +133,9 @@ class LossCurveDisplay:
             if curve is not None:
                 epochs = np.arange(1, len(np.asarray(curve)) + 1)
                 self.lines_ += ax.plot(epochs, curve, **{"label": label, **line_kwargs})
-        self.best_line_ = None
+        self.best_line_ = self.score_line_ = None
+        if self.validation_scores is not None:
+            self.score_line_ = self._drawn_scores(ax, line_kwargs)
         if self.best_epoch is not None:
             style = {"color": "gray", "linestyle": "--", "linewidth": 1}
             n = self.best_epoch
@@ -139,3 +148,13 @@ class LossCurveDisplay:
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _drawn_scores(self, ax: Any, line_kwargs: dict[str, Any]) -> Any:
+        """The line of the validation scores, whose axis is on the right."""
+        color, scores = "tab:green", np.asarray(self.validation_scores)
+        right = ax.twinx()
+        right.set_ylabel("Validation score", color=color)
+        right.tick_params(axis="y", labelcolor=color)
+        epochs = np.arange(1, len(scores) + 1)
+        options = {"label": "Validation score", "color": color, "linewidth": 1, **line_kwargs}
+        return right.plot(epochs, scores, **options)[0]

@@ -280,6 +280,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     def _decode(self, targets: NDArray[Any], fitted: Fitted) -> NDArray[Any]:
         return targets[:, 0] if self._several_quantiles(fitted.fit.network.loss) else _column(targets)
 
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except ValueError as error:
+            if isinstance(self.loss, (int, np.integer, list, tuple, np.ndarray)):
+                raise type(error)(
+                    f"{error} The first parameter of MLPRegressor is loss, as in scikit-learn: did you mean "
+                    f"hidden_layer_sizes={self.loss!r}?"
+                ) from None
+            raise
+
     def _several_quantiles(self, loss: str) -> bool:
         """Whether the outputs are quantiles of one target, rather than one of each target."""
         return loss == "quantile" and len(quantiles(self.quantile)) > 1

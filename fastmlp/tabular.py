@@ -47,6 +47,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     classes_ : ndarray
         Labels of the classes; numbers of the labels where y had a column for each.
     n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
+    target_name_ : name of y, where it had one
+    categories_ : dict, the categories of each column of categories
     loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
 
     Examples
@@ -193,6 +195,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Attributes
     ----------
     n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
+    target_name_ : name of y, where it had one
+    categories_ : dict, the categories of each column of categories
     loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
     """
 
@@ -251,7 +255,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
             values, loss = np.repeat(values, len(quantiles), axis=1), "quantile"
         if fitted is not None and values.shape[1] != fitted.n_units[-1]:
             raise ValueError(f"y has {values.shape[1]} columns, fit had {fitted.n_units[-1]}")
-        center, scale = values.mean(axis=0), values.std(axis=0)
+        with np.errstate(over="ignore"):
+            center, scale = values.mean(axis=0), values.std(axis=0)
+        if not np.isfinite(scale).all():
+            raise ValueError("y holds values whose variance is too large for float64: divide y by a large number.")
         if fitted is not None:
             center, scale = fitted.center, fitted.scale
         scale = np.where(scale > 0, scale, 1.0)

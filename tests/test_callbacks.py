@@ -117,7 +117,7 @@ def test_verbose_progress_is_a_bar(solver: str, capsys: pytest.CaptureFixture[st
 
 def test_verbose_progress_without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(ImportError, match="pip install tqdm"):
+    with pytest.raises(ImportError, match=r'^verbose="progress" needs tqdm: pip install "fastmlp\[progress\]"$'):
         small(verbose="progress").fit(X, Y)
 
 

@@ -19,8 +19,7 @@ typedef struct tile {
     real *c;                /* OUT */
     /* Weight gradient with the fused update as the epilogue: c is W, updated in registers, and dW is never stored. */
     const constants *update; /* NULL: store the sum in c */
-    real *
-        squares; /* IN/OUT (width) running sums down the columns: parameters_block.penalty; NULL: no penalty or decay */
+    real *squares; /* IN/OUT (width) running sums down the columns: parameters_block.penalty; NULL: no penalty */
 } tile;
 
 typedef void microkernel(const tile *t);
@@ -74,9 +73,8 @@ INLINE void update_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int 
         for (int v = 0; v < width; v++, c += VL) vec_store(c, fused_update(&p, vec_load(c), acc[i][v]));
 }
 
-/* ... or with it, and with l1 and decay where the step is general. */
-INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows,
-                                  const int general) {
+/* ... or with it. */
+INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows) {
     const constants p = *t->update;
     real *c = t->c;
     vec squares[TILE_VECS];
@@ -86,7 +84,7 @@ INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], 
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL)
-            vec_store(c, penalised_update(&p, vec_load(c), acc[i][v], &squares[v], general));
+            vec_store(c, penalised_update(&p, vec_load(c), acc[i][v], &squares[v]));
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
 }
@@ -114,13 +112,12 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
     }
     if (TERMS > 1 || !t->update) store_sums(t, acc, width, rows); /* operands are made of whole blocks */
     else if (!t->squares) update_tile(t, acc, width, rows);
-    else if (!t->update->general) update_penalised_tile(t, acc, width, rows, 0);
-    else update_penalised_tile(t, acc, width, rows, 1);
+    else update_penalised_tile(t, acc, width, rows);
 }
 
 /* The weight gradient of one row, depth 1: an outer product that only reads and writes W, with the fused update as the
  * epilogue. Its naive twin is weight_gradient_tile. */
-INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty, const int general) {
+INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty) {
     const constants p = *t->update;
     vec delta[TILE_VECS], squares[TILE_VECS];
 #pragma GCC unroll 4
@@ -134,7 +131,7 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c), g = x * delta[v];
-            vec_store(c, penalty ? penalised_update(&p, w, g, &squares[v], general) : fused_update(&p, w, g));
+            vec_store(c, penalty ? penalised_update(&p, w, g, &squares[v]) : fused_update(&p, w, g));
         }
     }
 #pragma GCC unroll 4
@@ -144,9 +141,8 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 
 #define OUTER_PRODUCT(width)                                                                                           \
     static void outer_product_##width(const tile *t, int64_t rows) {                                                   \
-        if (!t->squares) outer_product(t, rows, width, 0, 0);                                                          \
-        else if (!t->update->general) outer_product(t, rows, width, 1, 0);                                             \
-        else outer_product(t, rows, width, 1, 1);                                                                      \
+        if (!t->squares) outer_product(t, rows, width, 0);                                                             \
+        else outer_product(t, rows, width, 1);                                                                         \
     }
 WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,

@@ -165,7 +165,6 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
         int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
         if (how.numbers && !how.finish) {
             real *squares = advance(here->penalty, sums);
-            if (numbers.general && !squares) squares = block; /* decay alone: nobody asks for the sums */
             if (squares) memset(squares, 0, (size_t)width * sizeof(real));
             gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, &numbers, squares);
         } else {
@@ -176,8 +175,7 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
             if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
             if (how.numbers) how.finish(&numbers, &weights);
         }
-        if (how.numbers && rounds(net->task))
-            refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty && !numbers.general);
+        if (how.numbers && rounds(net->task)) refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty);
         if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
 }

@@ -50,8 +50,7 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
                 vec w = vec_load(c + v * VL), sum = {0};
                 if (t->squares) sum = vec_load(t->squares + v * VL);
                 if (!t->squares) acc[v] = fused_update(&p, w, acc[v]);
-                else if (!p.general) acc[v] = penalised_update(&p, w, acc[v], &sum, 0);
-                else acc[v] = penalised_update(&p, w, acc[v], &sum, 1);
+                else acc[v] = penalised_update(&p, w, acc[v], &sum);
                 if (t->squares) vec_store(t->squares + v * VL, sum);
             }
             vec_store(c + v * VL, acc[v]);

@@ -121,7 +121,7 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
                         .finish = updating ? updating->block : gradient_block,
                         .stays = !last || !updating,
                         .carry = c.place > 0};
-        if (updating && updating->fused && n_chunks == 1 && !net->scale.s) how.finish = NULL;
+        if (updating && updating->fused && n_chunks == 1 && !net->scale.s && !numbers->general) how.finish = NULL;
         if (weight > 0) learn_chunk(net, &c, how, crew, thread);
         else learn_nothing(net, crew, thread);
         if (weight > 0 && last && clips(net->task)) clipped_update(net, numbers, weight, crew, thread);

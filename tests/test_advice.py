@@ -1,0 +1,97 @@
+"""Warnings that say what to do: given where they should be, and nowhere else."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fastmlp import MLPClassifier, MLPRegressor, TabularClassifier, Trainer, advice
+
+ROOT = Path(__file__).resolve().parents[1]
+RAW, CLASSES = load_wine(return_X_y=True)
+X = StandardScaler().fit_transform(RAW)
+
+
+def warned(estimator: Any, *data: Any, **more: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(*data, **more)
+    return [str(each.message) for each in caught]
+
+
+def test_a_loss_that_was_still_falling() -> None:
+    model = MLPClassifier((10,), max_iter=8, random_state=0)
+    (message,) = warned(model, X, CLASSES)
+    before, last = model.loss_curve_[2], model.loss_
+    assert message.startswith("Stochastic Optimizer: Maximum iterations (8) reached and the optimization hasn't")
+    assert message.endswith(
+        f"The loss was still falling, by {100 * (1 - last / before):.2g} % in the last 5 epochs: raise max_iter, or "
+        "learning_rate_init."
+    )
+    assert "Raise max_iter." in warned(model.set_params(max_iter=1), X, CLASSES)[0]
+
+
+def test_a_loss_that_no_longer_fell() -> None:
+    assert advice.about_the_end([3.0, 1.0, 2.0, 1.0]).startswith("The loss was no longer falling: lower")
+
+
+def test_inputs_that_are_not_scaled() -> None:
+    with pytest.warns(ConvergenceWarning, match="Column 12 of X has values of the size of 810: scale X"):
+        MLPClassifier((10,), max_iter=1, random_state=0, learning_rate_init=1e-6).fit(RAW, CLASSES)
+    assert advice.about_inputs(X / 1000).startswith("All columns of X have values of the size of 0.00")
+    for rows in (X, 10 * X, X / 10, np.zeros((3, 2)), (RAW > 13).astype(np.uint8), scipy.sparse.csr_array(RAW)):
+        assert advice.about_inputs(rows) == ""
+
+
+def test_validation_rows_that_are_not_scaled() -> None:
+    model = MLPClassifier((10,), max_iter=1000, random_state=0)
+    assert warned(model, X, CLASSES, X_val=X[:50], y_val=CLASSES[:50]) == []
+    (message,) = warned(model, X, CLASSES, X_val=RAW[:50], y_val=CLASSES[:50])
+    assert message.startswith("X has values of the size of 1, but X_val of ")
+    assert "transform X_val as X was" in message
+    assert advice.about_validation(np.zeros((3, 2)), np.zeros((3, 2))) == ""
+    assert advice.about_validation(np.zeros((3, 2)), np.ones((3, 2))) != ""
+    assert advice.about_validation(scipy.sparse.csr_array(X), RAW) == ""
+
+
+def test_class_numbers_that_begin_at_1() -> None:
+    trainer = Trainer((10,), max_iter=1000, random_state=0)
+    assert warned(trainer, X, CLASSES) == []
+    (message,) = warned(trainer, X, CLASSES + 1)
+    assert message.startswith("y holds class numbers from 1 to 3: there is an output for class 0, too")
+    assert warned(trainer, X, np.ones(len(X), int)) == []
+    assert warned(MLPClassifier((10,), max_iter=1000, random_state=0), X, CLASSES + 1) == []
+
+
+@pytest.mark.parametrize("sizes", [(64, 64), [8], 100])
+def test_sizes_in_the_place_of_the_loss(sizes: Any) -> None:
+    with pytest.raises(ValueError, match="The 'loss' parameter of MLPRegressor must be") as caught:
+        MLPRegressor(sizes).fit(X, CLASSES)
+    assert str(caught.value).endswith(f"did you mean hidden_layer_sizes={sizes!r}?")
+    with pytest.raises(ValueError, match=r"Got 'nothing' instead\.$"):
+        MLPRegressor("nothing").fit(X, CLASSES)
+
+
+def test_a_missing_compiler_is_named(tmp_path: Path) -> None:
+    if sys.platform == "win32" or not (ROOT / "setup.py").exists():
+        pytest.skip("needs the sources, and another system")
+    pytest.importorskip("Cython")
+    build = [sys.executable, "setup.py", "build_ext", "--build-temp", str(tmp_path), "--build-lib", str(tmp_path)]
+    environment = {"PATH": "/nowhere", "CC": "no-such-compiler", "HOME": str(tmp_path)}
+    found = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert found.returncode != 0
+    assert "there is no 'no-such-compiler' on the PATH. Install gcc or clang" in found.stderr
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier(), make_pipeline(TabularClassifier())])
+def test_representation_links_to_the_site(estimator: Any) -> None:
+    assert "https://fastmlp.readthedocs.io/en/stable/api/generated/fastmlp." in estimator._repr_html_()

@@ -1,0 +1,237 @@
+"""What fastmlp.inspection finds in networks that are known to be right or wrong."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from fastmlp import MLPClassifier, MLPRegressor, TabularRegressor, Trainer, _core
+from fastmlp.inspection import (
+    ActivationsDisplay,
+    LearningRateDisplay,
+    LossCurveDisplay,
+    WeightsDisplay,
+    check_gradients,
+    diagnose,
+    gradients,
+    summary,
+)
+from fastmlp.inspection.activations import hidden_activations
+from tests import reference
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RAW, CLASSES = load_wine(return_X_y=True)
+X = StandardScaler().fit_transform(RAW)
+VALUES = np.abs(X @ np.linspace(-1, 1, X.shape[1])) + 0.1
+SMOOTH = sorted(set(_core.ACTIVATIONS) - {"relu", "leaky_relu", "elu", "selu"})
+
+
+# -- gradients --
+
+
+@pytest.mark.parametrize("activation", SMOOTH)
+def test_gradients_are_right(activation: str) -> None:
+    model = MLPClassifier((6, 4), activation=activation, alpha=0.1, l1_ratio=0.5, random_state=0)
+    check = check_gradients(model, X, CLASSES)
+    # Roundings of the loss, 1e-16, over twice the step, relative to gradients of 1e-6 at the least.
+    assert check.max_error < 1e-4
+    assert [array.name for array in check.arrays] == [
+        f"{name}_[{layer}]" for layer in range(3) for name in ("coefs", "intercepts")
+    ]
+    assert [array.n_checked for array in check.arrays] == [50, 6, 24, 4, 12, 3]
+    assert not hasattr(model, "coefs_"), "the estimator is left as it was"
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "poisson", "gamma"])
+def test_gradients_of_fitted_estimators(loss: str) -> None:
+    model = MLPRegressor(loss, (5,), activation="tanh", max_iter=50, random_state=0, dtype="float32")
+    model.fit(X, VALUES)
+    before = [W.copy() for W in model.coefs_]
+    assert check_gradients(model, X, VALUES).max_error < 1e-4
+    assert all(map(np.array_equal, before, model.coefs_))
+    trainer = Trainer((5,), activation="tanh", max_iter=50, random_state=0).fit(X, CLASSES)
+    assert check_gradients(trainer, X, CLASSES, n_entries=3).arrays[0].n_checked == 3
+
+
+def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = gradients._Loss.gradient
+
+    def wrong(self: Any) -> Any:
+        gradient = right(self)
+        self.network.coefs(gradient)[1][2, 1] *= 1.5
+        return gradient
+
+    monkeypatch.setattr(gradients._Loss, "gradient", wrong)
+    model = MLPClassifier((6,), activation="tanh", random_state=0)
+    check = check_gradients(model, X, CLASSES)
+    worst = max(check.arrays, key=lambda array: array.max_error)
+    assert worst.name == "coefs_[1]"
+    assert worst.entries[0].index == (2, 1)
+    assert worst.max_error == pytest.approx(1 / 3, rel=1e-3)
+    (line,) = [line for line in str(check).splitlines() if line.startswith("coefs_[1]")]
+    assert "3.3e-01  [2, 1]" in line
+
+
+def test_gradients_of_other_estimators() -> None:
+    with pytest.raises(TypeError, match="got LogisticRegression"):
+        check_gradients(LogisticRegression(), X, CLASSES)
+
+
+# -- summaries --
+
+
+def test_summary() -> None:
+    model = MLPClassifier((7, 5), activation=["tanh", "gelu"], max_iter=2, dtype="float32").fit(X, CLASSES)
+    found = summary(model)
+    assert [(layer.shape, layer.function) for layer in found.layers] == [
+        ((13, 7), "tanh"),
+        ((7, 5), "gelu"),
+        ((5, 3), "softmax"),
+    ]
+    assert found.n_parameters == sum(a.size for a in [*model.coefs_, *model.intercepts_])
+    assert found.n_bytes == 4 * found.n_parameters
+    assert found.n_operations == 2 * sum(W.size for W in model.coefs_)
+    assert "7 × 5" in str(found)
+    assert found._repr_html_().count("<tr>") == 5
+    table = TabularRegressor(n_members=2, random_state=0, max_time=0.1).fit(X[:60], VALUES[:60])
+    assert "2 networks" in str(summary(table))
+    with pytest.raises(NotFittedError):
+        summary(MLPClassifier())
+
+
+# -- diagnosis --
+
+
+def kinds(model: Any, rows: Any = X) -> list[str]:
+    return [finding.kind for finding in diagnose(model, rows)]
+
+
+def test_nothing_is_amiss() -> None:
+    assert kinds(MLPClassifier((10,), max_iter=1000, random_state=0).fit(X, CLASSES)) == []
+
+
+def test_dead_units() -> None:
+    model = MLPClassifier((10, 6), max_iter=1000, random_state=0).fit(X, CLASSES)
+    model.intercepts_[0][:2] = -1e6
+    (finding,) = diagnose(model, X)
+    assert str(finding).startswith("dead units: 2 of the 10 units of hidden layer 0 are 0 for all rows. Lower")
+    model.intercepts_[1][:] = -1e6
+    assert kinds(model) == ["dead units"] * 2
+
+
+@pytest.mark.parametrize("activation", ["tanh", "logistic"])
+def test_saturated_units(activation: str) -> None:
+    model = MLPClassifier((10,), activation=activation, max_iter=1000, tol=0.01, random_state=0).fit(X, CLASSES)
+    assert kinds(model) == []
+    model.coefs_[0][:] *= 1000
+    (finding,) = diagnose(model, X)
+    assert finding.kind == "saturated units"
+    assert "hidden layer 0" in finding.what
+
+
+def test_unscaled_inputs_and_a_training_that_is_not_finished() -> None:
+    model = MLPClassifier((10,), max_iter=1000, random_state=0).fit(X, CLASSES)
+    assert "unscaled inputs" in kinds(model, RAW)
+    assert "unscaled inputs" in kinds(model, X / 1000)
+    model = MLPClassifier((10,), max_iter=5, random_state=0).fit(X, CLASSES)
+    (finding,) = diagnose(model, X)
+    assert finding.kind == "unfinished training"
+    assert finding.remedy == "Raise max_iter, or learning_rate_init."
+
+
+@pytest.mark.parametrize("activation", _core.ACTIVATIONS)
+def test_outputs_of_hidden_layers(activation: str) -> None:
+    names = ["tanh", activation]
+    model = Trainer((5, 4), activation=names, max_iter=3, random_state=0).fit(X, CLASSES)
+    a = X
+    for layer, (name, outputs) in enumerate(hidden_activations(model, X)):
+        assert name == names[layer]
+        a = reference.ACTIVATIONS[name].value(a @ model.coefs_[layer] + model.intercepts_[layer])
+        np.testing.assert_allclose(outputs, a, rtol=1e-10, atol=1e-12)
+
+
+# -- displays --
+
+
+@pytest.fixture
+def pyplot() -> Any:
+    """No window, and no figure that stays open."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    yield pyplot
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_learning_rates(solver: str, pyplot: Any) -> None:
+    model = MLPClassifier((20,), solver=solver, max_iter=10, batch_size=16)
+    display = LearningRateDisplay.from_estimator(model, X, CLASSES)
+    assert len(display.losses) == 25
+    losses = {rate: display.losses[i] for i, rate in enumerate(display.learning_rates)}
+    assert losses[display.learning_rates[0]] == pytest.approx(display.initial_loss, rel=0.01)
+    assert display.suggestion is not None
+    assert losses[display.suggestion] < display.initial_loss
+    assert all(losses[rate] >= losses[display.suggestion] for rate in losses if rate < display.suggestion)
+    suggested = model.set_params(learning_rate_init=display.suggestion, random_state=0).fit(X, CLASSES)
+    slow = MLPClassifier((20,), solver=solver, max_iter=10, batch_size=16, random_state=0, learning_rate_init=1e-4)
+    assert suggested.loss_ < slow.fit(X, CLASSES).loss_ / 2
+    assert display.ax_.get_xscale() == "log"
+
+
+def test_learning_rates_that_diverge_or_do_not_exist(pyplot: Any) -> None:
+    model = MLPRegressor(hidden_layer_sizes=(20,), solver="sgd")
+    display = LearningRateDisplay.from_estimator(model, RAW, VALUES, learning_rates=[1, 100, 1e200])
+    assert np.isinf(display.losses[-1])
+    assert display.suggestion is None
+    with pytest.raises(ValueError, match="lbfgs"):
+        LearningRateDisplay.from_estimator(model.set_params(solver="lbfgs"), X, VALUES)
+    with pytest.raises(TypeError, match="LogisticRegression"):
+        LearningRateDisplay.from_estimator(LogisticRegression(), X, VALUES)
+
+
+def test_weights(pyplot: Any) -> None:
+    X, y = load_digits(return_X_y=True)
+    model = MLPClassifier((30,), max_iter=2, random_state=0).fit(X[:200] / 16, y[:200])
+    display = WeightsDisplay.from_estimator(model, image_shape=(8, 8), n_units=6)
+    drawn = [ax.images[0].get_array() for ax in display.axes_.flat if ax.images]
+    strongest = np.sort(np.argsort(-np.square(model.coefs_[0]).sum(axis=0))[:6])
+    assert np.array_equal(np.array(drawn).reshape(6, 64).T, model.coefs_[0][:, strongest])
+    display = WeightsDisplay.from_estimator(model, layer=1)
+    assert np.array_equal(display.axes_[0, 0].images[0].get_array(), model.coefs_[1])
+    assert display.figure_.get_suptitle() == "MLPClassifier, coefs_[1]"
+
+
+def test_activations(pyplot: Any) -> None:
+    model = MLPClassifier((8, 6), max_iter=20, random_state=0).fit(X, CLASSES)
+    _, ax = pyplot.subplots()
+    display = ActivationsDisplay.from_estimator(model, X, ax=ax)
+    assert display.ax_ is ax
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    zeros = [np.mean(outputs == 0) for _, outputs in hidden_activations(model, X)]
+    assert labels == [f"Hidden layer {i}, relu, {100 * zeros[i]:.0f} % zeros" for i in range(2)]
+    with pytest.raises(ValueError, match="no hidden layers"):
+        ActivationsDisplay.from_estimator(MLPClassifier((), max_iter=2).fit(X, CLASSES), X)
+
+
+def test_validation_scores_are_drawn(pyplot: Any) -> None:
+    model = MLPClassifier((8,), max_iter=9, early_stopping=True, random_state=0).fit(X, CLASSES)
+    display = LossCurveDisplay.from_estimator(model)
+    assert np.array_equal(display.score_line_.get_ydata(), model.validation_scores_)
+    assert display.score_line_.axes.get_ylabel() == "Validation score"
+    assert LossCurveDisplay.from_estimator(MLPClassifier(max_iter=2).fit(X, CLASSES)).score_line_ is None
+
+
+@pytest.mark.parametrize("name", ["LearningRateDisplay", "WeightsDisplay", "ActivationsDisplay", "LossCurveDisplay"])
+def test_without_matplotlib(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    model = MLPClassifier((8,), max_iter=2, random_state=0).fit(X, CLASSES)
+    data = {"LearningRateDisplay": (X, CLASSES), "ActivationsDisplay": (X,)}.get(name, ())
+    message = rf'^{name} needs matplotlib: pip install "fastmlp\[plot\]"$'
+    with pytest.raises(ImportError, match=message):
+        globals()[name].from_estimator(model, *data)
