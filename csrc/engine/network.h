@@ -82,6 +82,7 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     int64_t panel_size = net->capacity * PANEL;
     const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
+    int paired = FM_PAIRS && rounds(net->task);
     blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_out, b.panel);
@@ -94,7 +95,7 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
             n = next_tile(&heights);
             product.a = A ? A + i * PANEL : NULL;
             product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
-            if (A) product_kernels[width / VL][n](&product);
+            if (A) product_kernels[paired][width / VL][n](&product);
             else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
             activate(net, l, c, dropping, i, b.panel, n, width, product.c);
         }
