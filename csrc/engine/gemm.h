@@ -202,6 +202,36 @@ INLINE void flat_product(const real *a, int64_t rows, const int depth, const rea
     flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
 }
 
+/* The same in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. */
+INLINE void flat_pairs(const operand *a, int64_t rows, const int depth, const real *b, const real *b_end,
+                       int64_t columns, real *c, int64_t c_panel_size) {
+    for (int64_t j = 0; j < columns; j += VL) {
+        vec row[FLAT_DEPTH], terms[FLAT_DEPTH];
+        row[1] = (vec){0};
+#pragma GCC unroll 8
+        for (int k = 0; k < depth; k++) row[k] = vec_load_up_to(b + k * columns + j, b_end);
+#pragma GCC unroll 8
+        for (int k = 0; k < depth; k += 2) {
+            if (!FM_PAIRS) terms[k + 1] = vec_rounded(row[k]);
+            terms[k / TERMS] = FM_PAIRS ? pairs_of(row[k], row[k + 1]) : vec_rounded(row[k + 1]);
+        }
+        real *to = c + j / PANEL * c_panel_size + j % PANEL;
+        for (int64_t i = 0; i < rows; i++, to += PANEL) {
+            vec sum = vec_load(to);
+#pragma GCC unroll 8
+            for (int k = 0; k < (depth + 1) / 2 * PAIR; k++)
+                sum = vec_dot(vec_broadcast(a[i * PANEL + k]), terms[k], sum, FM_PAIRS);
+            vec_store(to, sum);
+        }
+    }
+}
+static void flat_product_of_pairs(const operand *a, int64_t rows, int64_t depth, const real *b, const real *b_end,
+                                  int64_t columns, real *c, int64_t c_panel_size) {
+    if (depth == FLAT_DEPTH) flat_pairs(a, rows, FLAT_DEPTH, b, b_end, columns, c, c_panel_size);
+    else if (depth == 2) flat_pairs(a, rows, 2, b, b_end, columns, c, c_panel_size);
+    else flat_pairs(a, rows, 1, b, b_end, columns, c, c_panel_size);
+}
+
 /* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
  * `valid` rows exist, `stride` apart, is turned round VL x VL at a time, in registers. Terms are added in product_tile's
  * order. */

@@ -123,6 +123,13 @@ INLINE vec vec_load_unaligned(const real *p) {
     memcpy(&v, p, sizeof v);
     return v;
 }
+/* Nothing is read from `end` on. */
+INLINE vec vec_load_up_to(const real *p, const real *end) {
+    if (end - p >= VL) return vec_load_unaligned(p);
+    vec v = {0};
+    memcpy(&v, p, (size_t)(end - p) * sizeof(real));
+    return v;
+}
 INLINE void vec_store_unaligned(real *p, vec v) { memcpy(p, &v, sizeof v); }
 INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
