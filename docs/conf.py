@@ -9,10 +9,10 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 os.environ["MPLBACKEND"] = "agg"
 
+import generated  # noqa: E402
 import matplotlib  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 
-import generated  # noqa: E402
 from fastmlp import __version__  # noqa: E402
 
 matplotlib.use("agg")
@@ -49,13 +49,11 @@ autodoc_default_options = {
     "members": True,
     "inherited-members": "BaseEstimator, ClassifierMixin, RegressorMixin, CallbackSupportMixin",
     "exclude-members": "set_fit_request, set_partial_fit_request, set_predict_request, set_predict_proba_request, "
-    "set_score_request, set_decision_function_request, get_metadata_routing",
+    "set_score_request, set_decision_function_request, get_metadata_routing, add_note, with_traceback",
 }
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-numpydoc_validation_checks = {"GL03", "GL05", "GL06", "GL07", "GL08", "SS01", "SS02", "SS03", "PR01", "PR02", "PR03"} | {
-    "PR10", "RT03", "YD01",
-}  # fmt: skip
+numpydoc_validation_checks = set("GL03 GL05 GL06 GL07 GL08 SS01 SS02 SS03 PR01 PR02 PR03 PR10 RT03 YD01".split())  # noqa: SIM905
 
 doctest_global_setup = "import warnings; warnings.simplefilter('ignore')"
 

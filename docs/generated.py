@@ -1,4 +1,4 @@
-"""What the site shows that the code or the benchmark knows: tables, figures and drawings, written anew by each build."""
+"""What the site shows that code or benchmark know: tables, figures and drawings, written anew by each build."""
 
 import re
 from collections import defaultdict
@@ -211,18 +211,19 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
     """The newest results: time to accuracy first, then a step, then all the rest."""
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    where = f"{machine['cpu']}, {machine['n_cpus']} CPUs, {results['isa']}"
     parts = [
-        f"Measured on {results['started'][:10]} on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}): {versions}.",
+        f"Measured on {results['started'][:10]}: {where}; {versions}.",
         "## Time to accuracy",
         *map(_race, results.get("races", [])),
     ]
     for caption, path in write_pictures(results, folder):
-        parts.append(f":::{{figure}} {path.name}\n:alt: {caption}\n\n{caption}\n:::")
+        parts.append(f":::{{figure}} generated/{path.name}\n:alt: {caption}\n\n{caption}\n:::")
     for group, title in page.TITLES.items():
         rows = [row for row in results["rows"] if row["group"] == group]
         if rows:
             table = report._rival_table("X", rows).replace("X: network, batch", "network, batch")
-            parts += [f"## {title}", f"::::{{div}} numbers\n\n{table}\n::::"]
+            parts += [f"## {title}", table]
     tables = report.RESULTS / "tables.json"
     if tables.exists():
         parts += ["## Tables", _tables(loads(tables.read_text(encoding="utf-8")))]
@@ -234,7 +235,8 @@ def _race(race: dict[str, Any]) -> str:
     seconds = sorted(((value, name) for name, value in race["seconds"].items() if value is not None))
     ours = race["seconds"]["fastmlp"]
     lines = [
-        f"| {ENGINES[name].title if name in ENGINES else name} | {value:.1f} | {value / ours:.1f} |" for value, name in seconds
+        f"| {ENGINES[name].title if name in ENGINES else name} | {value:.1f} | {value / ours:.1f} |"
+        for value, name in seconds
     ]
     head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({race['name']}):"
     return "\n".join([head, "", "| | seconds | as a multiple of fastmlp's |", "|---|--:|--:|", *lines])

@@ -145,6 +145,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Returns
         -------
         self : estimator
+            The same, fitted.
 
         Raises
         ------
@@ -178,6 +179,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Returns
         -------
         self : estimator
+            The same, fitted.
         """
         with Call(self, (X, y, None), asked=Asked(trains=False)):
             pass

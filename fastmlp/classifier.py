@@ -263,6 +263,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         self : MLPClassifier
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, classes, resumes=True) as (fit, n_epochs, listeners):
@@ -285,6 +286,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows,), or of shape (n_rows, n_labels) and sparse where the y of the fit was
+            Labels.
         """
         outputs, fitted = self._predict(X)
         labels: Labels = fitted.labels
@@ -323,6 +325,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows, n_classes), or (n_rows,) with two classes, in the dtype of the parameters
+            Margins.
         """
         outputs, _ = self._predict(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -338,13 +341,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows, n_classes), in the dtype of the parameters
+            Probabilities.
         """
         outputs, _ = self._predict(X)
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Logarithms.
+        """
         probabilities = self.predict_proba(X)
         logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
         return logarithms

@@ -85,6 +85,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            With what was drawn in its attributes.
         """
         check_is_fitted(estimator)
         loss_curve = getattr(estimator, "loss_curve_", [])
@@ -120,6 +121,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            With what was drawn in its attributes.
         """
         if ax is None:
             try:

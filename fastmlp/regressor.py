@@ -228,6 +228,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Returns
         -------
         self : MLPRegressor
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, resumes=True) as (fit, n_epochs, listeners):
@@ -244,6 +245,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
+            Values.
         """
         outputs, fitted = self._predict(X)
         if self._several_quantiles(fitted.fit.network.loss):
@@ -251,7 +253,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return _column(outputs)
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return R², where there are several outputs or quantiles the mean of theirs."""
+        """Return R², where there are several outputs or quantiles the mean of theirs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+        y : array-like
+            As for `fit`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+
+        Returns
+        -------
+        float
+            The score.
+        """
         if self._several_quantiles(self.loss):
             y = np.repeat(np.reshape(y, (-1, 1)), len(quantiles(self.quantile)), axis=1)
         return float(super().score(X, y, sample_weight))

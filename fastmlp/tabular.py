@@ -97,6 +97,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_labels)
+            Labels.
         """
         outputs, fitted = self._outputs(X)
         assert fitted.classes is not None
@@ -115,12 +116,24 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         Returns
         -------
         ndarray of shape (n_rows, n_classes)
+            Probabilities.
         """
         outputs, fitted = self._outputs(X)
         return outputs / outputs.sum(axis=1, keepdims=True) if fitted.loss == "log_loss" else outputs
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_rows, n_columns)
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Logarithms.
+        """
         logarithms: NDArray[np.float64] = np.log(self.predict_proba(X))
         return logarithms
 
@@ -227,6 +240,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            Values.
         """
         outputs, fitted = self._outputs(X)
         values = outputs * fitted.scale + fitted.center

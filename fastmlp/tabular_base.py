@@ -133,6 +133,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Returns
         -------
         self : estimator
+            The same, fitted.
 
         Raises
         ------

@@ -29,6 +29,7 @@ def from_sklearn(mlp: Any) -> Any:
     Returns
     -------
     MLPClassifier or MLPRegressor
+        Fitted, ready to predict and to be trained further.
 
     Raises
     ------

@@ -115,6 +115,7 @@ class LearningRateDisplay:
         Returns
         -------
         display : LearningRateDisplay
+            With what was drawn in its attributes.
 
         Raises
         ------
@@ -154,6 +155,7 @@ class LearningRateDisplay:
         Returns
         -------
         display : LearningRateDisplay
+            With what was drawn in its attributes.
         """
         ax = _axes(ax, "LearningRateDisplay")
         # Losses above the first one say no more than that: a diverging training would flatten all others.
@@ -255,6 +257,7 @@ class WeightsDisplay:
         Returns
         -------
         display : WeightsDisplay
+            With what was drawn in its attributes.
         """
         check_is_fitted(estimator)
         weights = np.array(estimator.coefs_[layer])
@@ -277,6 +280,7 @@ class WeightsDisplay:
         Returns
         -------
         display : WeightsDisplay
+            With what was drawn in its attributes.
         """
         pyplot = optional("matplotlib.pyplot", "plot", "WeightsDisplay")
         images = [self.weights]
@@ -356,6 +360,7 @@ class ActivationsDisplay:
         Returns
         -------
         display : ActivationsDisplay
+            With what was drawn in its attributes.
 
         Raises
         ------
@@ -383,6 +388,7 @@ class ActivationsDisplay:
         Returns
         -------
         display : ActivationsDisplay
+            With what was drawn in its attributes.
         """
         ax = _axes(ax, "ActivationsDisplay")
         low, high = (float(f([f(values) for values in self.activations])) for f in (np.min, np.max))
