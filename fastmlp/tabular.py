@@ -46,8 +46,18 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     ----------
     classes_ : ndarray
         Labels of the classes; numbers of the labels where y had a column for each.
-    n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
-    loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str
+        Where X has names of columns.
+    n_outputs_, n_members_ : int
+        Number of outputs, and of networks that have been trained.
+    n_iter_, best_epoch_ : int
+        Epochs of the first network, and which of them it keeps.
+    loss_curve_, validation_scores_ : list of float
+        Of the first network, epoch by epoch.
+    best_validation_score_ : float
+        The highest of the scores.
 
     Examples
     --------
@@ -205,8 +215,18 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
 
     Attributes
     ----------
-    n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
-    loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str
+        Where X has names of columns.
+    n_outputs_, n_members_ : int
+        Number of outputs, and of networks that have been trained.
+    n_iter_, best_epoch_ : int
+        Epochs of the first network, and which of them it keeps.
+    loss_curve_, validation_scores_ : list of float
+        Of the first network, epoch by epoch.
+    best_validation_score_ : float
+        The highest of the scores.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = BaseTabular._parameter_constraints | {

@@ -43,7 +43,7 @@ ATTRIBUTES = {
         "int",
         "Number of inputs, of outputs, and of layers of units, inputs and outputs included.",
     ),
-    "feature_names_in_": ("ndarray of str of shape (n_features_in_,)", "Where X has string names of columns."),
+    "feature_names_in_": ("ndarray of str of shape (n_features,)", "Where X has string names of columns."),
     "out_activation_": ("str", "Function of the outputs."),
 }
 """The fitted attributes that every estimator has: type and description, in numpydoc."""
