@@ -77,6 +77,7 @@ html_title = "fastmlp"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("install", "first_steps", "how_it_works", "benchmarks", "changelog")}
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,

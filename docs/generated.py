@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     (folder / "benchmarks.md").write_text(_benchmarks(results, folder), encoding="utf-8")
     (folder / "names.md").write_text(_names(), encoding="utf-8")
     for name, draw in DRAWINGS.items():
-        figure, ax = plt.subplots(figsize=(7.6, 3.4), layout="constrained")
+        figure, ax = plt.subplots(figsize=(7.6, 2.8), layout="constrained")
         ax.set_axis_off()
         draw(ax)
         figure.savefig(folder / f"{name}.svg", transparent=True)
@@ -140,7 +140,8 @@ def draw_tile(ax: Axes) -> None:
         ax.text(x + width / 2, rows * cell + 0.25 + cell / 2, f"{lanes} columns", ha="center", va="center", fontsize=9)
     ax.text(1.2 + 2.3, rows * cell + 0.78, f"row k of a panel: {vectors} registers", ha="center", fontsize=9)
     text = f"{rows * vectors} registers of sums:\nsum += a × row, a multiply-add each"
-    ax.text(1.2 + 2.3, rows * cell / 2, text, ha="center", va="center", fontsize=10)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "boxstyle": "round"}
+    ax.text(1.2 + 2.3, rows * cell / 2, text, ha="center", va="center", fontsize=10, bbox=box)
     ax.set(xlim=(-0.7, 6), ylim=(-0.1, rows * cell + 1.1))
 
 
