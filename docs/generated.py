@@ -31,6 +31,7 @@ def write(folder: Path) -> None:
     results = report.newest_results()
     (folder / "benchmarks.md").write_text(_benchmarks(results, folder), encoding="utf-8")
     (folder / "names.md").write_text(_names(), encoding="utf-8")
+    _draw_race(results["races"][0], folder / "time_to_accuracy.svg")
     for name, draw in DRAWINGS.items():
         figure, ax = plt.subplots(figsize=(7.6, 2.8), layout="constrained")
         ax.set_axis_off()
@@ -241,6 +242,21 @@ def _race(race: dict[str, Any]) -> str:
     ]
     head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({race['name']}):"
     return "\n".join([head, "", "| | seconds | as a multiple of fastmlp's |", "|---|--:|--:|", *lines])
+
+
+def _draw_race(race: dict[str, Any], path: Path) -> None:
+    """Seconds to the goal as bars, large enough for a phone."""
+    seconds = sorted((value, ENGINES[name].title) for name, value in race["seconds"].items() if value is not None)
+    figure, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    values, names = zip(*reversed(seconds), strict=True)
+    bars = ax.barh(names, values, color=[ORANGE if name == "fastmlp" else GREY for name in names])
+    ax.bar_label(bars, [f"{value:.1f} s" for value in values], padding=3)
+    data, units, batch, _ = race["name"].split(", ")
+    ax.set_title(f"{data}, {units}, batch {batch}: seconds to {100 * race['goal']:g} %", fontsize=10, loc="left")
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+    ax.set(xticks=[], xlim=(0, 1.15 * max(values)))
+    figure.savefig(path, transparent=True)
+    plt.close(figure)
 
 
 def _tables(runs: list[dict[str, Any]]) -> str:

@@ -34,6 +34,7 @@ ax.plot(weights, found, marker="o", label="rows of the rare class that are found
 ax.plot(weights, right, marker="o", label="alarms that are right (precision)")
 ax.set(title="The price of finding more", xlabel="Weight of the rare class", ylabel="%", xscale="log", ylim=(0, 100))
 ax.set_xticks(weights, map(str, weights))
+ax.minorticks_off()
 ax.legend()
 plt.show()
 
