@@ -20,11 +20,13 @@ TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
-OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]
 SANITIZERS = {
     "1": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"],
     "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g"],
 }
+# Compiled to be small: the door, whose generated code is long, and the engine for processors without FMA.
+SMALL = () if DEBUG or COVERAGE else ("_core.c", "isa_x86_64_float32.c", "isa_x86_64_float64.c")
 # Counted at -O1, so that a line of the source is still one; several threads count.
 COUNTERS = ["--coverage", "-fprofile-update=atomic", "-O1"]
 # The same for clang-cl, whose optimizer is the one of clang.
@@ -48,8 +50,13 @@ class BuildEngine(build_ext):
 
         def compile_side_by_side(sources: Sequence[str], **options: Any) -> list[str]:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                objects = pool.map(lambda source: compile_files([source], **options), sources)
+                objects = pool.map(lambda source: compile_files([source], **small(source, options)), sources)
                 return [path for paths in objects for path in paths]
+
+        def small(source: str, options: dict[str, Any]) -> dict[str, Any]:
+            if os.path.basename(source) not in SMALL:
+                return options
+            return {**options, "extra_postargs": [*options["extra_postargs"], "-Os"]}
 
         self.compiler.compile = compile_side_by_side
         super().build_extensions()

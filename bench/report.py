@@ -15,7 +15,19 @@ README_GROUPS = {
     "predict": "One thread, a call of `predict`",
     "recipe": "One thread, GELU, dropout, AdamW, clipping and a cosine schedule",
 }
-PICTURE = Path(__file__).parent / "pictures" / "ratios.png"
+URL = "https://raw.githubusercontent.com/fastmlp/fastmlp/main/bench/pictures"
+"""Of the pictures: the package index shows no relative links."""
+PICTURES = Path(__file__).parent / "pictures"
+RIVALS = {
+    "scikit-learn": ("scikit-learn",),
+    "PyTorch": ("torch", "torch-compile"),
+    "JAX": ("jax",),
+    "NumPy": ("numpy", "numpy-avx512"),
+}
+"""Columns of the summary: of several engines the faster one counts."""
+DATA = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+SUMMARY = ("20-32-2, 32", "784-256-256-10, 256")
+"""Rows of the summary beside the races."""
 START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 
 WIDTH = 42
@@ -55,7 +67,7 @@ def _goals(result: dict[str, Any]) -> Iterator[str]:
 
 def newest_results() -> dict[str, Any]:
     """The newest results in bench/results; FileNotFoundError when there are none."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("20*.json")]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("[0-9]*.json")]
     if not results:
         raise FileNotFoundError(f"no results in {RESULTS}: run the benchmark first (python -m bench)")
     return max(results, key=lambda result: str(result["started"]))
@@ -81,32 +93,57 @@ def markdown(results: dict[str, Any]) -> str:
     peak = max((row["fma_peak"] for row in rows if "fma_peak" in row), default=0.0)
     blas = "; ".join(f"{ENGINES[name].title}: {text}" for name, text in results["blas"].items())
     text = (
+        f"Measured on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}), {results['started'][:10]}, in one "
+        "thread, with plain gradient descent in float32: the time, and how many times as fast fastmlp is. Of PyTorch "
+        "eager and compiled, and of NumPy with two builds of its BLAS, the faster.\n\n"
+    )
+    text += _summary(results) + _picture("races.png", "Test accuracy against seconds of training")
+    more = (
         "Whole epochs of `fit` (gather and shuffle included), float32 and plain SGD where nothing else is said, "
-        "the fastest of many turns, "
-        f"on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}, {peak:.0f} GFLOP/s of FMA on one core), "
-        f"{results['started'][:10]}. "
-        f"{versions}; {blas}. "
+        f"the fastest of many turns; {peak:.0f} GFLOP/s of FMA on one core. {versions}; {blas}. "
         "Each other column: its time, and how many times as fast fastmlp is; below 1 fastmlp loses. "
         "What is compiled at run time has been compiled before."
     )
     if "numpy-avx512" in results["blas"] and "SkylakeX" not in results["blas"].get("numpy", ""):
-        text += (
+        more += (
             " NumPy's OpenBLAS takes this CPU for one without AVX-512; `OPENBLAS_CORETYPE=SkylakeX` tells it better, "
             f"which is the column {ENGINES['numpy-avx512'].title}."
         )
-    text += "\n\n"
-    if PICTURE.exists():
-        picture = PICTURE.relative_to(RESULTS.parents[1]).as_posix()
-        text += f"![Time of a step as a multiple of fastmlp's]({picture})\n\n"
+    more += "\n\n" + _picture("ratios.png", "Time of a step as a multiple of fastmlp's")
     tables = [_rival_table(title, groups[group]) for group, title in README_GROUPS.items() if groups[group]]
     if others:
         tables.append(_other_table(others))
-    text += "".join(tables[:1])
-    if tables[1:]:
-        more = "All threads, real data, predictions, other optimizers, instruction sets and dtypes, sparse rows"
-        text += f"<details>\n<summary>{more}</summary>\n\n{''.join(tables[1:])}</details>\n\n"
+    more += "".join(tables)
     reasons = dict.fromkeys(reason for row in rows for reason in row.get("differs", {}).values())
-    return text + "".join(f"{reason}.\n" for reason in reasons) + ("\n" if reasons else "")
+    more += "".join(f"{reason}.\n" for reason in reasons)
+    return f"{text}<details>\n<summary>Every row, every engine</summary>\n\n{more}\n</details>\n\n"
+
+
+def _picture(name: str, says: str) -> str:
+    return f"![{says}]({URL}/{name})\n\n" if (PICTURES / name).exists() else ""
+
+
+def _summary(results: dict[str, Any]) -> str:
+    """Few rows for who reads no more: the races to an accuracy, and steps of a small and a large network."""
+    cells = [["", "fastmlp", *RIVALS]]
+    for race in results.get("races", []):
+        data, units, batch, *_ = race["name"].split(", ")
+        what = f"{DATA[data]} to {100 * race['goal']:g} % of the test images: {units}, batch {batch}"
+        cells.append([what, *_compared(race["seconds"], "s", 1)])
+    for row in results["rows"]:
+        if row["name"] in SUMMARY and not row["error"]:
+            times = {label: run["microseconds"] for label, run in row["runs"].items()}
+            cells.append([f"a step of {row['name'].replace(', ', ', batch ')}", *_compared(times, "µs", 0)])
+    return _table(cells) if cells[1:] else ""
+
+
+def _compared(times: dict[str, float | None], unit: str, digits: int) -> list[str]:
+    """Our time, and of each rival its best and how many times as fast we are."""
+    ours, texts = times["fastmlp"], []
+    for engines in RIVALS.values():
+        known = [time for time in (times.get(engine) for engine in engines) if time]
+        texts.append(f"{min(known):.{digits}f} {unit}, **{min(known) / ours:.1f} ×**" if known and ours else "")
+    return [f"{ours:.{digits + 1 - (unit == 's')}f} {unit}" if ours else "", *texts]
 
 
 def _rival_table(title: str, rows: list[dict[str, Any]]) -> str:

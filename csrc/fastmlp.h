@@ -3,8 +3,10 @@
  * Read by both sides; a code or a name that must agree is written here and nowhere else.
  *
  * Conventions
- * - `real` is float (engine of float32) or double (engine of float64); every field typed `void *`
+ * - `real` is float (engines of float32 and bfloat16) or double (engine of float64); every field typed `void *`
  *   and said to be `real` holds values of the engine's own type.
+ * - Products in bfloat16 round what they multiply, to nearest even, and sum in float32: the terms in pairs, of a pair the
+ *   odd one first, each with one rounding. All else is float32, without denormals: they are 0.
  * - Layers are counted from 0; layer l maps n_units[l] inputs to n_units[l + 1] outputs.
  * - The flat parameter vector is W_0, W_1, ..., then b_0, b_1, ...; W_l is (n_units[l], n_units[l + 1]) in C order.
  *   Gradients and optimizer slots have the same order.
@@ -16,8 +18,8 @@
 
 #include <stdint.h>
 
-/* Dtypes of a matrix that the engine reads. */
-enum { FM_FLOAT32, FM_FLOAT64, FM_UINT8 };
+/* Dtypes of a matrix that the engine reads, FM_UINT8 included, and of the products of an engine, FM_BFLOAT16 included. */
+enum { FM_FLOAT32, FM_FLOAT64, FM_UINT8, FM_BFLOAT16 };
 
 /* Jobs: what a call reads and writes. params are written by FM_TRAIN and FM_APPLY alone. */
 enum {
@@ -82,6 +84,7 @@ typedef struct fm_task {
     int64_t n_layers;           /* number of weight matrices, >= 1 */
     const int64_t *n_units;     /* (n_layers + 1,), each >= 1 */
     const int32_t *activations; /* (n_layers - 1,) of the hidden layers: indices in fm_engine.activations */
+    int32_t bfloat16;           /* 1: products are in bfloat16. Engines of FM_BFLOAT16: 1, of FM_FLOAT64: 0 */
     int32_t loss;               /* also decides the outputs of predict: index in fm_engine.losses */
     double label_smoothing;     /* s, 0 to 1: targets of log_loss and binary_log_loss are y (1 - s) + s / (classes) */
     double huber_delta;         /* > 0: error from which on huber is a straight line */
@@ -141,9 +144,10 @@ typedef struct fm_task {
                               added to; used only where the engine was built with FM_TIMERS */
 } fm_task;
 
-/* An engine: the algorithm compiled for one instruction set and one real type. */
+/* An engine: the algorithm compiled for one instruction set and one dtype. */
 typedef struct fm_engine {
-    const char *isa;                /* "x86-64", "x86-64-v3", "x86-64-v4", "aarch64" */
+    const char *isa;  /* "x86-64", "x86-64-v3", "x86-64-v4", "aarch64" */
+    int32_t emulates; /* 1: its products in bfloat16 are computed by instructions of float32, with the same bits */
     const char *const *activations; /* names, NULL-terminated; the position is the code, here and below */
     const fm_loss *losses;          /* up to the one without a name */
     const char *const *optimizers;
@@ -156,13 +160,16 @@ typedef struct fm_engine {
     /* Random words: 16 for each group, from counters (4 group + i, counter[0], counter[1], counter[2]), i = 0 to 3, whose
      * words 0 and 1 are [2 i] and [2 i + 1] of the 16, words 2 and 3 eight further on. */
     void (*random_words)(const uint32_t key[2], const uint32_t counter[3], uint32_t group, uint32_t words[16]);
+    /* c[i] + a[2 i] b[i] + a[2 i + 1] b[16 + i] as products in bfloat16 compute it, i = 0 to 15; float64: NULL. */
+    void (*dot)(const float a[32], const float b[32], float c[16]);
     double (*fma_loop)(int64_t n); /* n rounds of multiply-adds in registers; returns a number to ignore */
     int64_t fma_loop_flops;        /* floating-point operations in one round of fma_loop */
     void (*barrier_loop)(int32_t n_threads, int64_t n); /* n barriers of a team, to measure their latency */
 } fm_engine;
 
 /* Engines that this CPU and operating system can run, the fastest first; NULL past the last.
- * real_bytes is 4 or 8. The order of the instruction sets is the same for both. */
-const fm_engine *fm_engine_at(int32_t index, int32_t real_bytes);
+ * dtype is FM_FLOAT32, FM_FLOAT64 or FM_BFLOAT16. The order of the instruction sets is the same for all; where one lacks the
+ * instructions for bfloat16, its engine of float32 stands in their place. */
+const fm_engine *fm_engine_at(int32_t index, int32_t dtype);
 
 #endif

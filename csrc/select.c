@@ -8,6 +8,7 @@
 extern const fm_engine fm_engine_x86_64_float32, fm_engine_x86_64_float64;
 extern const fm_engine fm_engine_x86_64_v3_float32, fm_engine_x86_64_v3_float64;
 extern const fm_engine fm_engine_x86_64_v4_float32, fm_engine_x86_64_v4_float64;
+extern const fm_engine fm_engine_x86_64_v4_bfloat16;
 
 static int has(unsigned value, unsigned mask) { return (value & mask) == mask; }
 
@@ -27,25 +28,31 @@ static int x86_64_level(void) {
     return has(ebx, f | dq | cd | bw | vl) && has(state, 0xe6) ? 4 : 3;
 }
 
-const fm_engine *fm_engine_at(int32_t index, int32_t real_bytes) {
+/* AVX512_BF16, where the level is 4. */
+static int multiplies_bfloat16(void) {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && has(eax, 1u << 5);
+}
+
+const fm_engine *fm_engine_at(int32_t index, int32_t dtype) {
+    static const fm_engine *const engines[][2] = {{&fm_engine_x86_64_v4_float32, &fm_engine_x86_64_v4_float64},
+                                                  {&fm_engine_x86_64_v3_float32, &fm_engine_x86_64_v3_float64},
+                                                  {&fm_engine_x86_64_float32, &fm_engine_x86_64_float64}};
     int level = x86_64_level();
     if (level < 4) index++;
     if (level < 3) index++;
-    switch (index) {
-    case 0: return real_bytes == 4 ? &fm_engine_x86_64_v4_float32 : &fm_engine_x86_64_v4_float64;
-    case 1: return real_bytes == 4 ? &fm_engine_x86_64_v3_float32 : &fm_engine_x86_64_v3_float64;
-    case 2: return real_bytes == 4 ? &fm_engine_x86_64_float32 : &fm_engine_x86_64_float64;
-    default: return NULL;
-    }
+    if (index < 0 || index > 2) return NULL;
+    if (dtype == FM_BFLOAT16 && index == 0 && multiplies_bfloat16()) return &fm_engine_x86_64_v4_bfloat16;
+    return engines[index][dtype == FM_FLOAT64];
 }
 
 #else
 
 extern const fm_engine fm_engine_aarch64_float32, fm_engine_aarch64_float64;
 
-const fm_engine *fm_engine_at(int32_t index, int32_t real_bytes) {
+const fm_engine *fm_engine_at(int32_t index, int32_t dtype) {
     if (index != 0) return NULL;
-    return real_bytes == 4 ? &fm_engine_aarch64_float32 : &fm_engine_aarch64_float64;
+    return dtype == FM_FLOAT64 ? &fm_engine_aarch64_float64 : &fm_engine_aarch64_float32;
 }
 
 #endif

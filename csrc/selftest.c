@@ -16,8 +16,9 @@ enum { ROWS = 307, INPUTS = 37, OUTPUTS = 10, BATCH = 260, ROW_VALUES = 9, SOURC
 static const int64_t n_units[] = {INPUTS, 70, 33, OUTPUTS};
 enum { LAYERS = sizeof n_units / sizeof *n_units - 1 };
 
-/* What the jobs of one real type share and only read. */
+/* What the jobs of one dtype share and only read. */
 typedef struct problem {
+    int32_t dtype;
     int64_t real_bytes, n_params;
     fm_matrix X[SOURCES]; /* (ROWS, INPUTS): real, uint8, CSR */
     void *params;         /* real (n_params,), to start from */
@@ -26,9 +27,9 @@ typedef struct problem {
 } problem;
 
 typedef struct job {
-    const fm_engine *engine;
+    const fm_engine *engine, *other; /* of the same instruction set, with the same bits in bfloat16; or NULL */
     const problem *on;
-    uint64_t hash; /* OUT; 0: a status was wrong, or the bits depend on the number of threads */
+    uint64_t hash; /* OUT; 0: a status was wrong, or the bits depend on the number of threads or on the engine */
 } job;
 
 static void *allocate(int64_t bytes) {
@@ -69,8 +70,9 @@ static fm_matrix sparse_rows(int64_t real_bytes, int32_t dtype) {
                        .index_bytes = 4};
 }
 
-static problem new_problem(int64_t real_bytes) {
-    problem p = {.real_bytes = real_bytes};
+static problem new_problem(int32_t of) {
+    int64_t real_bytes = of == FM_FLOAT64 ? 8 : 4;
+    problem p = {.dtype = of, .real_bytes = real_bytes};
     int32_t dtype = real_bytes == 4 ? FM_FLOAT32 : FM_FLOAT64;
     uint64_t seed = 1;
     uint8_t *bytes = allocate(ROWS * INPUTS);
@@ -107,19 +109,18 @@ static uint64_t digest(uint64_t hash, const void *data, int64_t bytes) {
 }
 
 /* Digest of one epoch's parameters, of the outputs at the start, and of the gradient at the end; 0: a status was wrong. */
-static uint64_t results(const job *j, fm_task task, int32_t n_threads) {
-    const problem *p = j->on;
+static uint64_t results(const fm_engine *engine, const problem *p, fm_task task, int32_t n_threads) {
     int64_t bytes = p->n_params * p->real_bytes, output_bytes = ROWS * OUTPUTS * p->real_bytes;
     void *slots = allocate(2 * bytes), *params = allocate(bytes), *gradient = allocate(bytes),
          *outputs = allocate(output_bytes);
     task.n_threads = n_threads, task.slots = slots, task.gradient = gradient, task.outputs = outputs;
     task.params = p->params;
-    int ok = run(j->engine, &task, FM_PREDICT) == FM_DONE;
+    int ok = run(engine, &task, FM_PREDICT) == FM_DONE;
     memcpy(params, p->params, (size_t)bytes);
     task.params = params, task.order = p->order;
-    ok = ok && run(j->engine, &task, FM_TRAIN) == FM_EPOCH;
+    ok = ok && run(engine, &task, FM_TRAIN) == FM_EPOCH;
     task.order = NULL;
-    ok = ok && run(j->engine, &task, FM_GRADIENT) == FM_DONE;
+    ok = ok && run(engine, &task, FM_GRADIENT) == FM_DONE;
     uint64_t hash = digest(digest(digest(1, params, bytes), outputs, output_bytes), gradient, bytes);
     free(slots), free(params), free(gradient), free(outputs);
     return ok ? hash : 0;
@@ -139,8 +140,10 @@ static void *do_job(void *argument) {
                 task.X = j->on->X[(activation / 2 + loss) % SOURCES];
                 task.classes = j->on->classes, task.sample_weight = j->on->weight;
                 task.optimizer = (fm_optimizer){optimizer, optimizer < 4 ? 0.01 : 1e-4, 0.9, 0.9, 0.999, 1e-8, 0};
-                uint64_t hash = results(j, task, 1);
-                if (hash == 0 || hash != results(j, task, 3)) return NULL;
+                task.bfloat16 = j->on->dtype == FM_BFLOAT16;
+                uint64_t hash = results(engine, j->on, task, 1);
+                if (hash == 0 || hash != results(engine, j->on, task, 3)) return NULL;
+                if (j->other && hash != results(j->other, j->on, task, 1)) return NULL;
                 all = digest(all, &hash, sizeof hash);
             }
     j->hash = all;
@@ -149,21 +152,25 @@ static void *do_job(void *argument) {
 
 int main(int argc, char **argv) {
     int at_once = argc > 1 && !strcmp(argv[1], "at-once"), failed = argc > 1 + at_once, n_jobs = 0;
-    static problem problems[2];
+    static problem problems[3];
     static job jobs[MAX_JOBS];
     pthread_t threads[MAX_JOBS];
-    for (int32_t real = 0; real < 2; real++) {
-        problems[real] = new_problem(4 << real);
-        for (int32_t i = 0; fm_engine_at(i, 4 << real); i++)
-            jobs[n_jobs++] = (job){fm_engine_at(i, 4 << real), &problems[real], 0};
+    static const int32_t dtypes[] = {FM_FLOAT32, FM_FLOAT64, FM_BFLOAT16};
+    static const char *const names[] = {[FM_FLOAT32] = "float32", [FM_FLOAT64] = "float64", [FM_BFLOAT16] = "bfloat16"};
+    for (int d = 0; d < 3; d++) {
+        problems[d] = new_problem(dtypes[d]);
+        for (int32_t i = 0; fm_engine_at(i, dtypes[d]); i++) {
+            const fm_engine *engine = fm_engine_at(i, dtypes[d]), *other = fm_engine_at(i, FM_FLOAT32);
+            if (dtypes[d] != FM_BFLOAT16 || other == engine) other = NULL;
+            jobs[n_jobs++] = (job){engine, other, &problems[d], 0};
+        }
     }
     for (int i = 0; i < n_jobs; i++)
         if (!at_once) do_job(&jobs[i]);
         else if (pthread_create(&threads[i], NULL, do_job, &jobs[i])) return 2;
     for (int i = 0; i < n_jobs; i++) {
         if (at_once) pthread_join(threads[i], NULL);
-        printf("%-10s float%d %016llx\n", jobs[i].engine->isa, (int)(8 * jobs[i].on->real_bytes),
-               (unsigned long long)jobs[i].hash);
+        printf("%-10s %-8s %016llx\n", jobs[i].engine->isa, names[jobs[i].on->dtype], (unsigned long long)jobs[i].hash);
         failed |= jobs[i].hash == 0;
     }
     return failed;

@@ -6,6 +6,7 @@ cdef extern from "fastmlp.h" nogil:
         FM_FLOAT32
         FM_FLOAT64
         FM_UINT8
+        FM_BFLOAT16
         FM_TRAIN
         FM_LOSS
         FM_GRADIENT
@@ -49,6 +50,7 @@ cdef extern from "fastmlp.h" nogil:
         int64_t n_layers
         const int64_t *n_units
         const int32_t *activations
+        int32_t bfloat16
         int32_t loss
         double label_smoothing
         double huber_delta
@@ -86,6 +88,7 @@ cdef extern from "fastmlp.h" nogil:
         double *phase_seconds
     ctypedef struct fm_engine:
         const char *isa
+        int32_t emulates
         const char **activations
         const fm_loss *losses
         const char **optimizers
@@ -97,7 +100,8 @@ cdef extern from "fastmlp.h" nogil:
         void (*random_words)(
             const uint32_t *key, const uint32_t *counter, uint32_t group, uint32_t *words
         ) noexcept nogil
+        void (*dot)(const float *a, const float *b, float *c) noexcept nogil
         double (*fma_loop)(int64_t n) noexcept nogil
         int64_t fma_loop_flops
         void (*barrier_loop)(int32_t n_threads, int64_t n) noexcept nogil
-    const fm_engine *fm_engine_at(int32_t index, int32_t real_bytes)
+    const fm_engine *fm_engine_at(int32_t index, int32_t dtype)

@@ -57,6 +57,9 @@ def random_words(key: Sequence[int], counter: Sequence[int], group: int = 0) -> 
     stand eight further on. key has two words, counter three.
     """
 
+def dot(a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sixteen sums c plus two terms each, as the products in bfloat16 compute them: a is (16, 2), b is (2, 16)."""
+
 def aligned_empty(shape: int | Sequence[int], dtype: str | np.dtype[Any] | type) -> NDArray[Any]:
     """An array like ``numpy.empty`` whose first element lies at a multiple of 64 bytes: a cache line, a register."""
 
@@ -68,7 +71,8 @@ class Network:
     n_units : widths of the layers, inputs first, outputs last; at least two.
     activation : name in ACTIVATIONS, of all hidden layers, or a sequence of names, one for each.
     loss : name in LOSSES; decides the output function too.
-    dtype : "float32" or "float64", in which everything is computed.
+    dtype : "float32" or "float64", in which everything is computed; "bfloat16", in which the factors of the matrix
+        products are rounded, while all else is float32.
     label_smoothing : s, 0 to 1; the targets of log_loss and binary_log_loss are y (1 - s) + s / (number of classes).
     huber_delta : error from which on the loss huber is a straight line.
     quantiles : of each output, for the loss quantile; None for 0.5.
@@ -78,14 +82,19 @@ class Network:
     activation: str | tuple[str, ...]
     loss: str
     dtype: np.dtype[Any]
+    """Of parameters, slots and outputs."""
+    precision: str
+    """Of the products: the dtype that the network was made with."""
     isa: str
+    emulates: bool
+    """The products in bfloat16 are computed by instructions of float32: the same bits, but slower."""
     n_params: int
     def __init__(
         self,
         n_units: Sequence[int],
         activation: str | Sequence[str],
         loss: str,
-        dtype: str | np.dtype[Any],
+        dtype: str | np.dtype[Any] | type,
         *,
         label_smoothing: float = 0.0,
         huber_delta: float = 1.0,
@@ -134,10 +143,12 @@ class Network:
         n_threads: int = 1,
         seconds: float = 0.1,
         l1_ratio: float = 0.0,
+        scratch: Scratch | None = None,
     ) -> float:
         """Return the loss (mean over the rows, penalty included) and write its gradient into gradient (n_params,).
 
-        params are only read. Signals are handled as in `predict`.
+        params are only read. Signals are handled as in `predict`. Who computes many gradients gives a scratch to
+        compute in, or fresh pages would be waited for each time.
         """
 
     def scratch_bytes(

@@ -7,6 +7,7 @@ engine in csrc/fastmlp.h.
 import os
 from collections import namedtuple
 from threading import Lock
+from time import perf_counter
 
 import numpy as np
 
@@ -37,7 +38,7 @@ cdef dict _losses(const fm_loss *losses):
     return found
 
 
-cdef const fm_engine *_any = fm_engine_at(0, 4)
+cdef const fm_engine *_any = fm_engine_at(0, FM_FLOAT32)
 ACTIVATIONS = _names(<const char **>_any.activations)
 LOSSES = _losses(_any.losses)
 OPTIMIZERS = {name: _any.optimizer_slots[i] for i, name in enumerate(_names(<const char **>_any.optimizers))}
@@ -46,12 +47,11 @@ _DTYPES = {"f": FM_FLOAT32, "d": FM_FLOAT64, "B": FM_UINT8, "?": FM_UINT8}
 
 
 cdef dict _engines():
-    """Instruction set -> address of its engines for (float, double). Asked once: a virtual machine traps CPUID."""
-    cdef dict found = {}
-    cdef const fm_engine *engine = fm_engine_at(0, 4)
-    while engine != NULL:
-        found[engine.isa.decode()] = (<uintptr_t>engine, <uintptr_t>fm_engine_at(len(found), 8))
-        engine = fm_engine_at(len(found), 4)
+    """Instruction set -> addresses of its engines by dtype. Asked once: a virtual machine traps CPUID."""
+    cdef dict found = {}, dtypes = {"float32": FM_FLOAT32, "float64": FM_FLOAT64, "bfloat16": FM_BFLOAT16}
+    while fm_engine_at(len(found), FM_FLOAT32) != NULL:
+        isa = fm_engine_at(len(found), FM_FLOAT32).isa.decode()
+        found[isa] = {name: <uintptr_t>fm_engine_at(len(found), dtype) for name, dtype in dtypes.items()}
     return found
 
 
@@ -63,9 +63,7 @@ def available_isas():
 
 
 def isa():
-    forced = os.environ.get("FASTMLP_ISA")
-    if not forced:
-        return next(iter(_ENGINES))
+    forced = os.environ.get("FASTMLP_ISA") or next(iter(_ENGINES))
     if forced not in _ENGINES:
         raise ValueError(
             f"FASTMLP_ISA={forced!r} cannot run here: this CPU and this build offer {', '.join(_ENGINES)}. "
@@ -74,47 +72,47 @@ def isa():
     return forced
 
 
-cdef const fm_engine *_engine(int32_t real_bytes) except NULL:
-    return <const fm_engine *><uintptr_t>_ENGINES[isa()][real_bytes == 8]
+cdef const fm_engine *_engine(str dtype) except NULL:
+    return <const fm_engine *><uintptr_t>_ENGINES[isa()][dtype]
 
 
 def fma_peak(dtype="float32", double seconds=0.05):
-    from time import perf_counter
-
-    cdef const fm_engine *engine = _engine(np.dtype(dtype).itemsize)
+    cdef const fm_engine *engine = _engine(dtype)
     cdef int64_t rounds = 100_000
     best, end = 0.0, perf_counter() + seconds
-    while True:
-        start = perf_counter()
+    while (start := perf_counter()) < end:
         with nogil:
             engine.fma_loop(rounds)
-        now = perf_counter()
-        best = max(best, rounds * engine.fma_loop_flops / (now - start) * 1e-9)
-        if now > end:
-            return best
+        best = max(best, rounds * engine.fma_loop_flops / (perf_counter() - start) * 1e-9)
+    return best
 
 
 def barrier_latency(int32_t n_threads=2, int64_t n_barriers=10_000):
-    from time import perf_counter
-
-    cdef const fm_engine *engine = _engine(4)
-    best = float("inf")
+    cdef const fm_engine *engine = _engine("float32")
+    times = []
     for _ in range(5):
         start = perf_counter()
         with nogil:
             engine.barrier_loop(n_threads, n_barriers)
-        best = min(best, perf_counter() - start)
-    return best / n_barriers
+        times.append(perf_counter() - start)
+    return min(times) / n_barriers
 
 
 def random_words(key, counter, uint32_t group=0):
-    cdef const fm_engine *engine = _engine(4)
-    keys, counters = np.array(key, np.uint32), np.array(counter, np.uint32)
-    words = np.empty(16, np.uint32)
+    cdef const fm_engine *engine = _engine("float32")
+    keys, counters, words = np.array(key, np.uint32), np.array(counter, np.uint32), np.empty(16, np.uint32)
     cdef const uint32_t *k = <const uint32_t *>_data(keys, np.uint32, 2)
     cdef const uint32_t *c = <const uint32_t *>_data(counters, np.uint32, 3)
     engine.random_words(k, c, group, <uint32_t *>_data(words, np.uint32, 16, True))
     return words.tolist()
+
+
+def dot(a, b, c):
+    sums = np.array(c, np.float32)
+    cdef const float *x = <const float *>_data(a, np.float32, 32)
+    cdef const float *y = <const float *>_data(b, np.float32, 32)
+    _engine("bfloat16").dot(x, y, <float *>_data(sums, np.float32, 16, True))
+    return sums
 
 
 def aligned_empty(shape, dtype):
@@ -241,7 +239,8 @@ cdef class Scratch:
 cdef class Network:
     cdef readonly tuple n_units
     cdef readonly object activation
-    cdef readonly str loss, isa
+    cdef readonly str loss, isa, precision
+    cdef readonly bint emulates
     cdef readonly object dtype
     cdef readonly int64_t n_params
     cdef const fm_engine *engine
@@ -253,16 +252,17 @@ cdef class Network:
     ):
         self.n_units = tuple(int(n) for n in n_units)
         self.activation = activation if isinstance(activation, str) else tuple(activation)
-        self.loss, self.dtype = loss, np.dtype(dtype)
+        self.loss, self.precision = loss, dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        self.dtype = np.dtype("float32" if self.precision == "bfloat16" else dtype)
         if len(self.n_units) < 2 or min(self.n_units) < 1:
             raise ValueError(f"layers of {self.n_units} units: there must be two at least, of one unit or more")
         names = [activation] * (len(self.n_units) - 2) if isinstance(activation, str) else self.activation
         if len(names) != len(self.n_units) - 2:
             raise ValueError(f"{len(names)} activations for {len(self.n_units) - 2} hidden layers")
         if self.dtype.char not in "fd":
-            raise TypeError(f"expected float32 or float64, got {self.dtype}")
-        self.engine = _engine(self.dtype.itemsize)
-        self.isa = self.engine.isa.decode()
+            raise TypeError(f"expected float32, float64 or bfloat16, got {self.dtype}")
+        self.engine = _engine(self.precision)
+        self.isa, self.emulates = self.engine.isa.decode(), self.engine.emulates
         n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(self.n_units, self.n_units[1:]))
         if n_params >= 2**56:  # the engine counts bytes in 64 bits
             raise MemoryError(f"a network with layers of {self.n_units} units has {n_params} parameters, more than "
@@ -274,7 +274,7 @@ cdef class Network:
         self.task.n_layers = len(self.n_units) - 1
         self.task.n_units = <const int64_t *>_data(self._units, np.int64, self._units.size)
         self.task.activations = <const int32_t *>_data(self._activations, np.int32, len(names))
-        self.task.loss = list(LOSSES).index(loss)
+        self.task.loss, self.task.bfloat16 = list(LOSSES).index(loss), self.precision == "bfloat16"
         self.task.label_smoothing, self.task.huber_delta = label_smoothing, huber_delta
         if quantiles is not None:
             self._quantiles = np.array(quantiles, np.float64)
@@ -338,6 +338,7 @@ cdef class Network:
 
     def loss_gradient(
         self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1, double l1_ratio=0.0,
+        Scratch scratch=None,
     ):
         cdef fm_task task = self.task
         task.job = FM_GRADIENT
@@ -347,18 +348,16 @@ cdef class Network:
         self.set_rows(&task, X, y, sample_weight)
         task.params = _data(params, self.dtype, self.n_params)
         task.gradient = _data(gradient, self.dtype, self.n_params, True)
-        self.run_to_the_end(&task, seconds)
+        self.run_to_the_end(&task, seconds, scratch)
         return task.loss_sum
 
-    cdef int32_t run_to_the_end(self, fm_task *task, double seconds) except -1:
+    cdef int32_t run_to_the_end(self, fm_task *task, double seconds, Scratch scratch=None) except -1:
         """Every so many seconds signals are handled; what a handler raises ends the call."""
         task.seconds = seconds
         cdef int32_t status = FM_YIELD
-        cdef Scratch scratch = Scratch()
-        task.scratch = scratch.fit(self.engine, task)
+        cdef Scratch memory = Scratch() if scratch is None else scratch
         while status == FM_YIELD:
-            with nogil:
-                status = self.engine.run(task)
+            status = memory.run(self.engine, task, <void *>task)
             if status == FM_YIELD:
                 PyErr_CheckSignals()
         return status

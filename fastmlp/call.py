@@ -260,8 +260,7 @@ class Call:
 
         def start(seed: int) -> tuple[Fit, list[Listener]]:
             random_state = np.random.RandomState(seed)
-            name = network.dtype.name
-            rival = Fit.start(network.n_units, network.loss, name, alone, samples, random_state)
+            rival = Fit.start(network.n_units, network.loss, network.precision, alone, samples, random_state)
             listeners = self._stopping(replace(fitted, fit=rival))
             rival.adopt(alone, restarts=True)
             rival.begin(samples, alone, random_state, estimator._remedy(rival))

@@ -76,7 +76,7 @@ class Checkpoint(Listener):
         """
         network = fit.network
         self._shape: dict[str, Any] = {"layers": list(network.n_units), "loss": network.loss}
-        self._shape |= {"dtype": network.dtype.name, "rows": list(samples.rows.shape)}
+        self._shape |= {"dtype": network.precision, "rows": list(samples.rows.shape)}
         self._shape["rows to validate on"] = validation and list(validation.rows.shape)
         if self._found is not None:
             self._require_the_same("data", self._found["shape"], self._shape)

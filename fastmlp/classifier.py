@@ -145,8 +145,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         The validation score: a scorer or its name, "loss" for the negative loss, None for the accuracy or R².
     n_threads : int or None, default=None
         None: as many as this process may use and a step of this network has work for. The result is the same.
-    dtype : {"float32", "float64"} or None, default=None
+    dtype : {"float32", "float64", "bfloat16"} or None, default=None
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
+        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: about 1.7 times as
+        fast on a CPU with AVX-512 BF16 and layers of 64 units or more, slow on others (`show_config` tells), with the
+        same bits. The solver "lbfgs" computes in float64 whatever this is.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     if file.kind not in (*CLASSES, *TABULAR):
         raise ModelFileError(
             f"{os.fspath(path)}: holds {file.kind!r}, not an estimator: that is what the method save of an estimator "
-            f"writes; for what fastmlp train --save wrote use: fastmlp predict {os.fspath(path)} data.csv"
+            f"and fastmlp train --save write; what the command line of 0.1.0 wrote, fastmlp predict reads"
         )
     try:
         if file.kind in TABULAR:

@@ -18,6 +18,7 @@ CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
 KEYS = {*COUNTERS, *CURVES, "n_units", "activation", "loss", "params", "slots", "optimizer", "rate", "last_loss"} | {
     "best_loss", "best_validation_score", "n_features", "feature_names"
 }  # fmt: skip
+# Beside these, "precision" where the products are not of the dtype of the params.
 LABELS = {"classes", "y_type", "sparse_output"}
 """What the state of a classifier has besides."""
 
@@ -53,7 +54,8 @@ def check_state(kind: str, state: Mapping[str, Any]) -> None:
         If a value is not of its type, dtype, shape or range, or does not fit the others.
     """
     expected = KEYS | LABELS if kind == "MLPClassifier" else KEYS
-    require(set(state) == expected, f"it has too much or lacks: {', '.join(sorted(set(state) ^ expected))}")
+    wrong = (set(state) - {"precision"}) ^ expected
+    require(not wrong, f"it has too much or lacks: {', '.join(sorted(wrong))}")
     _check_network(state)
     _check_parameters(state)
     for name in COUNTERS:
@@ -94,6 +96,8 @@ def _check_parameters(state: Mapping[str, Any]) -> None:
     params, slots = state["params"], state["slots"]
     n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(state["n_units"]))
     require(isinstance(params, np.ndarray) and params.dtype in (np.float32, np.float64), "params are not real numbers")
+    fits = state.get("precision", "bfloat16") == "bfloat16" and ("precision" not in state or params.dtype == np.float32)
+    require(fits, "precision is not that of the params")
     require(params.shape == (n_params,), f"{params.shape} params do not fit layers of {state['n_units']} units")
     require(bool(np.isfinite(params).all()), "params are not finite")
     require(isinstance(slots, np.ndarray) and slots.dtype == params.dtype, "slots are not of the dtype of the params")

@@ -124,7 +124,7 @@ class Fit:
         network = self.network
         options = engine_settings.network_options(network.n_units, settings, network.loss)
         if options != self._options:
-            self.network = Network(network.n_units, loss=network.loss, dtype=network.dtype, **options)
+            self.network = Network(network.n_units, loss=network.loss, dtype=network.precision, **options)
             self._options = options
         # joblib may have mapped them into memory read-only.
         self.params, slots = (each if each.flags.writeable else each.copy() for each in (self.params, self.slots))
@@ -146,6 +146,7 @@ class Fit:
         random_state: np.random.RandomState,
         remedy: str,
         progress: dict[str, Any] | None = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         """Allocate all that training on these rows needs.
 
@@ -159,19 +160,23 @@ class Fit:
             What to do where it diverges.
         progress : dict or None
             State and progress of a training on the same rows to go on from.
+        rows : ndarray of shape (n_rows,) or None
+            Numbers of the samples to train on; all of them by default.
         """
         self.samples, self.settings, self.random_state, self.remedy = samples, settings, random_state, remedy
-        self.n_rows, self.n_iter = samples.rows.shape[0], 0
+        self.n_rows, self.n_iter = samples.rows.shape[0] if rows is None else len(rows), 0
         self.stopped = self.ended = self.in_epoch = False
         self.deadline = inf if settings.max_time is None else perf_counter() + settings.max_time
         if self.optimizer == "lbfgs":
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self._batch_size = rows = engine_settings.batch_size(settings, samples)
-        n_threads = engine_settings.threads(settings, self.network, samples.rows, rows)
-        self._n_used = self.n_rows // rows * rows if getattr(settings, "drop_last", False) else self.n_rows
+        self._batch_size = size = engine_settings.batch_size(settings, samples)
+        n_threads = engine_settings.threads(settings, self.network, samples.rows, size)
+        self._n_used = self.n_rows // size * size if getattr(settings, "drop_last", False) else self.n_rows
         self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
+        if rows is not None:
+            self._order = rows.copy()
         if progress is not None:
             self._go_on(progress)
         regular = engine_settings.regularisation(settings, self.network.n_units)
@@ -186,7 +191,7 @@ class Fit:
             self.slots,
             *samples,
             optimizer=self.optimizer,
-            batch_size=rows,
+            batch_size=size,
             **regular,
             momentum=settings.momentum,
             beta_1=settings.beta_1,
@@ -326,6 +331,8 @@ class Fit:
             network = self.network
             state: dict[str, Any] = {"n_units": network.n_units, "activation": network.activation, "loss": network.loss}
             state |= {"optimizer": self.optimizer}
+            if network.precision != network.dtype.name:
+                state["precision"] = network.precision
             state |= {name: getattr(self, name) for name in self.VALUES}
             state |= self._curves()
             return state | {name: getattr(self, name).copy() for name in self.ARRAYS}
@@ -360,7 +367,7 @@ class Fit:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The training that `state` was taken of; the state has been checked."""
         params = state["params"]
-        network = Network(state["n_units"], state["activation"], state["loss"], params.dtype)
+        network = Network(state["n_units"], state["activation"], state["loss"], state.get("precision", params.dtype))
         fit = cls(network, params, state["optimizer"])
         for name in (*cls.VALUES, *CURVES, *cls.ARRAYS):
             setattr(fit, name, state[name])

@@ -41,8 +41,8 @@ def require_memory(network: Network, settings: Any, samples: Samples) -> None:
     if not _has_memory(n_bytes):
         raise MemoryError(
             f"Unable to allocate {n_bytes / 2**30:.3g} GiB for the {network.n_params} parameters of layers of "
-            f"{network.n_units} units in {network.dtype}, the state of the optimizer and the batches: this machine, or "
-            "the control group of this process, has less. Use smaller hidden_layer_sizes."
+            f"{network.n_units} units in {network.precision}, the state of the optimizer and the batches: this "
+            "machine, or the control group of this process, has less. Use smaller hidden_layer_sizes."
         )
 
 

@@ -26,7 +26,7 @@ def first_rows(X: Any, dtype: str | type | None, estimator: Any) -> Any:
     Parameters
     ----------
     X : array-like or sparse matrix of shape (n_rows, n_features)
-    dtype : {"float32", "float64"}, type or None
+    dtype : {"float32", "float64", "bfloat16"}, type or None
         What to compute in.
     estimator : object
         Named in error messages.
@@ -83,8 +83,13 @@ def _is_finite(A: NDArray[Any]) -> bool:
 def compute_dtype(X: Any, dtype: str | type | None) -> str:
     """The dtype to compute in: the one asked for, or that of X as scikit-learn chooses it."""
     if dtype is not None:
-        return np.dtype(dtype).name
+        return "bfloat16" if dtype == "bfloat16" else np.dtype(dtype).name
     return "float32" if X.dtype in (np.float32, np.uint8) else "float64"
+
+
+def _converted(dtype: str | type | None) -> np.dtype[Any]:
+    """What values are converted to where the engine does not read them: NumPy has no bfloat16."""
+    return np.dtype("float32" if dtype == "bfloat16" else dtype or "float64")
 
 
 def contiguous_rows(A: NDArray[Any]) -> NDArray[Any]:
@@ -95,7 +100,7 @@ def contiguous_rows(A: NDArray[Any]) -> NDArray[Any]:
 
 def _checks(dtype: str | type | None) -> dict[str, Any]:
     """The arguments of scikit-learn's checks of X: numbers of other dtypes than `READABLE` are converted to dtype."""
-    return {"accept_sparse": "csr", "dtype": (np.dtype(dtype or "float64"), *READABLE)}
+    return {"accept_sparse": "csr", "dtype": (_converted(dtype), *READABLE)}
 
 
 def _require_numbers(X: Any) -> None:
@@ -123,7 +128,7 @@ def _readable(X: Any, dtype: str | type | None) -> Any:
     X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
     X.check_format(full_check=True)  # the engine follows the indices without looking
     if not X.has_canonical_format:
-        X = X.astype(compute_dtype(X, dtype), copy=True)  # in which repeated entries are summed
+        X = X.astype(_converted(compute_dtype(X, dtype)), copy=True)  # in which repeated entries are summed
         X.sum_duplicates()
     parts = (X.data, X.indices, X.indptr)
     if not all(part.flags.c_contiguous and part.flags.aligned for part in parts):

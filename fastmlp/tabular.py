@@ -50,6 +50,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         Number of columns.
     feature_names_in_ : ndarray of str
         Where X has names of columns.
+    target_name_ : str
+        Of y, where it has one.
+    categories_ : dict
+        Of each column of categories.
     n_outputs_, n_members_ : int
         Number of outputs, and of networks that have been trained.
     n_iter_, best_epoch_ : int
@@ -219,6 +223,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         Number of columns.
     feature_names_in_ : ndarray of str
         Where X has names of columns.
+    target_name_ : str
+        Of y, where it has one.
+    categories_ : dict
+        Of each column of categories.
     n_outputs_, n_members_ : int
         Number of outputs, and of networks that have been trained.
     n_iter_, best_epoch_ : int
@@ -285,7 +293,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
             values, loss = np.repeat(values, len(quantiles), axis=1), "quantile"
         if fitted is not None and values.shape[1] != fitted.n_units[-1]:
             raise ValueError(f"y has {values.shape[1]} columns, fit had {fitted.n_units[-1]}")
-        center, scale = values.mean(axis=0), values.std(axis=0)
+        with np.errstate(over="ignore"):
+            center, scale = values.mean(axis=0), values.std(axis=0)
+        if not np.isfinite(scale).all():
+            raise ValueError("y holds values whose variance is too large for float64: divide y by a large number.")
         if fitted is not None:
             center, scale = fitted.center, fitted.scale
         scale = np.where(scale > 0, scale, 1.0)

@@ -22,8 +22,8 @@ from fastmlp._core import MAX_THREADS, Network
 from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.fitting import Fit
 from fastmlp.rows import Samples
-from fastmlp.tabular_columns import Table, read_table
-from fastmlp.tabular_preparation import Preparation, which_are_categories
+from fastmlp.tabular_columns import read_table
+from fastmlp.tabular_preparation import Categories, Preparation, which_are_categories
 from fastmlp.tabular_training import N_FOLDS, PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
 from fastmlp.targets import check_weights
 from fastmlp.threads import prediction_threads
@@ -50,6 +50,8 @@ class FittedTable:
         Of the outputs of a regressor.
     is_single : bool
         Whether y had one dimension.
+    target : str or None
+        Name of y, where it had one.
     """
 
     preparation: Preparation | None
@@ -62,6 +64,7 @@ class FittedTable:
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
     is_single: bool
+    target: str | None = None
 
     @property
     def network(self) -> Network:
@@ -157,7 +160,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         n_kept = 0 if X_val is not None else -(-table.n_rows // N_FOLDS)
         settings = settings_of(preset, table.n_rows - n_kept, targets.loss, asked)
         n_units = (preparation.n_inputs, *settings.hidden_layer_sizes, targets.n_outputs)
-        about = (targets.classes, targets.center, targets.scale, targets.is_single)
+        about = (targets.classes, targets.center, targets.scale, targets.is_single, _name_of(y))
         fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)
         held_out = self._held_out(fitted, len(table.columns), X_val, y_val, sample_weight_val)
         seeds = random_state.randint(2**31, size=self.n_members or preset.n_members).tolist()
@@ -187,6 +190,18 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if names is None:
             raise AttributeError(f"This {type(self).__name__} was fitted without feature names.")
         return np.array(names, dtype=object)
+
+    @property
+    def target_name_(self) -> str | None:
+        """Name of y, where it had one."""
+        return self._require_fitted().target
+
+    @property
+    def categories_(self) -> dict[str, tuple[Any, ...]]:
+        """The categories of each column that holds categories, by its name."""
+        preparation = self._require_fitted().preparation
+        assert preparation is not None
+        return {each.name: each.values for each in preparation.encodings if isinstance(each, Categories)}
 
     @property
     def n_outputs_(self) -> int:
@@ -227,7 +242,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """In one line what was encoded how, and what was trained."""
         fitted = self._require_fitted()
         assert fitted.preparation is not None
-        return f"{fitted.preparation.summary()}; {len(fitted.members)} networks of {fitted.n_units} units"
+        networks = "network" if len(fitted.members) == 1 else "networks"
+        return f"{fitted.preparation.summary()}; {len(fitted.members)} {networks} of {fitted.n_units} units"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file without pickle, which `fastmlp.load` reads.
@@ -352,6 +368,12 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         return outputs / len(fitted.members), fitted
 
 
+def _name_of(y: Any) -> str | None:
+    """That of a pandas or polars series."""
+    name = getattr(y, "name", None)
+    return name if isinstance(name, str) and name else None
+
+
 def _inputs(X: Any, fitted: FittedTable, n_columns: int, name: str) -> NDArray[np.float32]:
     """Inputs of the network for a table with the columns of the fit, in any order where they have names.
 
@@ -365,17 +387,7 @@ def _inputs(X: Any, fitted: FittedTable, n_columns: int, name: str) -> NDArray[n
         return prepared
     table = read_table(X)
     if fitted.names is not None and table.has_names:
-        by_name = {column.name: column for column in table.columns}
-        missing = [name for name in fitted.names if name not in by_name]
-        others = [name for name in by_name if name not in fitted.names]
-        if missing or others:
-            words = [f"{', '.join(map(repr, missing))} missing"] if missing else []
-            words += [f"{', '.join(map(repr, others))} unknown"] if others else []
-            raise ValueError(
-                f"The feature names should match those that were passed during fit: {' and '.join(words)}. X has "
-                f"{len(by_name)} columns, fit had {n_columns}."
-            )
-        table = Table([by_name[name] for name in fitted.names], table.n_rows, has_names=True)
+        table = table.in_order(fitted.names)
     if len(table.columns) != n_columns:
         raise ValueError(f"X has {len(table.columns)} features, but {name} is expecting {n_columns} features as input.")
     return fitted.preparation.inputs(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -42,6 +43,26 @@ class Table:
     columns: list[Column]
     n_rows: int
     has_names: bool
+
+    def in_order(self, names: Sequence[str]) -> Table:
+        """The same with the columns in the order of a fit.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing or there are others.
+        """
+        by_name = {column.name: column for column in self.columns}
+        missing = [name for name in names if name not in by_name]
+        others = [name for name in by_name if name not in names]
+        if missing or others:
+            words = [f"{', '.join(map(repr, missing))} missing"] if missing else []
+            words += [f"{', '.join(map(repr, others))} unknown"] if others else []
+            raise ValueError(
+                f"The feature names should match those that were passed during fit: {' and '.join(words)}. X has "
+                f"{len(by_name)} columns, fit had {len(names)}."
+            )
+        return Table([by_name[name] for name in names], self.n_rows, has_names=True)
 
 
 def read_table(X: Any) -> Table:
@@ -92,12 +113,18 @@ def _of_frame(name: str, series: nw.Series[Any]) -> Column:
     if dtype.is_temporal():
         raise TypeError(f"column {name!r}: {DATES}")
     if dtype.is_numeric():
-        return Column(str(name), np.asarray(series.cast(nw.Float64).to_numpy(), np.float64), is_category=False)
+        numbers = series.to_numpy()  # no copy, where the frame holds an array without gaps
+        if numbers.dtype.kind not in "iuf":
+            numbers = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
+        return Column(str(name), numbers, is_category=False)
     is_category = isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
     if not is_category and not isinstance(dtype, nw.Object):
         raise TypeError(f"column {name!r} is of {dtype}, which is neither numbers nor categories: drop or encode it")
     values = np.empty(len(series), dtype=object)
     values[:] = series.to_list()
+    if is_category:  # a frame makes a text of each cell: keep one of each category
+        known: dict[Any, Any] = {}
+        values[:] = [known.setdefault(value, value) for value in values]
     return _of_objects(str(name), values, is_category)
 
 

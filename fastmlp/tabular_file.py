@@ -14,7 +14,7 @@ from fastmlp.tabular_base import BaseTabular, FittedTable
 from fastmlp.tabular_preparation import Categories, Encoding, Numbers, Preparation
 from fastmlp.tabular_training import Member
 
-PARTS = ("names", "n_units", "activation", "loss", "is_single")
+PARTS = ("names", "n_units", "activation", "loss", "is_single", "target")
 
 
 def save(estimator: BaseTabular, path: str | os.PathLike[str]) -> None:
@@ -70,6 +70,7 @@ def _check(fitted: FittedTable, kind: str) -> None:
     require(fitted.n_units[0] == fitted.preparation.n_inputs, "other inputs than the columns make")
     names = fitted.names
     require(names is None or len(names) == len(fitted.preparation.encodings), "other names than columns")
+    require(fitted.target is None or isinstance(fitted.target, str), "a target whose name is no text")
     if kind == "TabularClassifier":
         require(fitted.loss in ("log_loss", "binary_log_loss"), "a classifier without classes")
         require(fitted.classes is not None and fitted.classes.shape == (n_outputs,), "other classes than outputs")

@@ -19,6 +19,8 @@ from fastmlp.tabular_columns import Column, Table
 
 MOST_CATEGORIES = 1000
 """Of one column: rarer ones are as if never seen."""
+MOST_TOLD = 8
+"""Columns of a kind that `Preparation.summary` names."""
 CLIP = 3.0
 """Scaled numbers stay below it."""
 
@@ -127,9 +129,16 @@ class Preparation:
 
     def summary(self) -> str:
         """In a few words what was encoded how."""
-        n_numbers = sum(isinstance(encoding, Numbers) for encoding in self.encodings)
-        n_categories = len(self.encodings) - n_numbers
-        return f"{n_numbers} columns of numbers, {n_categories} of categories: {self.n_inputs} inputs"
+        numbers = [each.name for each in self.encodings if isinstance(each, Numbers)]
+        categories = [f"{each.name}: {len(each.values)}" for each in self.encodings if isinstance(each, Categories)]
+        columns = "column" if len(numbers) == 1 else "columns"
+        kinds = (f"{len(numbers)} {columns} of numbers", numbers), (f"{len(categories)} of categories", categories)
+        told = ", ".join(f"{what} ({', '.join(_some(names))})" if names else what for what, names in kinds)
+        return f"{told}: {self.n_inputs} inputs"
+
+
+def _some(names: list[str]) -> list[str]:
+    return names if len(names) <= MOST_TOLD else [*names[:MOST_TOLD], "…"]
 
 
 def which_are_categories(table: Table, asked: str | ArrayLike | None) -> list[bool]:

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from fastmlp._core import Network
 from fastmlp.callbacks import Narration, ProgressBar
 from fastmlp.fitting import Fit
 from fastmlp.hyperparameters import HYPERPARAMETERS
-from fastmlp.listener import Listener, NonFiniteError
+from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.rows import Samples
 from fastmlp.targets import score
 from fastmlp.threads import usable_cpus
@@ -149,6 +148,11 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     ------
     NonFiniteError
         If all of them have diverged.
+
+    Warns
+    -----
+    UserWarning
+        If Ctrl-C has ended them, with the epochs so far.
     """
     running: list[Fit] = []
 
@@ -164,11 +168,12 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
         trainings = [pool.submit(train, number) for number in range(len(seeds))]
         try:
             found = [training.result() for training in trainings]
+        except KeyboardInterrupt:
+            _end(task, running)
+            found = [training.result() for training in trainings]
+            warn("Training interrupted by user.")
         except BaseException:
-            for training in trainings:
-                training.cancel()
-            for fit in tuple(running):
-                fit.deadline = -inf
+            _end(task, running)
             raise
     members = [member for member in found if member is not None]
     if not members:
@@ -176,18 +181,26 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     return members
 
 
+def _end(task: Task, running: list[Fit]) -> None:
+    """Let trainings end soon, and those that have not begun not begin, but for the first."""
+    task.settings.deadline = -inf
+    for fit in tuple(running):
+        fit.deadline = -inf
+
+
 def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], name: str) -> Member | None:
     """The member of that number; None where its time was up before it began."""
     random_state = np.random.RandomState(seed)
     if number > 0 and perf_counter() > task.settings.deadline:
         return None
-    samples, held_out, rows = _parts(task, number)
-    batch_size = {"batch_size": min(BATCH_SIZE, len(samples.rows))}
+    samples = Samples(task.inputs, task.targets, task.weights)
+    rows, held_out, kept_back = _parts(task, samples, number)
+    batch_size = {"batch_size": min(BATCH_SIZE, len(rows))}
     settings = SimpleNamespace(**vars(task.settings) | batch_size)
     n_units = (task.inputs.shape[1], *settings.hidden_layer_sizes, task.n_outputs)
     fit = Fit.start(n_units, task.loss, "float32", settings, samples, random_state)
     _initialize(fit, random_state)
-    best = LastBest(held_out, None if scorer is None else lambda fit: scorer(fit, held_out, rows))
+    best = LastBest(held_out, None if scorer is None else lambda fit: scorer(fit, held_out, kept_back))
     listeners: list[Listener] = [best]
     if settings.verbose and number == 0:
         bar = settings.verbose == "progress"
@@ -195,8 +208,8 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
     running.append(fit)
     try:
         fit.adopt(settings, restarts=True)
-        fit.begin(samples, settings, random_state, remedy=REMEDY)
-        fit.deadline = settings.deadline
+        fit.begin(samples, settings, random_state, remedy=REMEDY, rows=rows)
+        fit.deadline = task.settings.deadline  # by now another one, where Ctrl-C has come
         with suppress(NonFiniteError):
             fit.run(settings.max_iter, listeners)
         if not best.epoch:
@@ -262,19 +275,14 @@ def outputs_of(network: Network, params: NDArray[np.float32], rows: Any, n_threa
     return outputs
 
 
-def _parts(task: Task, number: int) -> tuple[Samples, Samples, NDArray[np.intp]]:
-    """Rows to train on, rows to validate on, and the numbers of these where they are rows of the task."""
-    everything = Samples(task.inputs, task.targets, task.weights)
+def _parts(task: Task, samples: Samples, number: int) -> tuple[NDArray[np.intp], Samples, NDArray[np.intp]]:
+    """Numbers of the rows to train on, which no member copies; samples to validate on, and their numbers."""
     if task.held_out is not None:
-        return everything, task.held_out, np.arange(len(task.held_out.rows))
+        return np.arange(len(samples.rows)), task.held_out, np.arange(len(task.held_out.rows))
     chosen = task.folds == number % N_FOLDS
-    return _some(everything, ~chosen), _some(everything, chosen), np.flatnonzero(chosen)
-
-
-def _some(samples: Samples, chosen: NDArray[np.bool_]) -> Samples:
-    """These rows of the samples."""
     rows, targets, weights = samples
-    return Samples(rows[chosen], targets[chosen], None if weights is None else weights[chosen])
+    held_out = Samples(rows[chosen], targets[chosen], None if weights is None else weights[chosen])
+    return np.flatnonzero(~chosen), held_out, np.flatnonzero(chosen)
 
 
 def folds_of(targets: NDArray[Any], random_state: np.random.RandomState) -> NDArray[np.intp]:
@@ -308,14 +316,18 @@ def _calibrated(fit: Fit, held_out: Samples) -> NDArray[np.float32]:
     p = outputs_of(network, params, rows).astype(np.float64)
     logits = np.log(p + tiny) - (0 if network.loss == "log_loss" else np.log(1 - p + tiny))
     weights = np.ones(len(p)) if weights is None else weights / weights.mean()
+    if network.loss == "log_loss":  # so that none is above 0, whatever the factor
+        logits -= logits.max(axis=1, keepdims=True)
+        true = np.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
 
     def cost(log_factor: float) -> float:
-        z = logits * np.exp(log_factor)
+        factor = np.exp(log_factor)
+        z = logits * factor
         if network.loss == "log_loss":
-            losses = logsumexp(z, axis=1) - z[np.arange(len(z)), targets]
+            losses = np.log(np.exp(z).sum(axis=1)) - true * factor
         else:
             losses = (np.logaddexp(0, z) - z * targets).sum(axis=1)
-        return float(weights @ losses + log_factor**2)
+        return float((weights * losses).sum() + log_factor**2)  # not BLAS', whose sums depend on its threads
 
     factor = np.float32(np.exp(minimize_scalar(cost, bounds=(-2, 2), method="bounded").x))
     network.coefs(params)[-1][...] *= factor

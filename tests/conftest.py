@@ -29,6 +29,12 @@ def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["float32", "float64", "bfloat16"])
+def precision(request: pytest.FixtureRequest) -> str:
+    """Each dtype of the products; that of parameters and outputs is the network's."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def data_file() -> Callable[[str], Path]:
     """Path of a real data set by its file name; the test is skipped where the file is absent."""

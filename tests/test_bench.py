@@ -267,6 +267,13 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
         "isa": "x86-64-v3",
         "versions": {"python": "3.11.0", "numpy": "2.0.0"},
         "blas": {"numpy": "openblas"},
+        "races": [
+            {
+                "name": "mnist, 784-256-10, 64, sgd 0.1",
+                "goal": 0.975,
+                "seconds": {"fastmlp": 1.5, "torch": 4.0, "torch-compile": 3.0, "jax": None},
+            }
+        ],
         "rows": [row, {"name": "broken", "group": "one thread", "goals": {}, "error": "Traceback …\nMemoryError"}],
     }
     readme = tmp_path / "README.md"
@@ -278,6 +285,7 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
     assert "old" not in text
     assert "| 5-4-3, 8 | 10.0 | 1,230,000 | 100 | 41 | 8.0 µs, **0.80 ×** |" in text
     assert "| broken | error |" in text
+    assert "| MNIST to 97.5 % of the test images: 784-256-10, batch 64 | 1.5 s |  | 3.0 s, **2.0 ×** |" in text
     rewrite_readme(readme, results)
     assert readme.read_text(encoding="utf-8") == text
     readme.write_text("no markers\n", encoding="utf-8")

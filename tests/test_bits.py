@@ -16,16 +16,22 @@ N_THREADS = [1, 2, 3, 5]
 
 
 def everything(
-    shape: tuple[tuple[int, ...], int], loss: str, activation: str, optimizer: str, dtype: str, train: Any, **run: Any
+    shape: tuple[tuple[int, ...], int],
+    loss: str,
+    activation: str,
+    optimizer: str,
+    precision: str,
+    train: Any,
+    **run: Any,
 ) -> tuple[Any, ...]:
     """Bits of two epochs of training, of a gradient and of predictions."""
     n_units, batch_size = shape
     X, Y, params = reference.problem(n_units, loss, 331)
     weight = np.random.default_rng(0).uniform(0, 2, len(X))
-    network = _core.Network(n_units, activation, loss, dtype)
+    network = _core.Network(n_units, activation, loss, precision)
     settings = {"optimizer": optimizer, "batch_size": batch_size, "alpha": 0.1, "learning_rate": 0.001}
     trained = train(network, params, X, Y, weight, n_epochs=2, **settings, **run)
-    outputs, gradient = np.empty((len(X), n_units[-1]), dtype), np.empty(network.n_params, dtype)
+    outputs, gradient = np.empty((len(X), n_units[-1]), network.dtype), np.empty(network.n_params, network.dtype)
     n_threads, seconds = run.get("n_threads", 1), run.get("seconds", 0.1)
     network.predict(trained.params, X, outputs, n_threads)
     value = network.loss_gradient(trained.params, X, Y, weight, 0.1, gradient, n_threads, seconds)
@@ -41,45 +47,45 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_threads(isa: str, dtype: str, case: Any, train: Any) -> None:
-    answers = [everything(*case, dtype, train, n_threads=n) for n in N_THREADS]
+def test_threads(isa: str, precision: str, case: Any, train: Any) -> None:
+    answers = [everything(*case, precision, train, n_threads=n) for n in N_THREADS]
     assert answers[1:] == answers[:1] * (len(N_THREADS) - 1)
 
 
 @pytest.mark.skipif(len(ISAS_WITH_FMA) < 2, reason="this machine runs one instruction set with FMA only")
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_instruction_sets(monkeypatch: pytest.MonkeyPatch, dtype: str, case: Any, train: Any) -> None:
+def test_instruction_sets(monkeypatch: pytest.MonkeyPatch, precision: str, case: Any, train: Any) -> None:
     answers = []
     for isa in ISAS_WITH_FMA:
         monkeypatch.setenv("FASTMLP_ISA", isa)
         assert _core.isa() == isa
-        answers.append(everything(*case, dtype, train))
+        answers.append(everything(*case, precision, train))
     assert answers[1:] == answers[:1] * (len(ISAS_WITH_FMA) - 1)
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_interruptions(isa: str, dtype: str, case: Any, train: Any) -> None:
+def test_interruptions(isa: str, precision: str, case: Any, train: Any) -> None:
     (_, batch_size), *_ = case
-    straight = everything(*case, dtype, train)
-    assert everything(*case, dtype, train, seconds=0.0) == straight
+    straight = everything(*case, precision, train)
+    assert everything(*case, precision, train, seconds=0.0) == straight
     n_units = case[0][0]
     X, Y, params = reference.problem(n_units, case[1], 331)
-    network = _core.Network(n_units, case[2], case[1], dtype)
+    network = _core.Network(n_units, case[2], case[1], precision)
     stopped = train(network, params, X, Y, seconds=0.0, batch_size=batch_size, learning_rate=0.001)
     batches = [min(batch_size, 331 - first) for first in range(0, 331, batch_size)]
     assert stopped.n_calls == sum(-(-rows // 256) for rows in batches), "seconds=0 returns after every chunk"
 
 
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_another_number_of_threads_goes_on_within_a_batch(isa: str, dtype: str, optimizer: str) -> None:
+def test_another_number_of_threads_goes_on_within_a_batch(isa: str, precision: str, optimizer: str) -> None:
     n_units = (12, 200, 10)
     X, Y, initial = reference.problem(n_units, "squared_error", 900)
-    network = _core.Network(n_units, "tanh", "squared_error", dtype)
+    network = _core.Network(n_units, "tanh", "squared_error", precision)
     settings = {"optimizer": optimizer, "batch_size": 800, "learning_rate": 0.01, "alpha": 0.1}
     answers = []
     for numbers, seconds in [((1,), 1e9), ((1, 3, 2), 0.0)]:
-        params = initial.astype(dtype)
-        slots = np.zeros((_core.OPTIMIZERS[optimizer], len(params)), dtype)
+        params = initial.astype(network.dtype)
+        slots = np.zeros((_core.OPTIMIZERS[optimizer], len(params)), network.dtype)
         training = _core.Training(network, params, slots, X, Y, **settings)
         n_calls = 1
         while (status := training.run(None, seconds)) == "yield":
@@ -92,38 +98,38 @@ def test_another_number_of_threads_goes_on_within_a_batch(isa: str, dtype: str, 
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_runs(isa: str, dtype: str, case: Any, train: Any) -> None:
-    assert everything(*case, dtype, train) == everything(*case, dtype, train)
+def test_runs(isa: str, precision: str, case: Any, train: Any) -> None:
+    assert everything(*case, precision, train) == everything(*case, precision, train)
 
 
 @pytest.mark.parametrize("activation", _core.ACTIVATIONS)
 @pytest.mark.parametrize("loss", _core.LOSSES)
 @pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
-def test_positions_in_a_batch(isa: str, dtype: str, loss: str, activation: str, as_matrix: Any) -> None:
+def test_positions_in_a_batch(isa: str, precision: str, loss: str, activation: str, as_matrix: Any) -> None:
     n_units = (19, 66, 35, 10)
     X, _, params = reference.problem(n_units, loss, 270)
-    params = params.astype(dtype)
-    network = _core.Network(n_units, activation, loss, dtype)
-    batch = np.empty((len(X), n_units[-1]), dtype)
+    network = _core.Network(n_units, activation, loss, precision)
+    params = params.astype(network.dtype)
+    batch = np.empty((len(X), n_units[-1]), network.dtype)
     network.predict(params, as_matrix(X), batch)
-    row = np.empty((1, n_units[-1]), dtype)
+    row = np.empty((1, n_units[-1]), network.dtype)
     for i in range(len(X)):
         network.predict(params, as_matrix(X[i : i + 1]), row)
         assert row.tobytes() == batch[i].tobytes(), f"row {i}"
     for n_rows in (14, 16, 17, 40):  # around the number of rows from which weights are packed
-        part = np.empty((n_rows, n_units[-1]), dtype)
+        part = np.empty((n_rows, n_units[-1]), network.dtype)
         for start in range(0, len(X) - n_rows, 37):
             network.predict(params, as_matrix(X[start : start + n_rows]), part)
             assert part.tobytes() == batch[start : start + n_rows].tobytes()
 
 
-def test_predict_with_one_output(isa: str, dtype: str) -> None:
+def test_predict_with_one_output(isa: str, precision: str) -> None:
     """Narrow outputs, where another way of computing a batch would be tempting."""
     for n_units in [(300, 1), (31, 17, 1), (31, 17, 2)]:
         X, _, params = reference.problem(n_units, "squared_error", 100)
-        network = _core.Network(n_units, "tanh", "squared_error", dtype)
-        batch, row = np.empty((100, n_units[-1]), dtype), np.empty((1, n_units[-1]), dtype)
-        network.predict(params.astype(dtype), X, batch)
+        network = _core.Network(n_units, "tanh", "squared_error", precision)
+        batch, row = np.empty((100, n_units[-1]), network.dtype), np.empty((1, n_units[-1]), network.dtype)
+        network.predict(params.astype(network.dtype), X, batch)
         for i in range(100):
-            network.predict(params.astype(dtype), X[i : i + 1], row)
+            network.predict(params.astype(network.dtype), X[i : i + 1], row)
             assert row.tobytes() == batch[i].tobytes()

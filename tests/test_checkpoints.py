@@ -37,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rmsprop": {"solver": "rmsprop"},
     "adagrad": {"solver": "adagrad", "shuffle": False},
     "float32": {"dtype": np.float32},
+    "bfloat16": {"dtype": "bfloat16"},
     "invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 10.0},
     "one_cycle": {"learning_rate": "one_cycle", "warmup": 0.3},

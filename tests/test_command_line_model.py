@@ -1,5 +1,6 @@
-"""Models of the command line: what does not fit together is refused before the engine, which trusts it, is asked."""
+"""Models of the command line of version 0.1.0: read as written, or refused before the engine, which trusts."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -7,22 +8,30 @@ import numpy as np
 import pytest
 
 from fastmlp.cli.main import main
-from fastmlp.cli.model import KIND, Model, Scaler
-from fastmlp.model_file import ModelFile, ModelFileError, read, write
+from fastmlp.cli.model_0_1_0 import KIND, Model, Scaler
+from fastmlp.model_file import ModelFile, ModelFileError, write
 
 RNG = np.random.default_rng(0)
-WIDTHS = (3, 4, 2)
-COEFS = [RNG.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4, 2))]
-INTERCEPTS = [RNG.normal(size=width).astype(np.float32) for width in (4, 2)]
-INPUTS = Scaler(np.zeros(3), np.ones(3))
-CLASSIFIER = Model(COEFS, INTERCEPTS, "relu", "log_loss", ["a", "b", "c"], "y", INPUTS, classes=np.array(["no", "yes"]))
-REGRESSOR = Model(
-    [COEFS[0], COEFS[1][:, :1]], [INTERCEPTS[0], INTERCEPTS[1][:1]], "tanh", "squared_error", None, "y", INPUTS,
-    Scaler(np.ones(1), np.ones(1)),
-)  # fmt: skip
+ARRAYS: dict[str, Any] = {
+    "coefs_0": RNG.normal(size=(3, 4)).astype(np.float32),
+    "coefs_1": RNG.normal(size=(4, 2)).astype(np.float32),
+    "intercepts_0": RNG.normal(size=4).astype(np.float32),
+    "intercepts_1": RNG.normal(size=2).astype(np.float32),
+    "inputs_mean": np.full(3, 0.5),
+    "inputs_scale": np.full(3, 2.0),
+}
+PARAMETERS = {"n_layers": 2, "activation": "relu", "loss": "log_loss", "features": ["a", "b", "c"], "target": "y"}
+CLASSIFIER = ModelFile(KIND, PARAMETERS, ARRAYS | {"classes": np.array(["no", "yes"])})
+REGRESSOR = ModelFile(
+    KIND,
+    PARAMETERS | {"loss": "squared_error", "features": None, "activation": "tanh"},
+    ARRAYS
+    | {"coefs_1": ARRAYS["coefs_1"][:, :1], "intercepts_1": ARRAYS["intercepts_1"][:1]}
+    | {"outputs_mean": np.ones(1), "outputs_scale": np.full(1, 3.0)},
+)
 X = RNG.normal(size=(5, 3))
 
-WRONG: dict[str, tuple[Model, str, Any]] = {
+WRONG: dict[str, tuple[ModelFile, str, Any]] = {
     "2-D intercepts": (CLASSIFIER, "intercepts_0", np.zeros((4, 1), np.float32)),
     "intercepts of another layer": (CLASSIFIER, "intercepts_0", np.zeros(5, np.float32)),
     "no intercepts": (CLASSIFIER, "intercepts_1", None),
@@ -66,27 +75,52 @@ WRONG: dict[str, tuple[Model, str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("model", [CLASSIFIER, REGRESSOR], ids=["classes", "values"])
-def test_the_models_themselves_are_read(model: Model, tmp_path: Path) -> None:
-    model.save(tmp_path / "model")
-    assert np.array_equal(Model.load(tmp_path / "model").predict(X), model.predict(X))
+def outputs(file: ModelFile) -> Any:
+    """Of the last layer before the link, computed here."""
+    hidden = (X - 0.5) / 2 @ file.arrays["coefs_0"] + file.arrays["intercepts_0"]
+    hidden = np.tanh(hidden) if file is REGRESSOR else np.maximum(hidden, 0)
+    return hidden @ file.arrays["coefs_1"] + file.arrays["intercepts_1"]
+
+
+def written(file: ModelFile, folder: Path) -> list[str]:
+    """Arguments of a prediction for X."""
+    write(folder / "model", file)
+    lines = ["a,b,c", *(",".join(map(repr, row)) for row in X.tolist())]
+    (folder / "data.csv").write_text("\n".join(lines), encoding="utf-8")
+    return ["predict", str(folder / "model"), str(folder / "data.csv")]
+
+
+def test_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pandas")
+    logits = outputs(CLASSIFIER)
+    assert main(written(CLASSIFIER, tmp_path)) == 0
+    expected = np.array(["no", "yes"])[logits.argmax(axis=1)]
+    assert capsys.readouterr().out.split() == ["y", *expected]
+    assert main([*written(CLASSIFIER, tmp_path), "--proba"]) == 0
+    header, *found = csv.reader(capsys.readouterr().out.splitlines())
+    assert header == ["no", "yes"]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.array(found, float), probabilities, rtol=1e-5)  # float32
+    assert main(written(REGRESSOR, tmp_path)) == 0
+    header, *found = capsys.readouterr().out.split()
+    np.testing.assert_allclose(np.array(found, float), outputs(REGRESSOR)[:, 0] * 3 + 1, rtol=1e-5)  # float32
+    assert main([*written(REGRESSOR, tmp_path), "--proba"]) == 1
+    assert "predicts no classes with probabilities" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_does_not_fit_is_refused(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, name, value = WRONG[case]
-    path, data = tmp_path / "model", tmp_path / "data.csv"
-    model.save(path)
-    file = read(path)
-    part = file.arrays if name in file.arrays or isinstance(value, np.ndarray) else file.parameters
-    part.pop(name, None)
-    if part is file.parameters or value is not None:
-        part[name] = value
-    write(path, file)
+    file, name, value = WRONG[case]
+    parts: dict[str, Any] = {**file.parameters, **file.arrays}
+    parts.pop(name, None)
+    if value is not None or name in file.parameters:
+        parts[name] = value
+    arrays = {name: part for name, part in parts.items() if isinstance(part, np.ndarray)}
+    parameters = {name: part for name, part in parts.items() if name not in arrays}
+    arguments = written(ModelFile(KIND, parameters, arrays), tmp_path)
     with pytest.raises(ModelFileError, match=f"model: not a {KIND} of this version: "):
-        Model.load(path)
-    data.write_text("a,b,c\n1,2,3\n")
-    assert main(["predict", str(path), str(data)]) == 1
+        Model.load(tmp_path / "model")
+    assert main(arguments) == 1
     assert capsys.readouterr().err.startswith("fastmlp: error: ")
 
 
@@ -95,3 +129,17 @@ def test_a_file_without_parts_is_refused(parameters: dict[str, Any], tmp_path: P
     write(tmp_path / "model", ModelFile(KIND, parameters, {}))
     with pytest.raises(ModelFileError, match=r"it lacks layers|not a number of layers"):
         Model.load(tmp_path / "model")
+    write(tmp_path / "model", ModelFile("MLPClassifier", {}, {}))
+    with pytest.raises(ModelFileError, match=r"holds 'MLPClassifier', not a command-line model of version 0.1.0"):
+        Model.load(tmp_path / "model")
+
+
+def test_a_row_that_overflows_within_the_network_is_named() -> None:
+    same = Scaler(np.zeros(1), np.ones(1))
+    coefs, intercepts = [np.full((1, 1), 10, np.float32)], [np.zeros(1, np.float32)]
+    model = Model(coefs, intercepts, "relu", "squared_error", ["a"], "y", same, same)
+    assert model.predict(np.array([[1.0], [1e37]])) == pytest.approx([10, 1e38])
+    with pytest.raises(ValueError, match=r"row 2 of the data, column 'a': 1e\+38 is too large for float32 beside the"):
+        model.predict(np.array([[1.0], [1e38]]))
+    with pytest.raises(ValueError, match=r"X has the shape \(1, 2\), but the model was trained on 1 columns"):
+        model.predict(np.ones((1, 2)))

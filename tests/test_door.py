@@ -417,11 +417,13 @@ def test_scratch_bytes_is_what_is_allocated() -> None:
     ]
     for run, settings in jobs:
         expected = problem.network.scratch_bytes(X, **settings)
-        tracemalloc.start()
-        run()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert 0 <= peak - expected < 10_000
+        peaks = []
+        for _ in range(3):  # other threads of the process may allocate at the same time
+            tracemalloc.start()
+            run()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert 0 <= min(peaks) - expected < 10_000
 
 
 def test_losses_say_what_they_are_for() -> None:

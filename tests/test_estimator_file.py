@@ -101,7 +101,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write(path, ModelFile("command-line model", {}, {}))
-    with pytest.raises(ModelFileError, match=r"holds 'command-line model', .* use: fastmlp predict .*model data.csv"):
+    with pytest.raises(ModelFileError, match=r"holds 'command-line model', .* 0\.1\.0 wrote, fastmlp predict reads"):
         load(path)
     np.savez(tmp_path / "arrays.npz", X=X)
     (tmp_path / "pickle").write_bytes(pickle.dumps(LogisticRegression().fit(X, Y)))

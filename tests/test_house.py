@@ -212,14 +212,25 @@ def test_who_knows_what(name: str) -> None:
     assert [module for module in UNKNOWN[name] for each in known if f"{each}.".startswith(f"{module}.")] == []
 
 
-USED_BY_THE_COMMAND_LINE = {"fastmlp", "fastmlp._core", "fastmlp.cli", "fastmlp.trainer", "fastmlp.model_file"}
+@pytest.mark.parametrize("path", [path for path in FACE if path.parent.name != "dask"], ids=relative)
+def test_dask_is_used_by_nothing_else(path: Path) -> None:
+    assert not {name for name in imports(path) if re.match(r"(fastmlp\.)?dask\b", name)}
+
+
+@pytest.mark.parametrize("name", ["plan.py", "tree.py", "shards.py", "steps.py"])
+def test_shared_steps_know_neither_dask_nor_sockets(name: str) -> None:
+    known = {each.split(".")[0] for each in imports(PACKAGE / "dask" / name)}
+    assert not known & {"dask", "distributed", "socket", "sklearn"}
+
+
+USED_BY_THE_COMMAND_LINE = {"fastmlp", "fastmlp._core", "fastmlp.cli", "fastmlp.model_file"}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=relative)
 def test_command_line_uses_the_package_as_users_do(path: Path) -> None:
-    """But for its model, which predicts without scikit-learn, and its report, which listens to a training."""
+    """But for models of version 0.1.0, which no estimator reads, and its report, which listens to a training."""
     allowed = USED_BY_THE_COMMAND_LINE | {
-        "model.py": {"fastmlp.threads"},
+        "model_0_1_0.py": {"fastmlp.threads"},
         "report.py": {"fastmlp.call", "fastmlp.fitting", "fastmlp.listener"},
     }.get(path.name, set())
     modules = {name for name in imports(path) if name.split(".")[0] == "fastmlp" and is_module(name)}

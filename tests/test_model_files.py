@@ -29,7 +29,7 @@ from sklearn.exceptions import NotFittedError
 import fastmlp
 from fastmlp import ModelFileError, model_file
 from fastmlp.cli.main import main
-from fastmlp.cli.model import KIND, Model
+from fastmlp.cli.model_0_1_0 import KIND, Model
 
 SOURCES = Path(__file__).parent / "version_0_1_0"
 N_CASES = int(os.environ.get("FASTMLP_FUZZ", "300"))
@@ -258,8 +258,6 @@ def outcome(path: Path) -> str:
         return "refused"
     X = np.linspace(-2, 2, 3 * len(model.coefs[0])).reshape(3, -1)
     unless_refused(lambda: model.predict(X))
-    model.save(path.with_suffix(".copy"))
-    assert Model.load(path.with_suffix(".copy")).loss == model.loss
     return "model"
 
 
@@ -301,8 +299,9 @@ def sources() -> dict[str, bytes]:
         found[path.stem] = path.read_bytes()
         copy = Path(sys.argv[3]) / "source"
         kind = json.loads(np.load(BytesIO(found[path.stem]))[model_file.HEADER].tobytes())["kind"]
-        (Model.load(path) if kind == KIND else fastmlp.load(path)).save(copy)
-        found[f"{path.stem} now"] = copy.read_bytes()
+        if kind != KIND:  # which is not written any more
+            fastmlp.load(path).save(copy)
+            found[f"{path.stem} now"] = copy.read_bytes()
     return found
 
 

@@ -91,7 +91,7 @@ def test_readme_examples_run() -> None:
 
 def test_readme_run_command_leaves_a_checkout_that_imports() -> None:
     """Installed as a wheel, the package would be shadowed by its sources for whoever stands in the checkout."""
-    assert "pip install -e . &&" in README
+    assert 'pip install -e ".[cli]" &&' in README
 
 
 def test_documents_name_everything_public() -> None:
@@ -116,8 +116,9 @@ def test_readme_links_and_benchmark_markers() -> None:
 
 
 def test_command_line_options_of_the_readme_exist() -> None:
-    helped = subprocess.run([sys.executable, "-m", "fastmlp", "train", "--help"], capture_output=True, text=True)
+    commands = [[sys.executable, "-m", "fastmlp", command, "--help"] for command in ("train", "predict")]
+    helped = "".join(subprocess.run(command, capture_output=True, text=True).stdout for command in commands)
     readme = re.sub(r".*-m bench .*", "", README)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", readme)) - {"--readme"}
     assert len(options) > 8
-    assert options <= set(re.findall(r"--[a-z-]+", helped.stdout))
+    assert options <= set(re.findall(r"--[a-z-]+", helped))

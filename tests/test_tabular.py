@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,11 @@ def test_any_columns(estimator: Estimator, target: Any) -> None:
     assert fitted.n_features_in_ == 8
     assert (fitted.n_members_, len(fitted.loss_curve_)) == (2, fitted.n_iter_)
     assert fitted.validation_scores_[fitted.best_epoch_ - 1] == fitted.best_validation_score_
+    assert fitted.target_name_ is None
+    assert fitted.categories_ == {"colour": ("blue", "green", "red"), "kind": ("a", "b"), "flag": (False, True)}
+    assert fitted.summary().startswith(
+        "5 columns of numbers (size, count, rest, empty, constant), 3 of categories (colour: 3, kind: 2, flag: 2): 12 "
+    )
 
 
 @pytest.mark.parametrize(("estimator", "target"), CASES)
@@ -147,6 +153,8 @@ def test_what_is_refused() -> None:
         TabularClassifier().fit(X.assign(size=np.inf), y)
     with pytest.raises(ValueError, match="only one class is present: y holds 'no'"):
         TabularClassifier().fit(X, np.full(N_ROWS, "no"))
+    with pytest.raises(ValueError, match="variance is too large"):
+        TabularRegressor().fit(X, 1e300 * values(X))
     with pytest.raises(ValueError, match="at least 2 rows"):
         TabularRegressor().fit([[1.0]], [1.0])
     with pytest.raises(ValueError, match="preset"):
@@ -318,13 +326,14 @@ def test_a_failed_fit_changes_nothing() -> None:
 @pytest.mark.parametrize(("estimator", "target"), CASES)
 def test_saved_and_pickled(estimator: Estimator, target: Any, tmp_path: Path) -> None:
     X = frame()
-    fitted = estimator(random_state=0, categorical_features=["count"]).fit(X, target(X))
+    fitted = estimator(random_state=0, categorical_features=["count"]).fit(X, pd.Series(target(X), name="y"))
     fitted.save(tmp_path / "model")
     for back in (fastmlp.load(tmp_path / "model"), pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
         assert_array_equal(back.predict(X), fitted.predict(X))
         assert back.get_params() == fitted.get_params()
         assert (back.loss_curve_, back.best_epoch_) == (fitted.loss_curve_, fitted.best_epoch_)
         assert back._fitted.preparation == fitted._fitted.preparation
+        assert back.target_name_ == "y"
     with pytest.raises(AttributeError):
         _ = clone(fitted).n_iter_
 
@@ -365,3 +374,23 @@ def test_verbose_tells_of_the_first_member(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.count("Validation score") == fitted.n_iter_
     TabularClassifier(random_state=0, verbose="progress").fit(X, labels(X))
     assert "TabularClassifier: 100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8 frame", "text frame"])
+def test_memory_is_that_of_the_inputs(kind: str) -> None:
+    """Members share the inputs, in float32, and there is no copy of X in float64."""
+    rng = np.random.default_rng(0)
+    X: Any = rng.integers(0, 200, (100_000, 20)).astype(kind.split()[0] if "text" not in kind else "uint8")
+    y = X[:, 0] > X[:, 1]
+    if kind == "text frame":
+        X = pd.DataFrame(np.array(["red", "green"])[X % 2]).add_prefix("c")
+    elif "frame" in kind:
+        X = pd.DataFrame(X).add_prefix("c")
+    n_bytes = 100_000 * 20 * 4
+    tracemalloc.start()
+    TabularClassifier(random_state=0, n_members=4, n_threads=4).fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The inputs, a fifth of them for each member to validate on, the order of rows, and columns at work; text takes a
+    # pointer for each cell. A copy of the rows for each member would be 4 more, a text for each cell 15 more.
+    assert peak / n_bytes < (7 if kind == "text frame" else 4.5)

@@ -25,7 +25,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gather.h", "(int32_t)words[column[k] % GROUP] >= d->threshold", "(int32_t)words[0] >= d->threshold"),
     ("train.h", "norm > most ? most / norm : 1", "most / norm"),
     ("train.h", "shortened.alpha = shortened.l1 = 0", ";"),
-    ("gradients.h", "if (how.numbers->general && !squares) squares = block", ";"),
+    ("train.h", "&& !net->scale.s && !numbers->general", "&& !net->scale.s"),
     # losses
     ("losses.h", "for (int64_t k = 1; k < n; k++) m = vec_max", "for (int64_t k = 2; k < n; k++) m = vec_max"),
     ("losses.h", "return vec_fma(ys, vec_log(sum) + maximum, -yz)", "return vec_fma(ys, vec_log(sum), -yz)"),
@@ -60,7 +60,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gemm.h", "rest -= PANEL, a += t->a_panel_size", "rest -= PANEL, a += PANEL"),
     ("gemm.h", "k = t->depth; k > 0; k--, a += PANEL", "k = t->depth; k > 1; k--, a += PANEL"),
     ("optimizers.h", "g = vec_fma(vec_broadcast(p->alpha), w, g)", ";"),
-    ("optimizers.h", "if (general) w = w * vec_broadcast(p->keep)", ";"),
+    ("optimizers.h", "if (general) w = w * vec_broadcast(p.keep)", ";"),
     ("optimizers.h", "*sum = vec_fma(w, w, *sum)", "*sum = w * w"),
     ("gemm.h", "whole = columns / VL * VL", "whole = columns / LANES * LANES"),
     ("gemm.h", "if (whole == columns) return;", "if (whole <= columns) return;"),

@@ -108,7 +108,7 @@ def build_wheel(python: Path, sdist: Path, environment: dict[str, str], folder: 
     call(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", raw, sdist, folder=folder, **environment)
     (wheel,) = raw.glob("*.whl")
     if sys.platform == "linux":
-        call(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", folder, wheel)
+        call(sys.executable, "-m", "auditwheel", "repair", "--strip", "--wheel-dir", folder, wheel)
         (wheel,) = folder.glob("*.whl")
         assert not environment or re.search(OLD_TAGS, wheel.name), f"{wheel.name} needs a newer C library"
     check_wheel(wheel)

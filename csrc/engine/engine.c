@@ -12,6 +12,7 @@
 #include "team.h"
 #include "random.h"
 #include "panel.h"
+#include "operand.h"
 #include "noise.h"
 #include "activations.h"
 #include "losses.h"
@@ -30,6 +31,7 @@
 extern const fm_engine FM_ENGINE;
 const fm_engine FM_ENGINE = {
     .isa = FM_ISA,
+    .emulates = !FM_PAIRS,
     .activations = activation_names,
     .losses = loss_list,
     .optimizers = optimizer_names,
@@ -39,7 +41,8 @@ const fm_engine FM_ENGINE = {
     .scratch_bytes = scratch_bytes,
     .run = run,
     .random_words = random_words,
+    .dot = dot,
     .fma_loop = fma_loop,
-    .fma_loop_flops = 2 * FMA_CHAINS * VL,
+    .fma_loop_flops = 2 * TERMS * FMA_CHAINS * VL,
     .barrier_loop = barrier_loop,
 };

@@ -1,4 +1,4 @@
-/* gather.h: rows of X and Y (float32, float64, uint8, CSR), through the order of use, into batch panels. */
+/* gather.h: rows of X and Y (float32, float64, uint8, CSR), through the order of use, into batch panels and operands. */
 
 /* Rows that go through the network together: a batch, or a part of one. */
 typedef struct chunk {
@@ -47,8 +47,9 @@ INLINE integer gather_row(const fm_task *task, const fm_matrix *m, int64_t place
     return dtypes[m->dtype].gather_row(row, m->n_columns, to, panel_size);
 }
 
-/* Rows [begin, end) of the chunk that starts at `first` -> batch panels; returns 0 when all values are finite, as below. */
-static integer gather(const network *net, int64_t first, int64_t begin, int64_t end) {
+/* Rows [begin, end) of the chunk that starts at `first` -> the batch panels `to`; returns 0 when all values are finite, as
+ * below. */
+static integer gather(const network *net, int64_t first, int64_t begin, int64_t end, real *to, int64_t panel_size) {
     const fm_task *task = net->task;
     const fm_matrix *m = &task->X;
     int64_t bytes = m->n_columns * dtypes[m->dtype].bytes;
@@ -62,7 +63,7 @@ static integer gather(const network *net, int64_t first, int64_t begin, int64_t 
             for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte);
             if (task->classes) __builtin_prefetch(task->classes + next);
         }
-        not_finite |= gather_row(task, m, first + i, net->X + i * PANEL, net->capacity * PANEL);
+        not_finite |= gather_row(task, m, first + i, to + (i - begin) * PANEL, panel_size);
     }
     return not_finite;
 }
@@ -121,37 +122,56 @@ INLINE real csr_value(const fm_matrix *m, int64_t i) {
 }
 
 /* CSR rows [begin, end) of the chunk -> batch panels. */
-static integer gather_csr_as_dense(const network *net, int64_t first, int64_t begin, int64_t end) {
+static integer gather_csr_as_dense(const network *net, int64_t first, int64_t begin, int64_t end, real *to,
+                                   int64_t panel_size) {
     const fm_matrix *m = &net->task->X;
-    int64_t panel_size = net->capacity * PANEL;
     integer not_finite = 0;
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t i = begin; i < end; i++, to += PANEL) {
         int64_t row = source_row(net->task, first + i);
         for (int64_t j = 0; j < n_panels(m->n_columns); j++)
-            memset(net->X + j * panel_size + i * PANEL, 0, (size_t)panel_width(m->n_columns, j) * sizeof(real));
+            memset(to + j * panel_size, 0, (size_t)panel_width(m->n_columns, j) * sizeof(real));
         int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < last; k++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
             real value = csr_value(m, k);
-            net->X[column / PANEL * panel_size + i * PANEL + column % PANEL] = value;
+            to[column / PANEL * panel_size + column % PANEL] = value;
             not_finite |= is_not_finite(value);
         }
     }
     return not_finite;
 }
 
-/* By row -> by column: a counting sort, which keeps the rows of a column ascending. IN column_start[j + 2]: the number of
- * values of column j. */
+/* By row -> by column: a counting sort, which keeps the rows of a column in the order of sums. IN column_start[j + 2]: the
+ * number of values of column j. */
 static void sort_by_column(const sparse_rows *x, int64_t rows, int64_t n_columns) {
     /* next[j] is where the next value of column j goes; when all are placed it is where column j ends and j + 1 begins. */
     int64_t *next = x->column_start + 1, sum = 0;
     for (int64_t j = 0; j < n_columns; j++) next[j] = sum += next[j];
-    for (int64_t i = 0; i < rows; i++)
+    for (int64_t n = 0; n < whole(rows, x->rounds); n++) {
+        int64_t i = n ^ x->rounds; /* of a pair the odd one first */
+        if (i >= rows) continue;
         for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++) {
             int64_t to = next[x->column[k]]++;
             x->row[to] = (int32_t)i;
             x->row_value[to] = x->value[k];
         }
+    }
+}
+
+/* The values of one row, rounded and in the order of sums; returns 0 when all of them are finite. */
+static integer order_terms(int32_t *column, real *value, int64_t n) {
+    integer not_finite = 0;
+    for (int64_t k = 0; k < n; k++) {
+        value[k] = vec_rounded(vec_broadcast(value[k]))[0];
+        not_finite |= is_not_finite(value[k]);
+    }
+    for (int64_t k = 0; k + 1 < n; k++) {
+        if (column[k] % 2 || column[k + 1] != column[k] + 1) continue;
+        real first = value[k];
+        value[k] = value[k + 1], value[k + 1] = first;
+        column[k]++, column[k + 1]--;
+    }
+    return not_finite;
 }
 
 /* Dropout of the values of one row, as drop_tile does it; `row` is its place in the batch. */
@@ -189,7 +209,60 @@ static integer gather_sparse(const network *net, const chunk *c) {
         if (dropping)
             drop_values(dropping, c->place + i, x->column + x->row_start[i], x->value + x->row_start[i],
                         n - x->row_start[i]);
+        if (x->rounds)
+            not_finite |= order_terms(x->column + x->row_start[i], x->value + x->row_start[i], n - x->row_start[i]);
     }
     if (count) sort_by_column(x, c->rows, m->n_columns);
     return not_finite;
+}
+
+/* -- rows of a chunk -- */
+
+/* Noise and dropout of the inputs, rows [begin, end) of the chunk, which are the batch panels x. */
+static void disturb(const network *net, const chunk *c, int64_t begin, int64_t end, real *x, int64_t panel_size) {
+    const fm_task *task = net->task;
+    int64_t columns = task->n_units[0];
+    drop drop_inputs;
+    const drop *dropping = drop_of(task, 0, c, &drop_inputs);
+    for (int64_t i = begin; i < end && task->input_noise > 0; i++)
+        add_noise(task->seed, c->step, c->place + i, task->input_noise, columns, x + (i - begin) * PANEL, panel_size);
+    for (int64_t j = 0; j < n_panels(columns) && dropping; j++)
+        drop_tile(dropping, c->place + begin, j * PANEL, x + j * panel_size, end - begin, panel_width(columns, j));
+}
+
+/* Rows [begin, end) of the chunk -> the batch panels x; returns 0 when all their values are finite, as below. */
+static integer gather_rows(const network *net, const chunk *c, int64_t begin, int64_t end, real *x,
+                           int64_t panel_size) {
+    integer not_finite = net->task->X.indices ? gather_csr_as_dense(net, c->first, begin, end, x, panel_size)
+                                              : gather(net, c->first, begin, end, x, panel_size);
+    disturb(net, c, begin, end, x, panel_size);
+    return not_finite;
+}
+
+/* The same in bfloat16: two rows at a time become operands, while they are in the cache. */
+static integer gather_operands(const network *net, const chunk *c, int64_t begin, int64_t end, real *x) {
+    int64_t columns = net->task->n_units[0], panel_size = 2 * PANEL, last = (n_panels(columns) - 1) * panel_size;
+    integer not_finite = 0;
+    memset(x + last, 0, (size_t)panel_size * sizeof(real)); /* what is behind the columns could be NaN */
+    for (int64_t i = begin; i < end; i += 2) {
+        int64_t n = least(2, end - i);
+        not_finite |= gather_rows(net, c, i, i + n, x, panel_size);
+        for (int64_t j = 0; j < n_panels(columns); j++) {
+            int64_t width = panel_width(columns, j);
+            not_finite |= has_infinite_operand(x + j * panel_size, n, width);
+            keep_operands(net, &net->X, x + j * panel_size, i, j, n, width);
+        }
+    }
+    return not_finite;
+}
+
+/* My rows of the chunk. */
+static integer gather_chunk(const network *net, const chunk *c, const team *crew, int32_t thread) {
+    int pairs = rounds(net->task);
+    int64_t begin, end;
+    if (!net->X.across) return thread == 0 ? gather_sparse(net, c) : 0;
+    team_share(crew, thread, (c->rows + pairs) >> pairs, &begin, &end);
+    begin <<= pairs, end = least(end << pairs, c->rows);
+    if (pairs) return gather_operands(net, c, begin, end, net->staging + thread * net->staging_size);
+    return gather_rows(net, c, begin, end, net->X.values + begin * PANEL, net->capacity * PANEL);
 }

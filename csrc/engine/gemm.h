@@ -2,7 +2,7 @@
  *
  * One pattern for the three products: a tile of C, (rows x registers), is the sum over k = 0, 1, ... of an element of A,
  * broadcast, times a row of a panel of B; one multiply-add per element and k, in this order, whatever the tile. So C has the
- * same bits for every tile shape, blocking and instruction set with FMA.
+ * same bits for every tile shape, blocking and instruction set with FMA. In bfloat16 k counts operands (operand.h).
  *
  *   forward          Z = A W + b      A batch panels, B weight panels of W
  *   input gradient   dA = delta Wt    A batch panels of delta, B weight panels of the transpose
@@ -10,17 +10,16 @@
  */
 
 typedef struct tile {
-    const real *a;          /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
+    const operand *a;       /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
     int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
-    const real *b;          /* (depth, width of B) */
+    const operand *b;       /* (depth, width of B) */
     int64_t depth;          /* terms of the sum */
     const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
     real *c;                /* OUT */
     /* Weight gradient with the fused update as the epilogue: c is W, updated in registers, and dW is never stored. */
     const constants *update; /* NULL: store the sum in c */
-    real *
-        squares; /* IN/OUT (width) running sums down the columns: parameters_block.penalty; NULL: no penalty or decay */
+    real *squares; /* IN/OUT (width) running sums down the columns: parameters_block.penalty; NULL: no penalty */
 } tile;
 
 typedef void microkernel(const tile *t);
@@ -35,18 +34,18 @@ INLINE void product_tile(const tile *t, const int width, const int rows) {
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
-    const real *a = t->a, *b = t->b;
+    const operand *a = t->a, *b = t->b;
     for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
         int64_t depth = least(rest, PANEL);
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
+            for (int v = 0; v < width; v++) row[v] = operand_load(b + v * VL);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) {
-                vec x = vec_broadcast(a[i * PANEL + k]);
+                vec x = operand_broadcast(a[i * PANEL + k]);
 #pragma GCC unroll 4
-                for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+                for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v]);
             }
         }
     }
@@ -74,9 +73,8 @@ INLINE void update_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int 
         for (int v = 0; v < width; v++, c += VL) vec_store(c, fused_update(&p, vec_load(c), acc[i][v]));
 }
 
-/* ... or with it, and with l1 and decay where the step is general. */
-INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows,
-                                  const int general) {
+/* ... or with it. */
+INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], const int width, const int rows) {
     const constants p = *t->update;
     real *c = t->c;
     vec squares[TILE_VECS];
@@ -86,7 +84,7 @@ INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], 
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL)
-            vec_store(c, penalised_update(&p, vec_load(c), acc[i][v], &squares[v], general));
+            vec_store(c, penalised_update(&p, vec_load(c), acc[i][v], &squares[v]));
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(t->squares + v * VL, squares[v]);
 }
@@ -100,41 +98,40 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
-    const real *a = t->a, *b = t->b;
+    const operand *a = t->a, *b = t->b;
     for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
         vec row[TILE_VECS];
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
+        for (int v = 0; v < width; v++) row[v] = operand_load(b + v * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            vec x = vec_broadcast(a[i]);
+            vec x = operand_broadcast(a[i]);
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+            for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v]);
         }
     }
-    if (!t->update) store_sums(t, acc, width, rows);
+    if (TERMS > 1 || !t->update) store_sums(t, acc, width, rows); /* operands are made of whole blocks */
     else if (!t->squares) update_tile(t, acc, width, rows);
-    else if (!t->update->general) update_penalised_tile(t, acc, width, rows, 0);
-    else update_penalised_tile(t, acc, width, rows, 1);
+    else update_penalised_tile(t, acc, width, rows);
 }
 
 /* The weight gradient of one row, depth 1: an outer product that only reads and writes W, with the fused update as the
  * epilogue. Its naive twin is weight_gradient_tile. */
-INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty, const int general) {
+INLINE void outer_product(const tile *t, int64_t rows, const int width, const int penalty) {
     const constants p = *t->update;
     vec delta[TILE_VECS], squares[TILE_VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) {
-        delta[v] = vec_load(t->b + v * VL);
+        delta[v] = operand_load(t->b + v * VL);
         if (penalty) squares[v] = vec_load(t->squares + v * VL);
     }
     real *c = t->c;
     for (int64_t i = 0; i < rows; i++) {
-        vec x = vec_broadcast(t->a[i]);
+        vec x = operand_broadcast(t->a[i]);
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c), g = x * delta[v];
-            vec_store(c, penalty ? penalised_update(&p, w, g, &squares[v], general) : fused_update(&p, w, g));
+            vec_store(c, penalty ? penalised_update(&p, w, g, &squares[v]) : fused_update(&p, w, g));
         }
     }
 #pragma GCC unroll 4
@@ -144,33 +141,32 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
 
 #define OUTER_PRODUCT(width)                                                                                           \
     static void outer_product_##width(const tile *t, int64_t rows) {                                                   \
-        if (!t->squares) outer_product(t, rows, width, 0, 0);                                                          \
-        else if (!t->update->general) outer_product(t, rows, width, 1, 0);                                             \
-        else outer_product(t, rows, width, 1, 1);                                                                      \
+        if (!t->squares) outer_product(t, rows, width, 0);                                                             \
+        else outer_product(t, rows, width, 1);                                                                         \
     }
 WIDTHS(OUTER_PRODUCT)
 #define OUTER_PRODUCT_ENTRY(width) [width] = outer_product_##width,
 static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
 
 /* Sums down the columns of rows PANEL apart, added to `initial`, all columns of a panel at once: one chain each. */
-INLINE void column_sums(const real *a, int64_t rows, const real *initial, real *sums, const int width) {
-    vec acc[TILE_VECS];
+INLINE void column_sums(const operand *a, int64_t rows, const real *initial, real *sums, const int width) {
+    vec acc[TILE_VECS], ones = operand_ones();
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
     for (int64_t i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) acc[v] = acc[v] + vec_load(a + i * PANEL + v * VL);
+        for (int v = 0; v < width; v++) acc[v] = vec_dot(ones, operand_load(a + i * PANEL + v * VL), acc[v]);
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(sums + v * VL, acc[v]);
 }
 
 #define COLUMN_SUMS(width)                                                                                             \
-    static void column_sums_##width(const real *a, int64_t rows, const real *initial, real *sums) {                    \
+    static void column_sums_##width(const operand *a, int64_t rows, const real *initial, real *sums) {                 \
         column_sums(a, rows, initial, sums, width);                                                                    \
     }
 WIDTHS(COLUMN_SUMS)
 #define COLUMN_SUMS_ENTRY(width) [width] = column_sums_##width,
-static void (*const column_sums_kernels[])(const real *a, int64_t rows, const real *initial,
+static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial,
                                            real *sums) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
 /* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
@@ -235,34 +231,63 @@ static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES
 #define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
 static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(WEIGHT_GRADIENT_ENTRY)};
 
-/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one. */
+/* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one; in whole pairs where `pairs`
+ * is 1. */
 typedef struct cut {
-    int32_t tiles, low, higher; /* tiles left; rows of a tile; how many of the next tiles have a row more */
+    int32_t tiles, low, higher; /* tiles left; rows or pairs of a tile; how many of the next tiles have one more */
+    int32_t pairs, rest;        /* rows left, where there are pairs */
 } cut;
 
-INLINE cut cut_rows(int64_t rows, int64_t most) {
-    if (rows <= most) return (cut){1, (int32_t)rows, 0};
-    int32_t n = (int32_t)rows, tiles = (n + (int32_t)most - 1) / (int32_t)most;
-    return (cut){tiles, n / tiles, n % tiles};
+INLINE cut cut_rows(int64_t rows, int64_t most, int pairs) {
+    int32_t n = ((int32_t)rows + pairs) >> pairs, highest = (int32_t)most >> pairs;
+    if (n <= highest) return (cut){1, n, 0, pairs, (int32_t)rows};
+    int32_t tiles = (n + highest - 1) / highest;
+    return (cut){tiles, n / tiles, n % tiles, pairs, (int32_t)rows};
 }
 
 INLINE int64_t next_tile(cut *c) {
+    int32_t n = c->low + (c->higher-- > 0);
     c->tiles--;
-    return c->low + (c->higher-- > 0);
+    if (c->pairs) {
+        n = 2 * n < c->rest ? 2 * n : c->rest;
+        c->rest -= n;
+    }
+    return n;
 }
 
 /* Operations in registers only: the peak that the percentages of a benchmark refer to. */
 static double fma_loop(int64_t n) {
-    vec acc[FMA_CHAINS], x = vec_broadcast((real)0.999), y = vec_broadcast((real)0.001), sum = {0};
+    vec acc[FMA_CHAINS], one = operand_ones(), sum = {0};
 #pragma GCC unroll 16
     for (int i = 0; i < FMA_CHAINS; i++) acc[i] = vec_broadcast((real)i);
     for (; n > 0; n--)
 #pragma GCC unroll 16
         for (int i = 0; i < FMA_CHAINS; i++) {
-            acc[i] = vec_fma(acc[i], x, y);
+            acc[i] = vec_dot(one, one, acc[i]);
             KEEP_IN_REGISTER(acc[i]);
         }
 #pragma GCC unroll 16
     for (int i = 0; i < FMA_CHAINS; i++) sum = sum + acc[i];
     return (double)sum[0];
 }
+
+/* What a product in bfloat16 makes of a pair: see fm_engine.dot. */
+#if FM_REAL_BITS == 32
+static void dot(const float a[32], const float b[32], float c[16]) {
+    float_mode before = denormals_are(0);
+    for (int i = 0; i < 16; i += VL) {
+        _Alignas(FM_ALIGNMENT) operand x[PAIR * VL], y[PAIR * VL];
+        store_neighbours(x, vec_load_unaligned(a + 2 * i), vec_load_unaligned(a + 2 * i + VL));
+        store_pairs(y, VL, vec_load_unaligned(b + i), vec_load_unaligned(b + 16 + i));
+        for (int lane = 0; lane < VL; lane++) {
+            vec sum = vec_broadcast(c[i + lane]);
+            for (int k = 0; k < PAIR; k++)
+                sum = vec_dot(operand_broadcast(x[PAIR * lane + k]), operand_load(y + k * VL), sum);
+            c[i + lane] = sum[lane];
+        }
+    }
+    denormals_back(before);
+}
+#else
+static void (*const dot)(const float *a, const float *b, float *c) = NULL;
+#endif

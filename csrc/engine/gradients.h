@@ -1,14 +1,16 @@
 /* gradients.h: the layers backward, and what is done with the gradients; each function is the share of one thread. */
 
-/* The epilogue of the input gradient: dL/da -> dL/dz, at the same place. */
+/* The epilogue of the input gradient: dL/da -> dL/dz, at the same place; the tile begins at (row, panel) of the chunk. */
 INLINE void differentiate(const network *net, int64_t l, const drop *dropping, int64_t row, int64_t panel, int64_t n,
-                          int64_t width) {
+                          int64_t width, real *delta) {
     const layer *here = &net->layers[l];
     const activation *f = &activations[net->task->activations[l]];
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
-    real *delta = here->delta + at, *slopes = advance(here->slopes, at);
-    if (dropping) f->dropped_tile(delta, here->A + at, slopes, n, width, dropping);
-    else f->gradient_tile(delta, here->A + at, slopes, n, width);
+    real *slopes = advance(here->slopes, at);
+    const real *a = here->A.values + at;
+    if (dropping) f->dropped_tile(delta, a, slopes, n, width, dropping);
+    else f->gradient_tile(delta, a, slopes, n, width);
+    keep_operands(net, &here->delta, delta, row, panel, n, width);
 }
 
 /* My tiles of delta_l Wt, all rows by VL columns, for the few rows of a batch that reads W where it lies. */
@@ -17,13 +19,13 @@ static void input_gradient_in_place(const network *net, int64_t l, const blocks 
     int64_t panel_size = net->capacity * PANEL, n = b->row_end - b->row;
     for (int64_t i = 0; i < panel_width(here->fan_in, b->panel); i += VL) {
         int64_t row = b->panel * PANEL + i; /* of W */
-        real *sums = below->delta + b->panel * panel_size + b->row * PANEL + i;
+        real *sums = below->delta.values + b->panel * panel_size + b->row * PANEL + i;
         for (int64_t r = 0; r < n; r++) vec_store(sums + r * PANEL, (vec){0});
         for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
             int64_t width = panel_width(here->fan_out, j), columns = least(width, here->fan_out - j * PANEL);
             const real *W = here->params.W + j * PANEL * here->fan_in + row * width;
-            transposed_columns(here->delta + j * panel_size + b->row * PANEL, n, W, width, here->fan_in - row, columns,
-                               sums);
+            transposed_columns(here->delta.values + j * panel_size + b->row * PANEL, n, W, width, here->fan_in - row,
+                               columns, sums);
         }
     }
 }
@@ -34,25 +36,27 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     int64_t panel_size = net->capacity * PANEL, rows = c->rows;
     drop drop_below;
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
+    _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, batch_block(crew, rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
+        int64_t at = b.panel * panel_size + b.row * PANEL;
         if (!here->Wt) {
             input_gradient_in_place(net, l, &b);
-            differentiate(net, l - 1, dropping, b.row, b.panel, b.row_end - b.row, width);
+            differentiate(net, l - 1, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
             continue;
         }
-        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
             n = next_tile(&heights);
-            tile product = {.a = here->delta + i * PANEL,
+            tile product = {.a = here->delta.across + i * PANEL,
                             .a_panel_size = panel_size,
-                            .b = here->Wt + b.panel * PANEL * here->fan_out,
-                            .depth = here->fan_out,
+                            .b = here->Wt + b.panel * PANEL * depth_of(here->fan_out, rounds(net->task)),
+                            .depth = depth_of(here->fan_out, rounds(net->task)),
                             .initial = net->zeros,
-                            .c = below->delta + b.panel * panel_size + i * PANEL};
+                            .c = tile_values(&below->delta, b.panel * panel_size + i * PANEL, buffer)};
             product_kernels[width / VL][n](&product);
-            differentiate(net, l - 1, dropping, i, b.panel, n, width);
+            differentiate(net, l - 1, dropping, i, b.panel, n, width, product.c);
         }
     }
 }
@@ -83,10 +87,10 @@ static parameters_block block_of(const layer *here, int64_t l, int32_t biases, i
 static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
                               real *c, const constants *update, real *squares) {
     const layer *here = &net->layers[l];
-    int64_t width = panel_width(here->fan_out, b->panel), panel_size = net->capacity * PANEL;
-    const real *A = l ? net->layers[l - 1].A : net->X;
-    tile sums = {.b = here->delta + b->panel * panel_size,
-                 .depth = rows,
+    int64_t width = panel_width(here->fan_out, b->panel), panel_size = net->capacity * PANEL / TERMS;
+    const operand *A = l ? net->layers[l - 1].A.down : net->X.down;
+    tile sums = {.b = here->delta.down + b->panel * panel_size,
+                 .depth = depth_of(rows, rounds(net->task)),
                  .initial = initial ? initial : net->zeros,
                  .initial_stride = initial ? width : 0,
                  .c = c,
@@ -100,12 +104,12 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
     for (int64_t k = b->row, end; k < b->row_end; k = end) {
         end = least(b->row_end, k + PANEL);
         sums.a = A + k / PANEL * panel_size;
-        if (update && rows == 1) {
+        if (TERMS == 1 && update && sums.depth == 1) {
             outer_product_kernels[width / VL](&sums, end - k);
             sums.c += (end - k) * width;
             continue;
         }
-        cut heights = cut_rows(end - k, tile_rows[width / VL]);
+        cut heights = cut_rows(end - k, tile_rows[width / VL], 0);
         while (heights.tiles > 0) {
             int64_t n = next_tile(&heights);
             weight_gradient_kernels[width / VL][n](&sums);
@@ -126,14 +130,25 @@ static int64_t row_blocks(const layer *here) { return (here->fan_in + BLOCK_ROWS
 static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t rows, learning how, real *block) {
     const layer *here = &net->layers[l];
     int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
-    const real *delta = here->delta + panel * net->capacity * PANEL;
+    const operand *delta = here->delta.down + panel * net->capacity * PANEL / TERMS;
     real *db = how.stays ? here->gradient.b + at : block;
-    column_sums_kernels[width / VL](delta, rows, how.carry ? here->gradient.b + at : net->zeros, db);
+    column_sums_kernels[width / VL](delta, depth_of(rows, rounds(net->task)),
+                                    how.carry ? here->gradient.b + at : net->zeros, db);
     if (!how.numbers) return;
     constants numbers = numbers_of(net->task, how.numbers, l, 1);
     parameters_block biases = block_of(here, l, 1, at, 1, width, db);
     biases.norm = advance(here->norm, sums_at(here, row_blocks(here), panel));
     (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(&numbers, &biases);
+}
+
+/* The operands of a block of W after its update: of all rows, or of the few that the rows of X have values for. */
+static void refresh_changed(const network *net, int64_t l, const blocks *b, int32_t few) {
+    const layer *here = &net->layers[l];
+    const int64_t *start = net->sparse.column_start;
+    for (int64_t i = b->row, end; i < b->row_end; i = end) {
+        end = few ? least(i + 2, b->row_end) : b->row_end;
+        if (!few || start[i] < start[end]) refresh_operands(here, b->panel, i, end);
+    }
 }
 
 /* Gradients of W and b of layer l, and their use. Reads delta_l and A_(l-1), writes W, b and the slots. */
@@ -143,12 +158,13 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
     real *block = net->blocks + thread * BLOCK_ROWS * PANEL;
     constants numbers = {0};
     if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
+    int32_t sparse = l == 0 && !net->X.across;
+    if (TERMS > 1 && !how.finish && !sparse) how.finish = optimizers[net->task->optimizer.kind].block;
     for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
         int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
         int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
         if (how.numbers && !how.finish) {
             real *squares = advance(here->penalty, sums);
-            if (numbers.general && !squares) squares = block; /* decay alone: nobody asks for the sums */
             if (squares) memset(squares, 0, (size_t)width * sizeof(real));
             gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, &numbers, squares);
         } else {
@@ -159,6 +175,8 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
             if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
             if (how.numbers) how.finish(&numbers, &weights);
         }
+        if (how.numbers && rounds(net->task))
+            refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty && !numbers.general);
         if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
 }
@@ -174,6 +192,7 @@ static void use_gradient(const network *net, block_update *use, const constants 
             parameters_block W = block_of(here, l, 0, at, b.row_end - b.row, width, here->gradient.W + at);
             W.norm = advance(here->norm, sums_at(here, b.row / BLOCK_ROWS, b.panel));
             use(&of_W, &W);
+            if (rounds(net->task) && net->task->job == FM_TRAIN) refresh_operands(here, b.panel, b.row, b.row_end);
             if (b.row > 0) continue;
             at = b.panel * PANEL;
             parameters_block biases = block_of(here, l, 1, at, 1, width, here->gradient.b + at);

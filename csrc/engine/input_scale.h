@@ -33,7 +33,7 @@ static void update_scale(const input_scale *scale, const constants *numbers, blo
 }
 
 /* My panels of the scaled W_0. */
-static void scale_weights(const input_scale *scale, const layer *first, const team *crew, int32_t thread) {
+static void scale_weights(const input_scale *scale, const layer *first, int rounds, const team *crew, int32_t thread) {
     int64_t begin, end;
     team_share(crew, thread, n_panels(first->fan_out), &begin, &end);
     for (int64_t j = begin; j < end; j++) {
@@ -41,5 +41,6 @@ static void scale_weights(const input_scale *scale, const layer *first, const te
         for (int64_t i = 0; i < first->fan_in; i++)
             for (int64_t c = 0; c < width; c += VL, at += VL)
                 vec_store(first->params.W + at, vec_load(scale->W + at) * vec_broadcast(scale->s[i]));
+        if (rounds) refresh_operands(first, j, 0, first->fan_in);
     }
 }

@@ -48,24 +48,30 @@ static int64_t flat_b(const fm_task *task, int64_t l) {
 INLINE real *advance(real *p, int64_t n) { return p ? p + n : NULL; }
 
 /* Panel j of W_l: from scratch, or packed now. */
-static const real *weight_panel(const network *net, int64_t l, int64_t j) {
+static const operand *weight_panel(const network *net, int64_t l, int64_t j) {
     const layer *here = &net->layers[l];
-    if (here->params.W) return here->params.W + j * PANEL * here->fan_in;
+    if (here->W) return here->W + j * PANEL * depth_of(here->fan_in, rounds(net->task));
     const real *flat = (const real *)net->task->params + flat_W(net->task, l) + j * PANEL;
-    pack_panel(flat, here->fan_in, here->fan_out, panel_width(here->fan_out, j),
-               least(PANEL, here->fan_out - j * PANEL), net->panel);
+    int64_t width = panel_width(here->fan_out, j), valid = least(width, here->fan_out - j * PANEL);
+    if (rounds(net->task)) pack_operands(flat, here->fan_in, here->fan_out, width, valid, net->panel);
+    else pack_panel(flat, here->fan_in, here->fan_out, width, valid, (real *)net->panel);
     return net->panel;
 }
 
+/* Where the values of a tile whose first element is at `at` lie, or are to lie for a moment. */
+INLINE real *tile_values(const batch_matrix *m, int64_t at, real *buffer) {
+    return m->values ? m->values + at : buffer;
+}
 /* The epilogue of the forward product: z -> a, for the tile of layer l whose first element is at (row, panel) of the chunk;
  * then dropout, if any. */
 INLINE void activate(const network *net, int64_t l, const chunk *c, const drop *dropping, int64_t row, int64_t panel,
-                     int64_t n, int64_t width) {
+                     int64_t n, int64_t width, real *z) {
     const layer *here = &net->layers[l];
     if (l == net->n_layers - 1) return; /* the last layer keeps its logits */
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
-    activations[net->task->activations[l]].tile(here->A + at, advance(here->slopes, at), n, width);
-    if (dropping) drop_tile(dropping, c->place + row, panel * PANEL, here->A + at, n, width);
+    activations[net->task->activations[l]].tile(z, advance(here->slopes, at), n, width);
+    if (dropping) drop_tile(dropping, c->place + row, panel * PANEL, z, n, width);
+    keep_operands(net, &here->A, z, row, panel, n, width);
 }
 
 /* A = f(A_prev W + b) for layer l. */
@@ -74,23 +80,23 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     drop drop_here;
     const drop *dropping = l < net->n_layers - 1 ? drop_of(net->task, l + 1, c, &drop_here) : NULL;
     int64_t panel_size = net->capacity * PANEL;
-    const real *A = l ? net->layers[l - 1].A : net->X; /* NULL: CSR */
+    const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
+    _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
     blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_out, b.panel);
         tile product = {.a_panel_size = panel_size,
                         .b = weight_panel(net, l, b.panel),
-                        .depth = here->fan_in,
-                        .initial = here->params.b + b.panel * PANEL,
-                        .c = here->A + b.panel * panel_size};
-        if (!A) sparse_product_kernels[width / VL](&net->sparse, b.row, b.row_end - b.row, &product);
-        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL]);
+                        .depth = depth_of(here->fan_in, rounds(net->task)),
+                        .initial = here->params.b + b.panel * PANEL};
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
             n = next_tile(&heights);
             product.a = A ? A + i * PANEL : NULL;
-            product.c = here->A + b.panel * panel_size + i * PANEL;
+            product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
             if (A) product_kernels[width / VL][n](&product);
-            activate(net, l, c, dropping, i, b.panel, n, width);
+            else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
+            activate(net, l, c, dropping, i, b.panel, n, width, product.c);
         }
     }
 }
@@ -101,26 +107,27 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c) {
     const fm_task *task = net->task;
     const real *W = (const real *)task->params + flat_W(task, l);
     const real *end = (const real *)task->params + flat_b(task, net->n_layers);
-    const real *A = l ? net->layers[l - 1].A : net->X; /* NULL: CSR */
+    const real *A = l ? net->layers[l - 1].A.values : net->X.values; /* NULL: CSR */
+    real *Z = here->A.values;
     int64_t n = here->fan_out, panel_size = net->capacity * PANEL, rows = c->rows;
     for (int64_t j = 0; j < n_panels(n); j++)
         for (int64_t i = 0; i < rows; i++)
-            memcpy(here->A + j * panel_size + i * PANEL, here->params.b + j * PANEL,
+            memcpy(Z + j * panel_size + i * PANEL, here->params.b + j * PANEL,
                    (size_t)panel_width(n, j) * sizeof(real));
     if (A) {
         int64_t k = 0;
         for (; k + FLAT_DEPTH <= here->fan_in; k += FLAT_DEPTH)
-            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, here->A,
-                         panel_size);
+            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, Z, panel_size);
         for (; k < here->fan_in; k++)
-            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, 1, W + k * n, end, n, here->A, panel_size);
+            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, 1, W + k * n, end, n, Z, panel_size);
     } else {
         const sparse_rows *x = &net->sparse;
         for (int64_t i = 0; i < rows; i++)
             for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
-                flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, here->A + i * PANEL, panel_size);
+                flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, Z + i * PANEL, panel_size);
     }
-    for (int64_t j = 0; j < n_panels(n); j++) activate(net, l, c, NULL, 0, j, rows, panel_width(n, j));
+    for (int64_t j = 0; j < n_panels(n); j++)
+        activate(net, l, c, NULL, 0, j, rows, panel_width(n, j), Z + j * panel_size);
 }
 
 /* My groups of VL rows: [begin, end). */
@@ -144,10 +151,13 @@ static void output_delta(const network *net, const chunk *c, const team *crew, i
         for (int64_t r = 0; r < VL; r++)
             weight[r] = r < valid ? row_weight(task, c->first + i + r, c->weight_scale) : 0;
         gather_targets(net, c->first, i, valid, target_rows, targets);
-        rows_to_columns(here->A + i * PANEL, panel_size, valid, here->fan_out, z);
+        real *rows = here->A.values + i * PANEL;
+        rows_to_columns(rows, panel_size, valid, here->fan_out, z);
         vec loss = losses[task->loss].columns(task, z, targets, here->fan_out, vec_load(weight));
         vec_store(net->row_loss + i, loss);
-        columns_to_rows(z, here->fan_out, here->A + i * PANEL, panel_size, valid);
+        columns_to_rows(z, here->fan_out, rows, panel_size, valid);
+        for (int64_t j = 0; j < n_panels(here->fan_out); j++)
+            keep_operands(net, &here->delta, rows + j * panel_size, i, j, valid, panel_width(here->fan_out, j));
     }
 }
 
@@ -159,13 +169,13 @@ static void output_values(const network *net, const chunk *c) {
     real *z = net->columns;
     for (int64_t i = 0; i < c->rows; i += VL) {
         int64_t valid = least(VL, c->rows - i);
-        rows_to_columns(here->A + i * PANEL, panel_size, valid, n_outputs, z);
+        real *rows = here->A.values + i * PANEL;
+        rows_to_columns(rows, panel_size, valid, n_outputs, z);
         losses[task->loss].link(z, n_outputs);
-        columns_to_rows(z, n_outputs, here->A + i * PANEL, panel_size, valid);
-        for (int64_t r = i; r < i + valid; r++)
+        columns_to_rows(z, n_outputs, rows, panel_size, valid);
+        for (int64_t r = 0; r < valid; r++)
             for (int64_t j = 0; j < n_panels(n_outputs); j++)
-                memcpy((real *)task->outputs + (c->first + r) * n_outputs + j * PANEL,
-                       here->A + j * panel_size + r * PANEL,
-                       (size_t)least(PANEL, n_outputs - j * PANEL) * sizeof(real));
+                memcpy((real *)task->outputs + (c->first + i + r) * n_outputs + j * PANEL,
+                       rows + j * panel_size + r * PANEL, (size_t)least(PANEL, n_outputs - j * PANEL) * sizeof(real));
     }
 }

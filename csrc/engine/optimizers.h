@@ -85,11 +85,9 @@ INLINE vec fused_update(const constants *p, vec w, vec g) {
     return w;
 }
 
-/* The same with penalty, and with l1 and decay where the step is general. */
-INLINE vec penalised_update(const constants *p, vec w, vec g, vec *sum, const int general) {
-    g = penalise(p, w, g, sum, general);
-    if (general) w = w * vec_broadcast(p->keep);
-    return fused_update(p, w, g);
+/* The same with penalty; a general step is left to the blocks below, which keeps the micro-kernels small. */
+INLINE vec penalised_update(const constants *p, vec w, vec g, vec *sum) {
+    return fused_update(p, w, penalise(p, w, g, sum, 0));
 }
 
 /* A block of weights or biases: (rows, width) contiguous, in weight panels. */

@@ -8,6 +8,7 @@ enum {
     FEW_ROWS = 32,        /* a prediction of no more reads W where it lies: measured against packing it */
     FEW_TRAINED_ROWS = 4, /* and an input gradient of no more, instead of packing the transpose */
 };
+_Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
 /* A vector of all parameters as it lies in scratch, the share of one layer. */
 typedef struct share {
@@ -21,14 +22,14 @@ typedef struct layer {
     share params; /* W NULL: packed a panel at a time, or not at all */
     share slots[MAX_SLOTS];
     share gradient; /* sums over a batch of several chunks, or what is asked for; NULL: never in memory */
-    real *
-        Wt; /* weight panels (fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and where nothing is differentiated */
-    real *A;      /* batch panels (capacity, fan_out): output; of the last layer: logits, then delta */
-    real *slopes; /* batch panels (capacity, fan_out): f'(Z), where A does not tell it; or NULL */
-    real
-        *delta; /* batch panels (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
-    real *penalty; /* (blocks of fan_in, padded fan_out): sums of w^2 or of the penalty; NULL: there is none */
-    real *norm;    /* (blocks of fan_in + 1, padded fan_out): sums of the gradient^2, biases last; NULL: not wanted */
+    operand *W;     /* weight panels (depth of fan_in, fan_out): params.W, or what is made of it; NULL as params.W */
+    operand *Wt; /* weight panels (depth of fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and
+                    where nothing is differentiated */
+    batch_matrix A;     /* (capacity, fan_out): output; of the last layer: logits, then delta */
+    real *slopes;       /* batch panels (capacity, fan_out): f'(Z), where A does not tell it; or NULL */
+    batch_matrix delta; /* (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
+    real *penalty;      /* (blocks of fan_in, padded fan_out): sums of w^2 or of the penalty; NULL: there is none */
+    real *norm; /* (blocks of fan_in + 1, padded fan_out): sums of the gradient^2, biases last; NULL: not wanted */
 } layer;
 
 /* The learned factors of the inputs, where there are any. */
@@ -44,13 +45,15 @@ typedef struct network {
     fm_task *task;
     layer *layers;
     int64_t n_layers;
-    int64_t capacity; /* rows of a chunk at the most */
-    real *X;          /* batch panels (capacity, n_units[0]); NULL: layer 0 uses `sparse` */
+    int64_t capacity; /* rows of a chunk at the most, even in bfloat16 */
+    batch_matrix X;   /* (capacity, n_units[0]); across NULL: layer 0 uses `sparse` */
+    real *staging;    /* (n_threads, staging_size): bfloat16: batch panels of two rows of X on their way to operands */
+    int64_t staging_size;
     input_scale scale;
     real *row_loss; /* (capacity rounded up to VL,) */
     real *columns;  /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
-    real *panel;         /* where weights are packed a panel at a time: (widest fan_in, PANEL), or NULL */
+    operand *panel;      /* where weights are packed a panel at a time: (widest fan_in, PANEL), or NULL */
     real *zeros;         /* (PANEL,) */
     real *blocks;        /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer */
     sparse_rows sparse;  /* the chunk's rows of a CSR X, where X is NULL */
@@ -75,6 +78,17 @@ static int64_t batch_panels_size(const network *net, int64_t columns) {
     return n_panels(columns) * PANEL * net->capacity;
 }
 
+/* What is wanted of a matrix; in float32 and float64 the values are the operands. */
+static batch_matrix carve_batch_matrix(const network *net, int64_t columns, int values, int across, int down,
+                                       char *base, int64_t *used) {
+    batch_matrix m = {0};
+    if (values) m.values = carve(base, used, batch_panels_size(net, columns), sizeof(real));
+    if (!rounds(net->task)) return (batch_matrix){m.values, (operand *)m.values, (operand *)m.values};
+    if (across) m.across = carve(base, used, batch_panels_size(net, depth_of(columns, 1)), sizeof(operand));
+    if (down) m.down = carve(base, used, batch_panels_size(net, columns) / TERMS, sizeof(operand));
+    return m;
+}
+
 /* Jobs that compute gradients of rows, and jobs that update parameters. */
 static int differentiates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_GRADIENT; }
 static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_APPLY; }
@@ -88,7 +102,9 @@ static int streams_weights(const fm_task *task) {
 }
 
 /* And a prediction of a few rows would spend more time on packing than on the product. */
-static int reads_weights_in_place(const fm_task *task) { return streams_weights(task) && task->n_rows <= FEW_ROWS; }
+static int reads_weights_in_place(const fm_task *task) {
+    return !rounds(task) && streams_weights(task) && task->n_rows <= FEW_ROWS;
+}
 
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
@@ -105,11 +121,15 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     int32_t chunked = rows_at_once(task) > net->capacity;
     int32_t n_slots = updates(task) ? optimizer_slots[task->optimizer.kind] : 0;
     layer carved = {.fan_in = fan_in, .fan_out = fan_out};
-    if (!streams_weights(task)) carved.params.W = carve(base, used, fan_in * width, sizeof(real));
+    if (rounds(task) ? differentiates(task) || updates(task) : !streams_weights(task))
+        carved.params.W = carve(base, used, fan_in * width, sizeof(real));
+    if (!rounds(task)) carved.W = (operand *)carved.params.W;
+    else if (!streams_weights(task) && task->job != FM_APPLY)
+        carved.W = carve(base, used, depth_of(fan_in, 1) * width, sizeof(operand));
     carved.params.b = carve(base, used, width, sizeof(real));
     for (int32_t s = 0; s < n_slots; s++) carved.slots[s] = carve_share(base, used, fan_in, width);
-    if (differentiates(task) && l > 0 && rows_at_once(task) > FEW_TRAINED_ROWS)
-        carved.Wt = carve(base, used, fan_out * padded(fan_in), sizeof(real));
+    if (differentiates(task) && l > 0 && (rounds(task) || rows_at_once(task) > FEW_TRAINED_ROWS))
+        carved.Wt = carve(base, used, depth_of(fan_out, rounds(task)) * padded(fan_in), sizeof(operand));
     int64_t n_blocks = (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS;
     if (task->job == FM_GRADIENT || task->job == FM_APPLY || (task->job == FM_TRAIN && chunked) || clips(task))
         carved.gradient = carve_share(base, used, fan_in, width);
@@ -161,7 +181,8 @@ static int64_t carve_sparse(network *net, char *base, int64_t used) {
     int64_t non_zeros = net->capacity * X->max_row_values;
     net->sparse = (sparse_rows){.row_start = carve(base, &used, net->capacity + 1, sizeof(int64_t)),
                                 .column = carve(base, &used, non_zeros, sizeof(int32_t)),
-                                .value = carve(base, &used, non_zeros, sizeof(real))};
+                                .value = carve(base, &used, non_zeros, sizeof(real)),
+                                .rounds = rounds(net->task)};
     if (!differentiates(net->task)) return used;
     net->sparse.column_start = carve(base, &used, X->n_columns + 2, sizeof(int64_t));
     net->sparse.row = carve(base, &used, non_zeros, sizeof(int32_t));
@@ -169,27 +190,53 @@ static int64_t carve_sparse(network *net, char *base, int64_t used) {
     return used;
 }
 
+/* In bfloat16, rows [row, row_end) of one panel of W_l have changed: so do their operands. `row` is even, and where there is a
+ * transpose a multiple of BLOCK_ROWS. */
+static void refresh_operands(const layer *here, int64_t panel, int64_t row, int64_t row_end) {
+    if (here->W) round_weights(here->params.W, here->fan_in, here->fan_out, panel, row, row_end, here->W);
+    if (here->Wt) round_transposed(here->params.W, here->fan_in, here->fan_out, panel, row, row_end, here->Wt);
+}
+
+/* In bfloat16 the values of a tile, the first of which is at (row, panel) of a matrix, become its operands. */
+static void keep_operands(const network *net, const batch_matrix *m, const real *values, int64_t row, int64_t panel,
+                          int64_t n, int64_t width) {
+    if (!rounds(net->task) || !(m->across || m->down)) return;
+    int64_t panel_size = net->capacity * PANEL, column = panel * PANEL / TERMS;
+    int64_t across = column / PANEL * panel_size + row * PANEL + column % PANEL;
+    int64_t down = (panel * panel_size + row * PANEL) / TERMS;
+    round_tile(values, n, width, m->across ? m->across + across : NULL, m->down ? m->down + down : NULL);
+}
+
 /* What holds the rows of a chunk: of the whole team, or of each of its threads where nothing is differentiated. */
 static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t used) {
     const fm_task *task = net->task;
     int64_t n_outputs = task->n_units[net->n_layers];
-    if (!task->X.indices || dense_is_faster(net))
-        net->X = carve(base, &used, batch_panels_size(net, task->n_units[0]), sizeof(real));
-    else used = carve_sparse(net, base, used);
+    if (!task->X.indices || dense_is_faster(net)) {
+        net->X = carve_batch_matrix(net, task->n_units[0], !rounds(task), 1, differentiates(task), base, &used);
+        net->staging_size = rounds(task) ? n_panels(task->n_units[0]) * PANEL * 2 : 0;
+        net->staging = carve(base, &used, n_threads * net->staging_size, sizeof(real));
+    } else used = carve_sparse(net, base, used);
     if (streams_weights(task) && !reads_weights_in_place(task)) {
         int64_t widest = 0;
         for (int64_t l = 0; l < net->n_layers; l++) widest = widest > task->n_units[l] ? widest : task->n_units[l];
-        net->panel = carve(base, &used, widest * PANEL, sizeof(real));
+        net->panel = carve(base, &used, depth_of(widest, rounds(task)) * PANEL, sizeof(operand));
     }
     if (task->job != FM_PREDICT) net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
     net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) {
-        int64_t size = batch_panels_size(net, task->n_units[l + 1]);
-        int32_t hidden = differentiates(task) && l < net->n_layers - 1;
-        real *A = carve(base, &used, size, sizeof(real)), *delta = A, *slopes = NULL;
-        if (hidden) delta = carve(base, &used, size, sizeof(real));
-        if (hidden && activations[task->activations[l]].keeps_slope) slopes = carve(base, &used, size, sizeof(real));
+        int64_t columns = task->n_units[l + 1];
+        int32_t learns = differentiates(task), last = l == net->n_layers - 1;
+        batch_matrix A =
+            carve_batch_matrix(net, columns, !rounds(task) || learns || last, !last, learns && !last, base, &used);
+        batch_matrix delta = A;
+        real *slopes = NULL;
+        if (learns && (rounds(task) || !last)) {
+            delta = carve_batch_matrix(net, columns, !rounds(task), l > 0, 1, base, &used);
+            if (last) delta.values = A.values;
+        }
+        if (learns && !last && activations[task->activations[l]].keeps_slope)
+            slopes = carve(base, &used, batch_panels_size(net, columns), sizeof(real));
         if (net->layers) net->layers[l].A = A, net->layers[l].slopes = slopes, net->layers[l].delta = delta;
     }
     return used;
@@ -214,6 +261,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0, n_threads = task->n_threads, rows = rows_at_once(task);
     int64_t chunks = (rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = chunks ? (rows + chunks - 1) / chunks : 0};
+    net->capacity = whole(net->capacity, rounds(task));
     if (reads_weights_in_place(task))
         net->capacity |= 1; /* or the panels of a row could lie 4096 bytes apart, in one set of L1 */
     net->layers = carve(base, &used, net->n_layers, sizeof(layer));

@@ -7,6 +7,16 @@ static share share_of(const layer *here, int which) {
     return which == PARAMS ? here->params : which == GRADIENT ? here->gradient : here->slots[which - SLOTS];
 }
 
+/* In bfloat16 the operands of panel j of W_l: of the parameters in scratch, or of the flat ones where only the operands are. */
+static void load_operands(const network *net, int64_t l, const real *flat, int64_t j) {
+    const layer *here = &net->layers[l];
+    int64_t rows = here->fan_in, columns = here->fan_out, width = panel_width(columns, j);
+    if (here->params.W) refresh_operands(here, j, 0, rows);
+    else if (here->W)
+        pack_operands(flat + flat_W(net->task, l) + j * PANEL, rows, columns, width, least(width, columns - j * PANEL),
+                      here->W + j * PANEL * depth_of(rows, 1));
+}
+
 /* My panels of a flat vector -> scratch. */
 static void load(const network *net, int which, const real *flat, const team *crew, int32_t thread) {
     for (int64_t l = 0; l < net->n_layers; l++) {
@@ -15,6 +25,7 @@ static void load(const network *net, int which, const real *flat, const team *cr
         int64_t begin, end;
         team_share(crew, thread, n_panels(here->fan_out), &begin, &end);
         if (to.W) pack(flat + flat_W(net->task, l), here->fan_in, here->fan_out, to.W, begin, end);
+        for (int64_t j = begin; j < end && rounds(net->task) && which == PARAMS; j++) load_operands(net, l, flat, j);
         pack(flat + flat_b(net->task, l), 1, here->fan_out, to.b, begin, end);
     }
 }

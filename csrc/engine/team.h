@@ -34,6 +34,7 @@ struct team {
     void *context;
     member members[FM_MAX_THREADS];
     thread_handle handles[FM_MAX_THREADS];
+    int32_t denormals; /* 0: they are taken as 0 */
 };
 
 static void pause_or_yield(int32_t spins) {
@@ -74,7 +75,9 @@ static void *team_entry(void *argument) {
     team *crew = m->of;
     for (int32_t spins = 0; __atomic_load_n(&crew->n_threads, __ATOMIC_ACQUIRE) == 0; spins += spins < SPINS)
         pause_or_yield(spins);
+    float_mode before = denormals_are(crew->denormals);
     crew->body(crew->context, crew, m->thread);
+    denormals_back(before);
     return 0;
 }
 
@@ -96,9 +99,9 @@ static void thread_join(thread_handle handle) {
 #endif
 }
 
-/* Run body on n_threads threads, or on as many as the system grants. */
-static void team_run(int32_t n_threads, team_body *body, void *context) {
-    team crew = {.body = body, .context = context};
+/* Run body on n_threads threads, or on as many as the system grants; with denormals, or as if they were 0. */
+static void team_run(int32_t n_threads, team_body *body, void *context, int32_t denormals) {
+    team crew = {.body = body, .context = context, .denormals = denormals};
     int32_t created = 1;
 #ifndef _WIN32
     /* Signals belong to the caller's threads: Python's handler must not run on ours; faults are reported where they are. */
@@ -118,7 +121,9 @@ static void team_run(int32_t n_threads, team_body *body, void *context) {
     if (n_threads > 1) pthread_sigmask(SIG_SETMASK, &before, NULL);
 #endif
     __atomic_store_n(&crew.n_threads, created, __ATOMIC_RELEASE);
+    float_mode mode = denormals_are(denormals);
     body(context, &crew, 0);
+    denormals_back(mode);
     for (int32_t i = 1; i < created; i++) thread_join(crew.handles[i]);
 }
 
@@ -138,7 +143,7 @@ static void barrier_rounds(void *context, team *crew, int32_t thread) {
     for (int64_t i = *(int64_t *)context; i > 0; i--) team_barrier(crew);
 }
 
-static void barrier_loop(int32_t n_threads, int64_t n) { team_run(n_threads, barrier_rounds, &n); }
+static void barrier_loop(int32_t n_threads, int64_t n) { team_run(n_threads, barrier_rounds, &n, 1); }
 
 /* Seconds of a clock that never goes back. */
 static double clock_seconds(void) {

@@ -2,38 +2,14 @@
  * runs on every thread of the team.
  */
 
-/* Noise and dropout of the inputs, rows [begin, end) of the chunk. */
-static void disturb(const network *net, const chunk *c, int64_t begin, int64_t end) {
-    const fm_task *task = net->task;
-    int64_t columns = task->n_units[0], panel_size = net->capacity * PANEL;
-    drop drop_inputs;
-    const drop *dropping = drop_of(task, 0, c, &drop_inputs);
-    for (int64_t i = begin; i < end && task->input_noise > 0; i++)
-        add_noise(task->seed, c->step, c->place + i, task->input_noise, columns, net->X + i * PANEL, panel_size);
-    for (int64_t j = 0; j < n_panels(columns) && dropping; j++)
-        drop_tile(dropping, c->place + begin, j * PANEL, net->X + j * panel_size + begin * PANEL, end - begin,
-                  panel_width(columns, j));
-}
-
-/* My rows of the chunk; returns 0 when all their values are finite. */
-static integer gather_chunk(const network *net, const chunk *c, const team *crew, int32_t thread) {
-    int64_t begin, end;
-    team_share(crew, thread, c->rows, &begin, &end);
-    if (!net->X) return thread == 0 ? gather_sparse(net, c) : 0;
-    integer not_finite =
-        net->task->X.indices ? gather_csr_as_dense(net, c->first, begin, end) : gather(net, c->first, begin, end);
-    disturb(net, c, begin, end);
-    return not_finite;
-}
-
 /* Refresh my panels of the transposes, which the input gradients of this batch read. */
 static void transpose_weights(const network *net, const team *crew, int32_t thread) {
-    for (int64_t l = 1; l < net->n_layers; l++) {
+    for (int64_t l = 1; l < net->n_layers && !rounds(net->task); l++) {
         const layer *here = &net->layers[l];
         if (!here->Wt) continue;
         int64_t begin, end;
         team_share(crew, thread, n_panels(here->fan_in), &begin, &end);
-        transpose(here->params.W, here->fan_in, here->fan_out, here->Wt, begin, end);
+        transpose(here->params.W, here->fan_in, here->fan_out, (real *)here->Wt, begin, end);
     }
 }
 
@@ -63,6 +39,7 @@ static void learn_chunk(network *net, const chunk *c, learning how, team *crew, 
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
         if (l > 0) input_gradient(net, l, c, crew, thread);
         layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
+        if (rounds(net->task) && l > 0) team_barrier(crew); /* the transpose is made anew with the weights */
         weight_gradient(net, l, c->rows, how, crew, thread);
         layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
         team_barrier(crew);
@@ -120,7 +97,7 @@ static void learn_scale(network *net, const constants *numbers, team *crew, int3
     if (task->rate_factors) of_scale = with_rate_factor(of_scale, task->rate_factors[2 * task->n_layers]);
     if (thread == 0) update_scale(&net->scale, &of_scale, optimizers[task->optimizer.kind].block);
     team_barrier(crew);
-    scale_weights(&net->scale, &net->layers[0], crew, thread);
+    scale_weights(&net->scale, &net->layers[0], rounds(task), crew, thread);
 }
 
 /* One batch, from the rows on that are done, in chunks of even length; returns 0 where a call ends before it does. */
@@ -133,7 +110,7 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
     chunk c = *batch;
     for (c.place = done; c.place < batch->rows; c.place += c.rows) {
         c.first = batch->first + c.place;
-        c.rows = least((batch->rows + n_chunks - 1) / n_chunks, batch->rows - c.place);
+        c.rows = least(whole((batch->rows + n_chunks - 1) / n_chunks, rounds(net->task)), batch->rows - c.place);
         int32_t last = c.place + c.rows == batch->rows;
         gather_chunk(net, &c, crew, thread);
         lap(net, thread, PHASE_GATHER);
@@ -144,7 +121,7 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
                         .finish = updating ? updating->block : gradient_block,
                         .stays = !last || !updating,
                         .carry = c.place > 0};
-        if (updating && updating->fused && n_chunks == 1 && !net->scale.s) how.finish = NULL;
+        if (updating && updating->fused && n_chunks == 1 && !net->scale.s && !numbers->general) how.finish = NULL;
         if (weight > 0) learn_chunk(net, &c, how, crew, thread);
         else learn_nothing(net, crew, thread);
         if (weight > 0 && last && clips(net->task)) clipped_update(net, numbers, weight, crew, thread);
@@ -277,7 +254,7 @@ static int32_t run(fm_task *task) {
     memset(net.not_finite, 0, (size_t)task->n_threads * sizeof(integer)); /* fewer threads may be granted */
     net.start_seconds = net.lap_seconds = clock_seconds();
     net.batch_loss = task->batch_loss;
-    team_run(task->n_threads, bodies[task->job], &net);
+    team_run(task->n_threads, bodies[task->job], &net, !rounds(task));
     integer not_finite = 0;
     for (int32_t i = 0; i < task->n_threads; i++) not_finite |= net.not_finite[i];
     if (updates(task) && (not_finite || net.stop == FM_NOT_FINITE)) {

@@ -1,6 +1,7 @@
 /* vec.h: the vector type and its arithmetic; all that knows a register width or an instruction.
  *
- * An ISA file defines FM_ISA (a string), FM_VECTOR_BYTES (64, 32 or 16), FM_REAL_BITS (32 or 64) and FM_ENGINE.
+ * An ISA file defines FM_ISA (a string), FM_VECTOR_BYTES (64, 32 or 16), FM_REAL_BITS (32 or 64) and FM_ENGINE; and
+ * FM_PAIRS where products are of pairs of bfloat16, by the CPU's own instructions.
  * Every operation is IEEE and lane by lane, multiply-adds are written out, so all instruction sets with FMA compute the
  * same bits. Sums across lanes run over a virtual width of 64 bytes (LANES) and a fixed tree.
  */
@@ -29,6 +30,19 @@ enum {
     LANES = 64 / sizeof(real),           /* elements of the virtual vector, the same on every ISA */
     LANE_VECS = LANES / VL               /* registers of a virtual vector */
 };
+
+#ifndef FM_PAIRS
+#define FM_PAIRS 0
+#endif
+
+/* What the products multiply: reals, or pairs of bfloat16, of which as many fit a register. */
+#if FM_PAIRS
+typedef uint32_t operand; /* two terms of a sum, the even one in the low half */
+enum { TERMS = 2 };       /* of a sum in an operand */
+#else
+typedef real operand;
+enum { TERMS = 1 };
+#endif
 
 /* Tiles: TILE_VECS registers wide at the most; TILES lists (registers wide, rows) of each micro-kernel, and
  * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. */
@@ -226,3 +240,80 @@ INLINE vec words_to_reals(const uint32_t *p) {
     memcpy(&w, p, sizeof w);
     return __builtin_convertvector(w, vec);
 }
+
+/* -- Operands -- */
+
+#if FM_REAL_BITS == 32
+typedef uint32_t words __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
+
+/* To bfloat16, in the upper halves of the lanes: to nearest even; NaN stays NaN, quiet; what is denormal becomes 0. */
+INLINE vec vec_rounded(vec a) {
+    words x = (words)a, size = x & INT32_MAX, nearest = (x + 0x7fff + (x >> 16 & 1)) & 0xffff0000;
+    ivec is_nan = (ivec)size > 0x7f800000, is_normal = (ivec)size >= 0x00800000;
+    vec number = vec_select(is_normal, (vec)nearest, (vec)(x & 0x80000000));
+    return vec_select(is_nan, (vec)((x & 0xffff0000) | 0x00400000), number);
+}
+#else /* not needed */
+INLINE vec vec_rounded(vec a) { return a; }
+#endif
+
+/* store_neighbours: the elements of two registers as operands of one row. store_pairs: those of two rows that are summed
+ * over, as operands of columns; `stride` is from a row of operands to the next. Both are rounded. An operand alone: a term
+ * that is rounded already. vec_dot: c + a b. */
+#if FM_PAIRS
+INLINE vec operand_load(const operand *p) { return *(const vec *)p; }
+INLINE void operand_store(operand *p, vec v) { *(vec *)p = v; }
+INLINE vec operand_broadcast(operand x) { return (vec)((words){0} + x); }
+INLINE vec operand_ones(void) { return operand_broadcast(0x3f803f80); }
+INLINE operand operand_alone(real x, int64_t place) {
+    operand term;
+    memcpy(&term, &x, sizeof term);
+    return place % 2 ? term : term >> 16;
+}
+INLINE vec neighbours(vec low, vec high) { return (vec)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low); }
+INLINE void store_neighbours(operand *to, vec low, vec high) { operand_store(to, neighbours(low, high)); }
+INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
+    static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    (void)stride;
+    operand_store(to, (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd)));
+}
+INLINE vec vec_dot(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
+#else
+INLINE vec operand_load(const operand *p) { return vec_load(p); }
+INLINE void operand_store(operand *p, vec v) { vec_store(p, v); }
+INLINE vec operand_broadcast(operand x) { return vec_broadcast(x); }
+INLINE vec operand_ones(void) { return vec_broadcast((real)1); }
+INLINE operand operand_alone(real x, int64_t place) { return (void)place, x; }
+INLINE vec neighbours(vec low, vec high) { return (void)high, vec_rounded(low); }
+INLINE void store_neighbours(operand *to, vec low, vec high) {
+    vec a = vec_rounded(low), b = vec_rounded(high);
+    vec_store(to, SWAP(a, 1));
+    vec_store(to + VL, SWAP(b, 1));
+}
+INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
+    vec_store(to, vec_rounded(odd));
+    vec_store(to + stride, vec_rounded(even));
+}
+INLINE vec vec_dot(vec a, vec b, vec c) { return vec_fma(a, b, c); }
+#endif
+
+/* Whether there are denormals from here on in this thread, or they are 0, as inputs and as results; and as it was before. */
+#ifdef MM
+typedef unsigned float_mode;
+INLINE void denormals_back(float_mode before) { _mm_setcsr(before); }
+INLINE float_mode denormals_are(int32_t kept) {
+    float_mode before = _mm_getcsr();
+    if (!kept) denormals_back(before | 0x8040);
+    return before;
+}
+#else
+typedef uint64_t float_mode;
+INLINE void denormals_back(float_mode before) { __asm__ __volatile__("msr fpcr, %0" : : "r"(before)); }
+INLINE float_mode denormals_are(int32_t kept) {
+    float_mode before;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
+    if (!kept) denormals_back(before | 1u << 24);
+    return before;
+}
+#endif

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp import MLPClassifier
 from fastmlp._core import isa
 from fastmlp.call import Call
 from fastmlp.cli.numpy_training import NumpyTraining
 from fastmlp.fitting import Fit
 from fastmlp.listener import Listener
-from fastmlp.trainer import Trainer
 
 Array = NDArray[Any]
 
@@ -28,23 +28,26 @@ class Report(Listener):
 
     Parameters
     ----------
-    trainer : Trainer
+    classifier : MLPClassifier
     X_test, y_test : ndarray
         Rows to score after each epoch; without any, no score is told.
+    speaks : bool
+        Whether to print at all.
 
     Attributes
     ----------
     seconds : float
         Time that the epochs have taken, without the narration.
+    n_threads : int
     """
 
-    def __init__(self, trainer: Trainer, X_test: Array, y_test: Array) -> None:
-        self._trainer, self._X_test, self._y_test = trainer, X_test, y_test
-        self.seconds = 0.0
+    def __init__(self, classifier: MLPClassifier, X_test: Array, y_test: Array, speaks: bool) -> None:
+        self._classifier, self._X_test, self._y_test, self._speaks = classifier, X_test, y_test, speaks
+        self.seconds, self.n_threads = 0.0, 1
 
     def train(self, X: Array, y: Array) -> None:
         """Train, telling it."""
-        with Call(self._trainer, (X, y, None)) as (fit, n_epochs, listeners):
+        with Call(self._classifier, (X, y, None)) as (fit, n_epochs, listeners):
             assert isinstance(fit, Fit)
             # The command line has standardised the data, and has options rather than parameters.
             fit.remedy = f"Use a smaller --lr than {fit.settings.learning_rate_init:g}."
@@ -53,17 +56,17 @@ class Report(Listener):
 
     def summary(self) -> str:
         """The score, the epochs and the time they took, and on what."""
-        threads = f"{self._used_threads} thread{'s' if self._used_threads > 1 else ''}"
-        n_epochs = self._trainer.n_iter_
+        threads = f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
+        n_epochs = self._classifier.n_iter_
         return f"{self._score(' ')}after {n_epochs} epochs in {self.seconds:.3g} s on {isa()}, {threads}"
 
     def epoch_begins(self, fit: Fit) -> None:
         """Start the clock; remember the beginning for `time_in_numpy`."""
         if fit.n_iter == 0:
-            trainer = self._trainer
-            self._initial = [W.copy() for W in trainer.coefs_], [b.copy() for b in trainer.intercepts_]
+            classifier = self._classifier
+            self._initial = [W.copy() for W in classifier.coefs_], [b.copy() for b in classifier.intercepts_]
             self._initial_random_state = fit.random_state.get_state()
-            self._used_threads = fit.n_threads
+            self.n_threads = fit.n_threads
         self._start = perf_counter()
 
     def measure(self, fit: Fit) -> dict[str, float]:
@@ -74,7 +77,9 @@ class Report(Listener):
 
     def epoch_ended(self, fit: Fit) -> bool:
         """Print a line."""
-        n_epochs = self._trainer.max_iter
+        if not self._speaks:
+            return False
+        n_epochs = self._classifier.max_iter
         # Written together with the end of the line, which Ctrl-C would otherwise cut off.
         print(
             f"epoch {fit.n_iter:{len(str(n_epochs))}}/{n_epochs}  loss {fit.last_loss:.4f}  {self._score('  ')}"
@@ -110,14 +115,14 @@ class Report(Listener):
 
     def _in_numpy(self, X: Array, y: Array) -> tuple[float, float]:
         """Seconds and last loss of one training."""
-        trainer = self._trainer
-        names, steps = (trainer.activation, trainer.loss), (int(trainer.batch_size), trainer.learning_rate_init)
-        training = NumpyTraining(*self._initial, *names, X, y, *steps)
+        classifier = self._classifier
+        steps = int(classifier.batch_size), classifier.learning_rate_init
+        training = NumpyTraining(*self._initial, classifier.activation, "log_loss", X, y, *steps)
         random_state = np.random.RandomState()
         random_state.set_state(self._initial_random_state)
         order = np.arange(len(X))
         seconds, loss = 0.0, np.nan
-        for _ in range(trainer.n_iter_):
+        for _ in range(classifier.n_iter_):
             random_state.shuffle(order)
             start = perf_counter()
             loss = training.epoch(order)
@@ -127,9 +132,5 @@ class Report(Listener):
     def _score(self, separator: str) -> str:
         if not len(self._X_test):
             return ""
-        outputs = self._trainer.predict(self._X_test)
-        if outputs.ndim == 2:
-            return f"test accuracy {100 * np.mean(outputs.argmax(axis=1) == self._y_test):.2f} %{separator}"
-        residual = np.sum((outputs - self._y_test) ** 2, dtype=np.float64)
-        total = np.sum((self._y_test - self._y_test.mean()) ** 2, dtype=np.float64)
-        return f"test R2 {1 - residual / total:.4f}{separator}" if total else ""
+        right = np.mean(self._classifier.predict(self._X_test) == self._y_test)
+        return f"test accuracy {100 * right:.2f} %{separator}"

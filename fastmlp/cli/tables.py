@@ -1,22 +1,27 @@
-"""What the command line trains on and predicts for, from a file, or one error that says what is wrong where."""
+"""What the command line trains on and predicts for: rows and their target, from any file."""
 
-import zipfile
-import zlib
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.cli.csv_table import TableError, first_too_large, read_csv, target_values, too_large
-from fastmlp.model_file import HEADER
+from fastmlp.cli.files import TableError, UsageError, read_file, title_of
+from fastmlp.cli.target import as_asked, hint, target_values, task_of
 
 Array = NDArray[Any]
+Rows = Any
+"""A data frame, or an ndarray of shape (n_rows, n_columns)."""
+
+FEW_TEXTS = 50
+"""So many different texts of a column cause no doubt that they are categories."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Data:
     """What to train on.
 
@@ -24,129 +29,191 @@ class Data:
     ----------
     title : str
         Where it comes from.
-    X, X_test : ndarray of shape (n_rows, n_features)
-        Finite numbers; X_test may have no rows.
+    X, X_test : data frame, or ndarray of shape (n_rows, n_columns)
+        X_test may have no rows.
     y, y_test : ndarray of shape (n_rows,)
-        Integers or text for classes, floats for values.
-    features : list of str or None
-        Names of the columns of X, where they have names.
+        Integers, truth values or text for classes, float64 for values.
     target : str
         Name of y.
+    has_names : bool
+        Whether the columns and the target have names of their own.
+    task : {"classification", "regression"}
+    reason : str
+        Why that task; empty where the user has chosen it.
+    n_dropped : int
+        Rows that were left out because they had no target.
+    hints : list of str
+        What else the user should know.
     """
 
     title: str
-    X: Array
+    X: Rows
     y: Array
-    X_test: Array
+    X_test: Rows
     y_test: Array
-    features: list[str] | None
     target: str
+    has_names: bool
+    task: str = ""
+    reason: str = ""
+    n_dropped: int = 0
+    hints: list[str] = field(default_factory=list)
 
 
-def read_data(path: Path | None, target: str | None, task: str | None, test_fraction: float, seed: int) -> Data:
-    """Read the rows to train on and to test on.
+def read_data(path: Path, target: str | None, drop: Sequence[str]) -> Data:
+    """Read the rows to train on, and those to test on where the file holds them apart.
 
     Parameters
     ----------
-    path : Path or None
-        ``.npz`` file with the arrays X, y and perhaps X_test, y_test; or CSV file; None for scikit-learn's digits.
+    path : Path
+        As for `read_file`. An .npz file holds X and y, or X_train and y_train, and perhaps X_test and y_test.
     target : str or None
-        Column of the CSV file to predict.
-    task : {"classification", "regression"} or None
-        As for `target_values`.
-    test_fraction : float
-        Of the rows, drawn at random by the seed, to keep out of the training where there is no X_test.
-    seed : int
+        Column to predict.
+    drop : sequence of str
+        Columns to leave out: names, or several with commas between them.
+
+    Raises
+    ------
+    UsageError
+        If the target has not been named.
+    TableError
+        If the data are not what they must be.
+    """
+    title, (table, note) = title_of(path), read_file(path, target)
+    data = _of_arrays(title, table) if isinstance(table, dict) else _of_frame(title, table, target, drop)
+    if not data.has_names and (target or drop):
+        raise UsageError("--target and --drop name columns; in an .npz file they have no names, and the target is y")
+    data.hints += [note] if note else []
+    n_rows = len(data.y) + len(data.y_test)
+    data.X, data.y = _with_target(title, data.X, data.y, data.target)
+    if len(data.y_test):
+        data.X_test, data.y_test = _with_target(title, data.X_test, data.y_test, data.target)
+    data.n_dropped = n_rows - len(data.y) - len(data.y_test)
+    return data
+
+
+def choose_task(data: Data, task: str | None) -> None:
+    """Settle what is to be learned: what the user has asked for, or what fits the target."""
+    data.task, data.reason = (task, "") if task else task_of(data.y, data.target)
+    if task is None and (said := hint(data.y, data.task, data.target)):
+        data.hints.append(said)
+    data.y, data.y_test = (as_asked(values, data.task, data.target) for values in (data.y, data.y_test))
+    if data.has_names:
+        data.hints += _doubtful_columns(data.X)
+
+
+def hold_out(data: Data, fraction: float, seed: int) -> None:
+    """Keep a part of the rows, drawn at random, out of the training, unless the file holds rows to test on."""
+    if not len(data.y_test):
+        order = np.random.RandomState(seed).permutation(len(data.y))
+        test, rest = np.split(order, [int(fraction * len(order))])
+        data.X_test, data.y_test = _some(data.X, test), data.y[test]
+        data.X, data.y = _some(data.X, rest), data.y[rest]
+    if data.task == "classification" and len(classes := np.unique(data.y)) < 2:
+        raise TableError(f"{data.title}: all rows to train on are of the class {classes[0]}")
+
+
+def read_rows(path: Path, names: Sequence[str] | None, text: Sequence[str] = ()) -> Rows:
+    """Read rows to predict: X of an .npz file, or these (by default all) columns of a table.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str or None
+        Columns of the training, where they had names.
+    text : sequence of str, optional
+        Those that held text, and are to be read as text be they numbers or not.
 
     Raises
     ------
     TableError
-        If the data are not what they must be.
-    OSError
-        If the file cannot be read.
+        If columns are missing.
     """
-    features = None
-    if path is None:
-        from sklearn.datasets import load_digits
-
-        X, y = load_digits(return_X_y=True)
-    elif path.suffix == ".npz":
-        arrays = _read_npz(path)
-        X, y = _rows(path, arrays, "X"), _labels(path, arrays, "y")
-        if "X_test" in arrays or "y_test" in arrays:
-            X_test, y_test = _rows(path, arrays, "X_test"), _labels(path, arrays, "y_test")
-            if X_test.shape[1] != X.shape[1]:
-                raise TableError(f"{path}: X has {X.shape[1]} columns, X_test has {X_test.shape[1]}")
-            return Data(str(path), X, y, X_test, y_test, None, target or "y")
-    else:
-        assert target is not None, "a CSV file needs a target"
-        table = read_csv(path, target=target)
-        X, features, y = table.X, table.names, target_values(path, table, target, task)
-    order = np.random.RandomState(seed).permutation(len(X))
-    test, rest = np.split(order, [int(test_fraction * len(X))])
-    return Data(str(path or "handwritten digits"), X[rest], y[rest], X[test], y[test], features, target or "y")
+    title, (table, _) = title_of(path), read_file(path, text=text)
+    if isinstance(table, dict):
+        return _matrix(title, table, "X" if "X" in table or "X_test" not in table else "X_test")
+    if names is None:
+        return table
+    if missing := [repr(name) for name in names if name not in table.columns]:
+        raise TableError(f"{title}: it lacks {_listed(missing)}, which the model was trained on")
+    return table[list(names)]
 
 
-def read_rows(path: Path, features: Sequence[str] | None) -> Array:
-    """Read rows to predict: X of an ``.npz`` file, or these (by default all) columns of a CSV file.
-
-    Errors are those of `read_data`.
-    """
-    return _rows(path, _read_npz(path), "X") if path.suffix == ".npz" else read_csv(path, features=features).X
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz file by name; none of them may hold Python objects."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            return {name.removesuffix(".npy"): _read_npy(archive, name) for name in names}
-    except TableError as error:
-        raise TableError(f"{path}: {error}") from error
-    except (ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise TableError(f"{path}: not an .npz file of arrays: {error}") from error
+def _of_frame(title: str, table: Any, target: str | None, drop: Sequence[str]) -> Data:
+    names = list(table.columns)
+    if target is None:
+        raise UsageError(f"name the column to predict with --target: {_listed(names)}")
+    left_out = [name for item in drop for name in ([item] if item in names else item.split(","))]
+    for name in (target, *left_out):
+        if name not in names:
+            raise TableError(f"{title}: no column {name!r}; its columns are {_listed(names)}")
+    X = table.drop(columns=[target, *left_out])
+    if target in left_out:
+        raise TableError(f"{title}: --drop names the target")
+    if not len(X.columns):
+        raise TableError(f"{title}: no column but the target")
+    return Data(title, X, table[target], X.iloc[:0], np.empty(0), target, has_names=True)
 
 
-def _read_npy(archive: zipfile.ZipFile, name: str) -> Array:
-    with archive.open(name) as file:
-        try:
-            values: Array = np.lib.format.read_array(file, allow_pickle=False)
-        except ValueError as error:
-            if "Object arrays" not in str(error):
-                raise
-            what = f"{name.removesuffix('.npy')} holds Python objects, which can run code and are not read"
-            raise TableError(f"{what}: save it as numbers or text, such as X.astype(float) or y.astype(str)") from error
-    return values
+def _of_arrays(title: str, arrays: dict[str, Array]) -> Data:
+    name = "X_train" if "X" not in arrays and "X_train" in arrays else "X"
+    X, y = _matrix(title, arrays, name), _vector(title, arrays, name)
+    X_test, y_test = X[:0], y[:0]
+    if "X_test" in arrays or "y_test" in arrays:
+        X_test, y_test = _matrix(title, arrays, "X_test"), _vector(title, arrays, "X_test")
+        if X_test.shape[1] != X.shape[1]:
+            raise TableError(f"{title}: {name} has {X.shape[1]} columns, X_test has {X_test.shape[1]}")
+    return Data(title, X, y, X_test, y_test, "y", has_names=False)
 
 
-def _rows(path: Path, arrays: dict[str, Array], name: str) -> Array:
-    """The array of that name as a matrix (n_rows, n_features); images become rows."""
-    values = _finite(path, arrays, name)
-    if values.ndim < 2 or not values.size or values.dtype.kind not in "biuf":
-        raise TableError(f"{path}: {name} must be a matrix of numbers; it is {values.dtype} of shape {values.shape}")
+def _matrix(title: str, arrays: dict[str, Array], name: str) -> Array:
+    """The array of that name as rows; images become rows."""
+    if name not in arrays:
+        raise TableError(f"{title}: no array {name}; it holds {', '.join(arrays) or 'nothing'}")
+    values = arrays[name]
+    if values.ndim < 2 or not values.size or values.dtype.kind not in "biufU":
+        raise TableError(f"{title}: {name} must be a matrix with rows; it is {values.dtype} of shape {values.shape}")
     return values.reshape(len(values), -1)
 
 
-def _labels(path: Path, arrays: dict[str, Array], name: str) -> Array:
-    """The array of that name as a vector, one element for each row of the X or X_test beside it."""
-    values, n_rows = _finite(path, arrays, name), len(arrays[name.replace("y", "X")])
-    if values.shape != (n_rows,) or values.dtype.kind not in "biufU":
-        raise TableError(
-            f"{path}: {name} must hold a number or a text for each of {n_rows} rows; "
-            f"it is {values.dtype} of shape {values.shape}"
-        )
-    return values
-
-
-def _finite(path: Path, arrays: dict[str, Array], name: str) -> Array:
-    if name not in arrays and HEADER in arrays:
-        raise TableError(f"{path}: a model, not data; fastmlp predict MODEL.npz DATA reads models")
+def _vector(title: str, arrays: dict[str, Array], rows: str) -> Array:
+    """The target of the rows of that name: an element for each."""
+    name, n_rows = rows.replace("X", "y"), len(arrays[rows])
     if name not in arrays:
-        raise TableError(f"{path}: no array {name}; it holds {', '.join(arrays) or 'nothing'}")
+        raise TableError(f"{title}: no array {name}; it holds {', '.join(arrays)}")
     values = arrays[name]
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        place = np.argwhere(~np.isfinite(values))[0]
-        raise TableError(f"{path}: {name}{place.tolist()} is {values[tuple(place)]}; all must be finite")
-    if values.dtype.kind == "f" and (at := first_too_large(values)):
-        raise TableError(f"{path}: {name}{list(at)}: {too_large(values[at])}")
+    values = values[:, 0] if values.shape == (n_rows, 1) else values
+    if values.shape != (n_rows,) or values.dtype.kind not in "biufU":
+        said = f"{name} must hold a number or a text for each of {n_rows} rows"
+        raise TableError(f"{title}: {said}; it is {values.dtype} of shape {values.shape}")
     return values
+
+
+def _with_target(title: str, X: Rows, cells: Any, target: str) -> tuple[Rows, Array]:
+    """The rows that have a target, and their target."""
+    values, present = target_values(cells, target)
+    if not len(values):
+        raise TableError(f"{title}: no row has a value in the column {target!r}")
+    return (X if len(values) == len(present) else X[present]), values
+
+
+def _doubtful_columns(X: Any) -> list[str]:
+    """What to say of columns of text that are hardly categories."""
+    said = []
+    for name in X.columns:
+        cells = X[name].dropna()
+        if cells.dtype.kind in "biufMm" or not all(isinstance(cell, str) for cell in cells):
+            continue
+        n_texts = cells.nunique()
+        if n_texts > max(FEW_TEXTS, len(cells) / 2):
+            said.append(f"column {name!r} holds {n_texts} texts in {len(cells)} rows: --drop {name} leaves it out")
+        elif len(cells) and cells.head(100).str.match(r"\d{4}-\d\d-\d\d").all():
+            said.append(f"column {name!r} holds dates, taken as categories: make numbers of them, or --drop {name}")
+    return said
+
+
+def _some(X: Rows, rows: NDArray[np.intp]) -> Rows:
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")

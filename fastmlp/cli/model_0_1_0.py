@@ -1,4 +1,4 @@
-"""The model of the command line: a network, the scaling of its inputs and the meaning of its outputs, in one file."""
+"""Models that the command line of version 0.1.0 wrote: a network, its scaling and the meaning of its outputs."""
 
 import os
 from collections.abc import Sequence
@@ -24,16 +24,6 @@ class Scaler:
 
     mean: Array
     scale: Array
-
-    @classmethod
-    def fit(cls, X: Array) -> Self:
-        """Mean and standard deviation of the columns of X; a scale of 1 for constant columns."""
-        mean = X.mean(axis=0, dtype=np.float64)
-        centred = cls(mean, np.ones_like(mean)).transform(X)
-        scale = np.sqrt(np.einsum("ij,ij->j", centred, centred, dtype=np.float64) / len(X))
-        # A constant column differs from its mean by the mean's rounding alone.
-        constant = scale <= len(X) * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(mean, np.where(constant, 1.0, scale))
 
     def transform(self, X: Array) -> NDArray[np.float32]:
         """Standardised copy of X, in float32; computed in float64, without a float64 copy."""
@@ -89,6 +79,31 @@ class Model:
         ValueError
             If X does not have the columns of the training, or holds what is too large for float32.
         """
+        outputs = self.predict_proba(X)
+        if self.classes is not None:
+            labels: Array = self.classes[outputs.argmax(axis=1)]
+            return labels
+        assert self.outputs is not None
+        values: Array = outputs[:, 0] * self.outputs.scale + self.outputs.mean
+        return values
+
+    @property
+    def feature_names_in_(self) -> Array | None:
+        """Names of the columns, by the name that estimators have for them."""
+        return None if self.features is None else np.array(self.features, dtype=object)
+
+    @property
+    def target_name_(self) -> str:
+        """Name of what is predicted."""
+        return self.target
+
+    @property
+    def classes_(self) -> Array | None:
+        """Labels of a classification."""
+        return self.classes
+
+    def predict_proba(self, X: Array) -> Array:
+        """Probabilities (n_rows, n_classes) of a classification, or standardised values (n_rows, 1); see `predict`."""
         n_features = len(self.coefs[0])
         if X.ndim != 2 or X.shape[1] != n_features:
             raise ValueError(f"X has the shape {X.shape}, but the model was trained on {n_features} columns")
@@ -100,12 +115,7 @@ class Model:
         n_threads = prediction_threads(network, rows)
         if not network.predict(params, rows, outputs, n_threads) or not np.isfinite(outputs).all():
             raise ValueError(self._too_large(X, rows))
-        if self.classes is not None:
-            labels: Array = self.classes[outputs.argmax(axis=1)]
-            return labels
-        assert self.outputs is not None
-        values: Array = outputs[:, 0] * self.outputs.scale + self.outputs.mean
-        return values
+        return outputs
 
     def _too_large(self, X: Array, rows: Array) -> str:
         """What to say of the largest of the standardised rows of X."""
@@ -116,21 +126,9 @@ class Model:
             f"training rows, whose standard deviation is {deviation:.3g}: correct it, or leave the row out"
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file that `load` reads; see `fastmlp.model_file`."""
-        arrays = {f"coefs_{layer}": W for layer, W in enumerate(self.coefs)}
-        arrays |= {f"intercepts_{layer}": b for layer, b in enumerate(self.intercepts)}
-        arrays |= {"inputs_mean": self.inputs.mean, "inputs_scale": self.inputs.scale}
-        if self.outputs is not None:
-            arrays |= {"outputs_mean": self.outputs.mean, "outputs_scale": self.outputs.scale}
-        if self.classes is not None:
-            arrays["classes"] = self.classes
-        parameters = {name: getattr(self, name) for name in ("activation", "loss", "features", "target")}
-        model_file.write(path, model_file.ModelFile(KIND, {"n_layers": len(self.coefs), **parameters}, arrays))
-
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model that `save` wrote.
+        """Read a model.
 
         Raises
         ------
@@ -141,10 +139,7 @@ class Model:
         """
         file = model_file.read(path)
         if file.kind != KIND:
-            raise ModelFileError(
-                f"{os.fspath(path)}: holds {file.kind!r}, not a {KIND}: that is what fastmlp train --save writes, and "
-                "fastmlp.load in Python reads what the method save of an estimator wrote"
-            )
+            raise ModelFileError(f"{os.fspath(path)}: holds {file.kind!r}, not a {KIND} of version 0.1.0")
         try:
             return cls(**_checked_parts(dict(file.parameters), dict(file.arrays)))
         except ValueError as error:

@@ -1,0 +1,18 @@
+/* The engine of bfloat16 for x86-64-v4 with AVX512_BF16. */
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define FM_ISA "x86-64-v4"
+#define FM_ENGINE fm_engine_x86_64_v4_bfloat16
+#define FM_VECTOR_BYTES 64
+#define FM_REAL_BITS 32
+#define FM_PAIRS 1
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("fma,bmi2,avx512dq,avx512vl,avx512bf16"))), apply_to = function)
+#else
+#pragma GCC target("fma,bmi2,avx512dq,avx512vl,avx512bf16")
+#endif
+#include "engine/engine.c"
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

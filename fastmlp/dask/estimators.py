@@ -1,0 +1,225 @@
+"""DaskMLPClassifier and DaskMLPRegressor: the estimators of one machine, trained on the rows of a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from inspect import Parameter, Signature, signature
+from math import inf
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import dask
+import dask.array
+import numpy as np
+from distributed import Client, get_client
+from sklearn.base import clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from fastmlp.base import BaseMLP
+from fastmlp.classifier import MLPClassifier
+from fastmlp.dask.conclusion import conclude
+from fastmlp.dask.coordinator import Coordinator
+from fastmlp.dask.preparation import Data, job_of
+from fastmlp.dask.refusals import refuse
+from fastmlp.hyperparameters import COUNT
+from fastmlp.regressor import MLPRegressor
+
+OWN: dict[str, Any] = {
+    "client": None,
+    "n_blocks": 8,
+    "compression": None,
+    "wait_limit": 60.0,
+}
+"""The hyper-parameters that the estimators of one machine do not have, and their defaults."""
+CONSTRAINTS: dict[str, Any] = {
+    "client": "no_validation",
+    "n_blocks": [COUNT],
+    "compression": [None, StrOptions({"bfloat16"})],
+    "wait_limit": [Interval(Real, 0, inf, closed="neither")],
+}
+PARAMETERS = """
+    Parameters
+    ----------
+    client : distributed.Client, default=None
+        The cluster's; None for the current one.
+    n_blocks : int, default=8
+        So many parts each batch is computed in, whose gradients are summed in a fixed order: the most workers that can
+        share a step. The result depends on it in the last digits, on the number of workers not at all.
+    compression : {"bfloat16"} or None, default=None
+        How gradients of float32 travel and are summed: rounded to eight bits, which halves the bytes.
+    wait_limit : float, default=60.0
+        Seconds after which a worker that does not answer is left out.
+    **parameters
+        The hyper-parameters of `LOCAL`, by the same names.
+
+    Attributes
+    ----------
+    communication_ : float
+        The share of the training's time that the first worker spent in waiting for others and talking to them.
+"""
+
+
+class DaskMLP(BaseMLP):
+    """What the estimators of a cluster share."""
+
+    _local: ClassVar[type[BaseMLP]]
+    _targets: ClassVar[str]
+    client: Any
+    n_blocks: int
+    compression: str | None
+    wait_limit: float
+
+    def __init_subclass__(cls) -> None:
+        """Give the class a constructor with the parameters of the local estimator and those of its own."""
+        local = signature(cls._local.__init__).parameters.values()
+
+        def __init__(self: DaskMLP, *positional: Any, **parameters: Any) -> None:
+            plain = {name: value for name, value in parameters.items() if name not in OWN}
+            own = OWN | {name: value for name, value in parameters.items() if name in OWN}
+            self.__dict__.update(cls._local(*positional, **plain).get_params(deep=False) | own)
+
+        mine = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in OWN.items()]
+        __init__.__signature__ = Signature([*local, *mine])  # type: ignore[attr-defined]
+        cls.__init__ = __init__  # type: ignore[method-assign,assignment]
+        super().__init_subclass__()
+
+    def fit(  # type: ignore[override]
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train on the workers of the cluster, on the rows that they hold.
+
+        Parameters
+        ----------
+        X : dask array or data frame of shape (n_rows, n_features)
+            Dense, or of CSR matrices; of known or unknown chunk sizes.
+        y, sample_weight : dask array, series or data frame
+            As for the estimator of one machine. Their chunks need not be those of X.
+        X_val, y_val, sample_weight_val : likewise, default=None
+            Rows to validate on, all of them on every worker.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a hyper-parameter or a partition is invalid, which the message names, or if the parameters have become
+            infinite or NaN. The estimator is left as it was.
+        RuntimeError
+            If the cluster has no workers, or they do not reach each other.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` epochs were not enough, or if the loss diverges.
+        UserWarning
+            If training was interrupted from the keyboard: the steps so far are kept.
+        """
+        settings = self._settings()
+        refuse(settings, type(self).__name__, validates=X_val is not None)
+        client = self._found_client()
+        local = self._local(**self._local_params())
+        data = Data(client, local, self._targets, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
+        job = job_of(local, settings, data)
+        state, said = Coordinator(client, job, data.columns, data.held_out).run()
+        self._fitted = conclude(local, job, data, state, said)
+        self.communication_ = said["communication"] / max(said["seconds"], 1e-9)
+        return self
+
+    @property
+    def partial_fit(self) -> Any:
+        """Not of a cluster."""
+        raise AttributeError(f"{type(self).__name__} has no partial_fit: use that of to_local().")
+
+    def to_local(self) -> Any:
+        """Return the plain estimator, fitted where this one is."""
+        parameters = self._local_params()
+        if self._fitted is None:
+            return self._local(**parameters)
+        return self._local._from_state(parameters, self._state())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plain estimator to a file, as its `save` does."""
+        self.to_local().save(path)
+
+    def _local_params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._local._get_param_names()}
+
+    def _found_client(self) -> Client:
+        return get_client() if self.client is None else self.client
+
+    def _lazily(self, method: str, X: Any) -> Any:
+        """Predictions for the rows of a dask collection, block by block when they are asked for."""
+        if not dask.is_dask_collection(X):
+            return getattr(super(), method)(X)
+        fitted = self._require_fitted()
+        few = np.zeros((1, fitted.n_features))
+        local = self.to_local()
+        like = getattr(local._view(_unnamed(local._fitted)), method)(few)[:0]
+        model = dask.delayed(local, pure=True)
+        if hasattr(X, "map_partitions"):
+            X = X.to_delayed()
+            pieces = [dask.delayed(predict_block)(part, model, method) for part in X]
+            shape = (np.nan, *like.shape[1:])
+            return dask.array.concatenate([dask.array.from_delayed(each, shape, meta=like) for each in pieces])
+        if X.numblocks[1] > 1:
+            X = X.rechunk({1: -1})
+        new_axes = {"drop_axis": 1} if like.ndim == 1 else {"chunks": (X.chunks[0], (like.shape[1],))}
+        return X.map_blocks(predict_block, model, method, dtype=like.dtype, meta=like, **new_axes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"client": None}
+
+    def __sklearn_clone__(self) -> Any:
+        parameters = self.get_params(deep=False)
+        client = parameters.pop("client")
+        return type(self)(client=client, **{name: clone(value, safe=False) for name, value in parameters.items()})
+
+
+def _unnamed(fitted: Any) -> Any:
+    """What has been fitted, without the names of columns."""
+    return type(fitted)(fitted.fit, fitted.n_features, None, fitted.labels)
+
+
+def predict_block(rows: Any, model: Any, method: str) -> Any:
+    """Predictions for one block; of no rows none."""
+    if rows.shape[0]:
+        return getattr(model, method)(rows)
+    view = model._view(_unnamed(model._fitted))
+    return getattr(view, method)(np.zeros((1, model._fitted.n_features)))[:0]
+
+
+def _lazy(method: str) -> Callable[..., Any]:
+    def predict(self: Any, X: Any) -> Any:
+        return self._lazily(method, X)
+
+    predict.__name__ = method
+    predict.__doc__ = f"""As `{method}` of the plain estimator; of a dask collection a lazy one, block by block."""
+    return predict
+
+
+class DaskMLPClassifier(DaskMLP, MLPClassifier):
+    __doc__ = "`MLPClassifier` on a Dask cluster.\n" + PARAMETERS.replace("LOCAL", "MLPClassifier")
+    _local, _targets = MLPClassifier, "labels"
+    _parameter_constraints: ClassVar[dict[str, Any]] = MLPClassifier._parameter_constraints | CONSTRAINTS
+    predict = _lazy("predict")
+    predict_proba = available_if(MLPClassifier._has_probabilities)(_lazy("predict_proba"))
+    predict_log_proba = available_if(MLPClassifier._has_probabilities)(_lazy("predict_log_proba"))
+    decision_function = available_if(MLPClassifier._has_margins)(_lazy("decision_function"))
+
+
+class DaskMLPRegressor(DaskMLP, MLPRegressor):
+    __doc__ = "`MLPRegressor` on a Dask cluster.\n" + PARAMETERS.replace("LOCAL", "MLPRegressor")
+    _local, _targets = MLPRegressor, "values"
+    _parameter_constraints: ClassVar[dict[str, Any]] = MLPRegressor._parameter_constraints | CONSTRAINTS
+    predict = _lazy("predict")

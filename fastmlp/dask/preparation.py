@@ -1,0 +1,165 @@
+"""From dask collections to the job that all workers are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from distributed import Client
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from fastmlp.dask.partitions import About
+from fastmlp.dask.placement import Column, checked
+from fastmlp.dask.plan import Plan
+from fastmlp.dask.worker import Job
+from fastmlp.engine_settings import copy_of
+from fastmlp.layers import hidden_units
+from fastmlp.listener import warn
+from fastmlp.rows import compute_dtype
+
+Triple = tuple[Any, Any, Any]
+
+
+class Data:
+    """X, y and weights on the cluster, checked; those of the rows to validate on, too.
+
+    Parameters
+    ----------
+    client : Client
+    estimator : BaseMLP
+        Of one machine.
+    targets : str
+        Kind of y: "labels" or "values".
+    given, held_out : (X, y, sample_weight) as the user gave them
+
+    Attributes
+    ----------
+    columns : (Column, Column, Column or None)
+    held_out : the same, or None
+    """
+
+    def __init__(self, client: Client, estimator: Any, targets: str, given: Triple, held_out: Triple) -> None:
+        self._client, self._estimator, self._targets = client, estimator, targets
+        self._n_workers = max(len(client.nthreads()), 1)
+        self.columns = self._columns(given, "")
+        self.held_out = None
+        if any(each is not None for each in held_out):
+            for name, each in zip(("X_val", "y_val"), held_out, strict=False):
+                if each is None:
+                    raise ValueError(f"X_val and y_val go together, but {name} was not provided.")
+            self.held_out = self._columns(held_out, "_val")
+
+    def _columns(self, given: Triple, suffix: str) -> tuple[Column, Column, Column | None]:
+        X, y, weights = given
+        if y is None:
+            name = type(self._estimator).__name__
+            raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+        found = {
+            name: self._checked(each, kind, name + suffix)
+            for name, kind, each in (
+                ("X", "X", X),
+                ("y", self._targets, y),
+                ("sample_weight", "sample_weight", weights),
+            )
+            if each is not None
+        }
+        n_rows = found["X"].n_rows
+        if not n_rows:
+            raise ValueError(f"Found array with 0 sample(s): no partition of X{suffix} has rows.")
+        for name, column in found.items():
+            if column.n_rows != n_rows:
+                raise ValueError(f"X{suffix} has {n_rows} rows, but {name}{suffix} has {column.n_rows}.")
+        return found["X"], found["y"], found.get("sample_weight")
+
+    def _checked(self, collection: Any, kind: str, name: str) -> Column:
+        return checked(self._client, collection, kind, name, self._estimator, self._n_workers)
+
+    @property
+    def rows(self) -> About:
+        """What is known of a row of X."""
+        abouts = [each for each in self.columns[0].abouts if each.shape is not None]
+        if len(shapes := {each.shape for each in abouts}) > 1:
+            raise ValueError(f"partitions of X have rows of different lengths: {shapes}")
+        return replace(abouts[0], dtype=np.result_type(*(each.dtype for each in abouts if each.dtype is not None)))
+
+    def size_of_targets(self) -> NDArray[np.float64]:
+        """A value that is as far from zero as all values are on average."""
+        y = self.columns[1]
+        return np.array([(sum(each.square for each in y.abouts) / y.n_rows) ** 0.5])
+
+
+def job_of(estimator: Any, settings: Any, data: Data) -> Job:
+    """What all workers are told."""
+    rows, y = data.rows, data.columns[1]
+    assert rows.shape is not None
+    assert rows.dtype is not None
+    _, n_outputs, loss, labels = estimator._understand(_example(y), None)
+    settings = SimpleNamespace(**vars(settings))
+    settings.client = None
+    heaviest = 1.0 if data.columns[2] is None else max(each.highest for each in data.columns[2].abouts)
+    if getattr(settings, "class_weight", None) is not None:
+        settings.class_weight = _by_class(settings.class_weight, y, labels)
+        factors = [factor for label, factor in settings.class_weight.items() if label in labels.classes]
+        heaviest *= max([*factors, 1.0 if len(factors) < len(labels.classes) else 0.0])
+    if not heaviest > 0:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    random_state = check_random_state(settings.random_state)
+    begins = copy_of(random_state)
+    settings.random_state = None
+    n_rows = data.columns[0].n_rows
+    dtype = compute_dtype(SimpleNamespace(dtype=rows.dtype), settings.dtype)
+    if settings.compression and dtype != "float32":
+        raise ValueError("compression='bfloat16' is for gradients of float32: pass dtype='float32'.")
+    return Job(
+        name=uuid4().hex,
+        estimator=estimator,
+        settings=settings,
+        n_units=(rows.shape[0], *hidden_units(settings.hidden_layer_sizes), n_outputs),
+        loss=loss,
+        dtype=dtype,
+        matrix_dtype=rows.dtype,
+        labels=labels,
+        names=rows.names,
+        plan=_plan(settings, n_rows, random_state),
+        heaviest=heaviest,
+        random_state=begins,
+        remedy=estimator._remedy(SimpleNamespace(network=SimpleNamespace(loss=loss))),
+    )
+
+
+def _plan(settings: Any, n_rows: int, random_state: np.random.RandomState) -> Plan:
+    if settings.batch_size != "auto" and settings.batch_size > n_rows:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    batch_size = int(min(200 if settings.batch_size == "auto" else settings.batch_size, n_rows))
+    words = random_state.randint(2**32, size=4, dtype=np.uint32)  # not those that the first parameters are made of
+    seeds = np.random.RandomState(words).randint(2**32, size=settings.n_blocks, dtype=np.uint32)
+    return Plan(n_rows, batch_size, settings.n_blocks, bool(settings.shuffle), tuple(seeds.tolist()))
+
+
+def _example(y: Column) -> Any:
+    """Targets that tell what all of them tell: each class once, or some rows."""
+    known = [each for each in y.abouts if each.shape is not None]
+    if known[0].classes is None:  # values, of which their number is all that counts
+        shape = known[0].shape or ()
+        return np.ones((2, *shape))
+    if known[0].counts is None:
+        return known[0].classes
+    return np.unique(np.concatenate([each.classes for each in known if each.classes is not None]))
+
+
+def _by_class(given: Any, y: Column, labels: Any) -> dict[Any, float]:
+    """The weight of each class, for all rows of the cluster."""
+    if labels.y_type == "multilabel-indicator":
+        raise ValueError("class_weight does not go with several labels on a cluster: use sample_weight.")
+    if isinstance(given, dict):
+        return given
+    counts = dict.fromkeys(labels.classes.tolist(), 0)
+    for each in y.abouts:
+        if each.classes is not None and each.counts is not None:
+            for label, count in zip(each.classes.tolist(), each.counts.tolist(), strict=True):
+                counts[label] += count
+    return {label: y.n_rows / (len(counts) * count) for label, count in counts.items()}
