@@ -32,6 +32,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
 ]
@@ -42,6 +43,12 @@ myst_heading_anchors = 3
 myst_substitutions = generated.substitutions()
 default_role = "py:obj"
 templates_path = ["_templates"]
+
+# Kept in the tree: the build looks at no network. `python docs/inventories.py` writes them anew.
+intersphinx_mapping = {
+    "sklearn": ("https://scikit-learn.org/stable/", str(HERE / "inventories" / "scikit-learn.inv")),
+    "numpy": ("https://numpy.org/doc/stable/", str(HERE / "inventories" / "numpy.inv")),
+}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it
@@ -55,6 +62,8 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 numpydoc_validation_checks = set("GL03 GL05 GL06 GL07 GL08 SS01 SS02 SS03 PR01 PR02 PR03 PR10 RT03 YD01".split())  # noqa: SIM905
 
+numpydoc_validation_exclude = {r"\.dask\."}  # they have the parameters of the local estimators, which are not repeated
+
 doctest_global_setup = "import warnings; warnings.simplefilter('ignore')"
 
 sphinx_gallery_conf = {
@@ -67,6 +76,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "min_reported_time": 1e9,
     "backreferences_dir": None,
+    "reference_url": {"fastmlp": None},
+    "doc_module": ("fastmlp",),
     "image_scrapers": ("matplotlib",),
     "reset_modules": ("matplotlib",),
     "only_warn_on_example_error": False,

@@ -129,6 +129,14 @@ def test_of_a_network_in_float64(tmp_path: Path) -> None:
     np.testing.assert_allclose(y[:, 0], model.predict(X), atol=1e-5)
 
 
+def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
+    model = MLPRegressor(hidden_layer_sizes=(10,), max_iter=60, random_state=0, dtype="bfloat16").fit(X, VALUES)
+    twin = MLPRegressor(hidden_layer_sizes=(10,), dtype="float32").initialize(X, VALUES)
+    twin.coefs_, twin.intercepts_ = model.coefs_, model.intercepts_
+    _, y = computed(model, tmp_path)
+    np.testing.assert_allclose(y[:, 0], twin.predict(X), rtol=1e-5, atol=1e-5)
+
+
 def test_table_of_the_classes(tmp_path: Path) -> None:
     """Text goes through the compiler unharmed."""
     labels = np.array(['quo"te\\', "ψ ??= %d", ""])

@@ -31,7 +31,7 @@ def name_of(path: Path) -> str:
 def test_code_of_a_page_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first block to the last, as a reader would type it."""
     blocks = FENCE.findall(path.read_text(encoding="utf-8"))
-    for package in ("onnxruntime", "skl2onnx", "pandas", "matplotlib"):
+    for package in ("onnxruntime", "skl2onnx", "pandas", "distributed", "matplotlib"):
         if any(package in block or (package == "matplotlib" and "Display" in block) for block in blocks):
             pytest.importorskip(package)
     monkeypatch.setenv("MPLBACKEND", "agg")
@@ -86,9 +86,10 @@ def test_docstrings_run(name: str) -> None:
 
 def test_api_pages_have_every_public_name() -> None:
     text = (DOCS / "api" / "index.rst").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^   ((?:inspection\.)?\w+)$", text, re.MULTILINE)) - {"toctree"}
+    listed = set(re.findall(r"^   ((?:inspection\.|dask\.)?\w+)$", text, re.MULTILINE)) - {"toctree"}
     of_inspection = {f"inspection.{name}" for name in inspection.__all__ if name not in PUBLIC}
-    assert listed == {*PUBLIC, *of_inspection}
+    of_dask = {"dask.DaskMLPClassifier", "dask.DaskMLPRegressor"}
+    assert listed == {*PUBLIC, *of_inspection, *of_dask}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
