@@ -182,6 +182,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     out_activation_ : str
         Function of the outputs.
 
+    See Also
+    --------
+    TabularClassifier : For tables with text, categories and gaps.
+    Trainer : The bare network, over class numbers or one-hot rows.
+    from_sklearn : Takes a network that scikit-learn has trained.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

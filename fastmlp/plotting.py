@@ -40,6 +40,11 @@ class LossCurveDisplay:
     score_line_ : matplotlib Line2D or None
         Of the validation score.
 
+    See Also
+    --------
+    inspection.LearningRateDisplay : The loss after an epoch at each learning rate.
+    inspection.diagnose : What may be amiss with a network.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

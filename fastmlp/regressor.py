@@ -152,6 +152,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     out_activation_ : str
         Function of the outputs.
 
+    See Also
+    --------
+    TabularRegressor : For tables with text, categories and gaps.
+    Trainer : The bare network.
+    from_sklearn : Takes a network that scikit-learn has trained.
+
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes

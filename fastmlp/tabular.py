@@ -63,6 +63,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     best_validation_score_ : float
         The highest of the scores.
 
+    See Also
+    --------
+    TabularRegressor : For values.
+    MLPClassifier : For arrays of numbers.
+
     Examples
     --------
     >>> import pandas
@@ -235,6 +240,20 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         Of the first network, epoch by epoch.
     best_validation_score_ : float
         The highest of the scores.
+
+    See Also
+    --------
+    TabularClassifier : For labels.
+    MLPRegressor : For arrays of numbers.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from fastmlp import TabularRegressor
+    >>> X = pandas.DataFrame({"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "red", "blue", "blue"] * 10})
+    >>> y = [10.0, 20.0, 30.0, 40.0] * 10
+    >>> TabularRegressor(random_state=0).fit(X, y).predict(X[:4]).shape
+    (4,)
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = BaseTabular._parameter_constraints | {

@@ -156,6 +156,11 @@ class Trainer(BaseMLP):
     out_activation_ : str
         Function of the outputs.
 
+    See Also
+    --------
+    MLPClassifier : For any labels.
+    MLPRegressor : For values.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits

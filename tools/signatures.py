@@ -91,7 +91,7 @@ def written(estimator: str, source: str) -> str:
     first = next(iter(ATTRIBUTES))
     for pattern, text in (
         (r"(?<=    Parameters\n    ----------\n).*?(?=\n\n    Attributes\n)", parameters(estimator)),
-        (rf"(?:    {first} :|    @attributes).*?(?=\n\n    Examples\n)", attributes()),
+        (rf"(?:    {first} :|    @attributes).*?(?=\n\n    See Also\n)", attributes()),
         (r"(?<=    def __init__\(\n        self,\n).*?(?=\n    \) -> None:\n)", signature(estimator)),
     ):
         source, n = re.subn(pattern, lambda _, text=text: text, source, count=1, flags=re.DOTALL)  # type: ignore[misc]

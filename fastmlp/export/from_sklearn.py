@@ -38,6 +38,10 @@ def from_sklearn(mlp: Any) -> Any:
     TypeError
         If it is of another class.
 
+    See Also
+    --------
+    load : Reads a file that `save` has written.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

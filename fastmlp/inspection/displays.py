@@ -200,6 +200,7 @@ class WeightsDisplay:
     Parameters
     ----------
     weights : array-like of shape (fan_in, fan_out)
+        Those that are drawn.
     image_shape : tuple of int, default=None
         Shape of the inputs where they are pixels: (height, width).
     estimator_name : str, default=None
@@ -209,6 +210,10 @@ class WeightsDisplay:
     ----------
     axes_ : ndarray of matplotlib Axes
     figure_ : matplotlib Figure
+
+    See Also
+    --------
+    ActivationsDisplay : What the hidden layers give.
 
     Examples
     --------
