@@ -85,6 +85,11 @@ def substitutions() -> dict[str, str]:
     words = {name: str(found[name]) for name in ("register", "panel", "chunk_rows")}
     for name, (rows, vectors, lanes) in found["tiles"].items():
         words[f"tile_{name.lower().replace('-', '')}"] = f"{rows} × {vectors * lanes}"
+    n_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in ENGINE.iterdir() if path.is_file())
+    words["lines"] = f"{round(n_lines, -2):,}"
+    variants = {row["name"]: row for row in report.newest_results()["rows"]}
+    float64 = next(row for name, row in variants.items() if name.startswith("float64") and "float32" in row["ratios"])
+    words["gain_of_float32"] = f"{1 / float64['ratios']['float32']:.1f}"
     rows, vectors, _ = found["tiles"]["AVX-512"]
     words["accumulators"] = str(rows * vectors)
     words["registers_used"] = str(rows * vectors + vectors + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 HEAD = """\
-/* a b + c: rounded once where the processor can, which gives the bits of fastmlp's own predict. */
+/* a b + c: rounded once where the processor can, which gives the bits of fastmlp's own predict (-std=c99). */
 #ifndef @FMA
 #if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define @FMA(a, b, c) fmaf(a, b, c)
