@@ -78,7 +78,7 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        estimator : MLPClassifier, MLPRegressor or Trainer
+        estimator : MLPClassifier, MLPRegressor, Trainer, TabularClassifier or TabularRegressor
             Fitted. scikit-learn's MLPs have a training loss to draw, too.
         name : str, default=None
             Title; the name of the class by default.
@@ -100,11 +100,11 @@ class LossCurveDisplay:
         # The epoch whose parameters early stopping has restored, or else the one with the lowest training loss.
         scores = getattr(estimator, "validation_scores_", None) or []
         by_score = not np.isnan(scores).all()  # a scorer may have given NaN only
-        best = np.nanargmax(scores) if by_score else np.nanargmin(loss_curve)
+        first = np.nanargmax(scores) if by_score else np.nanargmin(loss_curve)
         display = cls(
             loss_curve=loss_curve,
             validation_loss_curve=validation_loss_curve,
-            best_epoch=int(best) + 1,
+            best_epoch=getattr(estimator, "best_epoch_", 0) or int(first) + 1,  # of a tie some keep the last
             best_by_score=by_score,
             estimator_name=type(estimator).__name__ if name is None else name,
             validation_scores=scores if by_score else None,

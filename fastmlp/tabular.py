@@ -27,7 +27,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
-        Seconds after which training ends.
+        Seconds after the beginning of `fit`, with the preparation, at which training ends.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns of categories: those whose type says so (text, categories, booleans), or besides these the ones given by
         names, numbers or a mask.
@@ -209,7 +209,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
-        Seconds after which training ends.
+        Seconds after the beginning of `fit`, with the preparation, at which training ends.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns of categories: those whose type says so (text, categories, booleans), or besides these the ones given by
         names, numbers or a mask.

@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier as ScikitLearnsClassifier
 
-from fastmlp import LossCurveDisplay, MLPClassifier, Trainer
+from fastmlp import LossCurveDisplay, MLPClassifier, TabularClassifier, Trainer
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -43,6 +43,15 @@ def test_training_and_validation_loss_with_the_best_epoch() -> None:
     assert labels == ["Training", "Validation", f"Best validation score (epoch {best})"]
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Epoch", "Loss")
     assert display.figure_ is display.ax_.figure
+
+
+def test_the_epoch_that_an_estimator_of_tables_keeps() -> None:
+    """The last of the best ones."""
+    classifier = TabularClassifier(random_state=0, n_members=1).fit(X, Y)
+    scores = classifier.validation_scores_
+    assert scores.count(max(scores)) > 1
+    display = LossCurveDisplay.from_estimator(classifier)
+    assert display.best_epoch == classifier.best_epoch_ == len(scores) - int(np.argmax(scores[::-1]))
 
 
 def test_scores_that_are_no_numbers() -> None:

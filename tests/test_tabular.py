@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,21 @@ def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= fitted.n_iter_ < 10**6
     assert fitted.n_members_ < 4
     assert fitted.predict(X).shape == (N_ROWS,)
+
+
+def test_the_preparation_takes_from_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes all of it, one member is trained for a moment."""
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**6, 60, 10**9))
+    inputs = Preparation.inputs
+
+    def slow(self: Preparation, table: Any) -> Any:
+        time.sleep(0.3)
+        return inputs(self, table)
+
+    monkeypatch.setattr(Preparation, "inputs", slow)
+    X = frame()
+    fitted = TabularClassifier(max_time=0.2, random_state=0).fit(X, labels(X))
+    assert (fitted.n_members_, fitted.n_iter_) == (1, 1)
 
 
 def test_a_failed_fit_changes_nothing() -> None:

@@ -66,8 +66,8 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gemm.h", "if (whole == columns) return;", "if (whole <= columns) return;"),
     ("gemm.h", "memcpy(last + k * VL, b + k * columns + whole", "memcpy(last + k * VL, b + k * columns"),
     ("gemm.h", "c + whole / PANEL * c_panel_size + whole % PANEL", "c + whole / PANEL * c_panel_size"),
-    ("gemm.h", "return (cut){tiles, n / tiles, n % tiles}", "return (cut){tiles, n / tiles, 0}"),
-    ("gemm.h", "return c->low + (c->higher-- > 0)", "return c->low + (c->higher-- >= 0)"),
+    ("gemm.h", "return (cut){tiles, n / tiles, n % tiles, pairs", "return (cut){tiles, n / tiles, 0, pairs"),
+    ("gemm.h", "int32_t n = c->low + (c->higher-- > 0)", "int32_t n = c->low + (c->higher-- >= 0)"),
     # sparse rows
     ("sparse.h", "k = x->row_start[i], end = x->row_start[i + 1]", "k = x->row_start[0], end = x->row_start[i + 1]"),
     ("sparse.h", "if (k == end && t->update && !t->squares) continue", "if (k == end) continue"),

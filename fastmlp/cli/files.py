@@ -8,6 +8,7 @@ import sys
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -162,8 +163,8 @@ def _typed(pandas: Any, cells: Any, comma: bool) -> Any:
 
 def _checked_names(title: str, names: list[str]) -> list[str]:
     """The names, all of them different; with others, which begin with NUL, for columns without a name."""
-    for name in names:
-        if name and names.count(name) > 1:
+    for name, n_columns in Counter(names).items():
+        if name and n_columns > 1:
             raise TableError(f"{title}: column {name!r} is there twice")
     return [name or f"\0{number}" for number, name in enumerate(names)]
 

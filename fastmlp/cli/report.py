@@ -58,7 +58,8 @@ class Report(Listener):
         """The score, the epochs and the time they took, and on what."""
         threads = f"{self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
         n_epochs = self._classifier.n_iter_
-        return f"{self._score(' ')}after {n_epochs} epochs in {self.seconds:.3g} s on {isa()}, {threads}"
+        epochs = f"{n_epochs} epoch{'s' if n_epochs > 1 else ''}"
+        return f"{self._score(' ')}after {epochs} in {self.seconds:.3g} s on {isa()}, {threads}"
 
     def epoch_begins(self, fit: Fit) -> None:
         """Start the clock; remember the beginning for `time_in_numpy`."""

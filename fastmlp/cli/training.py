@@ -67,7 +67,7 @@ def _announcement(data: Data) -> str:
 
 def _in_words(model: Any, scores: dict[str, float], data: Data, seconds: float) -> str:
     told = f"test {in_words(scores, data.target)} " if scores else ""
-    return f"{told}after {model.n_iter_} epochs in {seconds:.3g} s on {isa()}"
+    return f"{told}after {model.n_iter_} epoch{'s' if model.n_iter_ > 1 else ''} in {seconds:.3g} s on {isa()}"
 
 
 def _result(model: Any, scores: dict[str, float], data: Data, seconds: float) -> dict[str, Any]:
