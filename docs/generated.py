@@ -1,11 +1,16 @@
 """What the site shows that code or benchmark know: tables, figures and drawings, written anew by each build."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from json import loads
 from math import exp, log
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib
@@ -31,6 +36,7 @@ def write(folder: Path) -> None:
     results = report.newest_results()
     (folder / "benchmarks.md").write_text(_benchmarks(results, folder), encoding="utf-8")
     (folder / "names.md").write_text(_names(), encoding="utf-8")
+    (folder / "command_line.md").write_text(_command_line(), encoding="utf-8")
     _draw_race(results["races"][0], folder / "time_to_accuracy.svg")
     for name, draw in DRAWINGS.items():
         figure, ax = plt.subplots(figsize=(7.6, 2.8), layout="constrained")
@@ -189,6 +195,32 @@ DRAWINGS: dict[str, Callable[[Axes], None]] = {
     "sums": draw_sums,
     "update": draw_update,
 }
+
+
+# -- the command line --
+
+
+def _command_line() -> str:
+    """Commands and what they print, run in a folder of their own."""
+    commands = [
+        "fastmlp train wine.csv --target target --save wine.fastmlp",
+        "fastmlp predict wine.fastmlp wine.csv --proba > probabilities.csv",
+    ]
+    table = "from sklearn.datasets import load_wine; load_wine(as_frame=True).frame.to_csv('wine.csv', index=False)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = {"env": environment, "capture_output": True, "text": True, "check": True}
+    with TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", table], cwd=folder, **run)
+        words = shlex.split(commands[0])[1:]
+        trained = subprocess.run([sys.executable, "-m", "fastmlp", *words], cwd=folder, **run)
+        words = shlex.split(commands[1].partition(" > ")[0])[1:]
+        predicted = subprocess.run([sys.executable, "-m", "fastmlp", *words], cwd=folder, **run)
+    first = "\n".join(predicted.stdout.splitlines()[:3])
+    return (
+        f'```sh\npython -c "{table}"\n{commands[0]}\n{commands[1]}\n```\n\n'
+        f"The training prints:\n\n```text\n{trained.stdout.strip()}\n```\n\n"
+        f"`probabilities.csv` begins with:\n\n```text\n{first}\n```\n"
+    )
 
 
 # -- tables --
