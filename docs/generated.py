@@ -20,9 +20,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from bench import page, report
+from bench import page, plots, report
 from bench.engines import ENGINES
-from bench.plots import write_pictures
 from fastmlp import _core
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -256,7 +255,9 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
         "## Time to accuracy",
         *map(_race, results.get("races", [])),
     ]
-    for caption, path in write_pictures(results, folder):
+    # On a white page, as the site has it behind pictures, the grey of the README is too light to read.
+    plots.STYLE.update({name: "#4b5563" for name, value in plots.STYLE.items() if value == plots.GREY})
+    for caption, path in plots.write_pictures(results, folder):
         parts.append(f":::{{figure}} generated/{path.name}\n:alt: {caption}\n\n{caption}\n:::")
     for group, title in page.TITLES.items():
         rows = [row for row in results["rows"] if row["group"] == group]
@@ -277,7 +278,7 @@ def _race(race: dict[str, Any]) -> str:
         f"| {ENGINES[name].title if name in ENGINES else name} | {value:.1f} | {value / ours:.1f} |"
         for value, name in seconds
     ]
-    head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({race['name']}):"
+    head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({plots._title(race['name'])}):"
     return "\n".join([head, "", "| | seconds | as a multiple of fastmlp's |", "|---|--:|--:|", *lines])
 
 
@@ -288,8 +289,8 @@ def _draw_race(race: dict[str, Any], path: Path) -> None:
     values, names = zip(*reversed(seconds), strict=True)
     bars = ax.barh(names, values, color=[ORANGE if name == "fastmlp" else GREY for name in names])
     ax.bar_label(bars, [f"{value:.1f} s" for value in values], padding=3)
-    data, units, batch, _ = race["name"].split(", ")
-    ax.set_title(f"{data}, {units}, batch {batch}: seconds to {100 * race['goal']:g} %", fontsize=10, loc="left")
+    data, units, batch, _ = plots._title(race["name"]).split(", ")
+    ax.set_title(f"{data}, {units}, {batch}: seconds to {100 * race['goal']:g} %", fontsize=10, loc="left")
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     ax.set(xticks=[], xlim=(0, 1.15 * max(values)))
     figure.savefig(path, transparent=True)
