@@ -278,7 +278,8 @@ def _race(race: dict[str, Any]) -> str:
         f"| {ENGINES[name].title if name in ENGINES else name} | {value:.1f} | {value / ours:.1f} |"
         for value, name in seconds
     ]
-    head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({plots._title(race['name'])}):"
+    name = plots._title(race["name"])
+    head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({name}):"
     return "\n".join([head, "", "| | seconds | as a multiple of fastmlp's |", "|---|--:|--:|", *lines])
 
 

@@ -292,6 +292,27 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         onnx_table.write(self, path)
 
+    def to_c(self, path: str | os.PathLike[str]) -> None:
+        """Write preparation and networks as a C99 header: constants and one function, ``NAME_predict``.
+
+        The function takes a double for each column, a number or the number of a category, as the header lists them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its last part without the suffix becomes the beginning of all names.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If classes are of kinds that C does not know.
+        """
+        from fastmlp.export import c_table
+
+        c_table.write(self, path)
+
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None
 

@@ -74,6 +74,8 @@ PUBLIC = [name for name in fastmlp.__all__ if not name.startswith("_")]
 
 @pytest.mark.parametrize("name", [*PUBLIC, *(f"inspection.{name}" for name in inspection.__all__)])
 def test_docstrings_run(name: str) -> None:
+    if name == "register_onnx_converters":
+        pytest.importorskip("skl2onnx")
     value: Any = fastmlp
     for part in name.split("."):
         value = getattr(value, part)

@@ -205,6 +205,15 @@ static inline void @sort(float *y, int n) {
         }
 }""",
     ),
+    "number": (
+        (),
+        """\
+/* A number of a table: centred, scaled and clipped smoothly; 0 where it is missing. */
+static inline float @number(double x, double center, double factor) {
+    double scaled = (x - center) * factor, relative = scaled / 3.0, square = relative * relative;
+    return x != x ? 0.0f : (float)(scaled / sqrt(1.0 + square));
+}""",
+    ),
     "argmax": (
         (),
         """\
