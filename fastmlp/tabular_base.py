@@ -136,6 +136,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Returns
         -------
         self : estimator
+            The same, fitted.
 
         Raises
         ------
@@ -165,18 +166,9 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)
         held_out = self._held_out(fitted, len(table.columns), X_val, y_val, sample_weight_val)
         seeds = random_state.randint(2**31, size=n_members).tolist()
-        folds = folds_of(targets.values, random_state)
-        task = Task(
-            preparation.inputs(table),
-            preparation.n_plain,
-            targets.values,
-            weights,
-            targets.loss,
-            targets.n_outputs,
-            folds,
-            held_out,
-            settings,
-        )
+        inputs, folds = preparation.inputs(table), folds_of(targets.values, random_state)
+        of_engine = (targets.values, weights, targets.loss, targets.n_outputs)
+        task = Task(inputs, preparation.n_plain, *of_engine, folds, held_out, settings)
         scorer = self._scorer(fitted, targets)
         members = train_members(task, seeds, scorer, self.n_threads, type(self).__name__)
         self._fitted = replace(fitted, members=tuple(members))
@@ -293,6 +285,27 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         from fastmlp.export import onnx_table
 
         onnx_table.write(self, path)
+
+    def to_c(self, path: str | os.PathLike[str]) -> None:
+        """Write preparation and networks as a C99 header: constants and one function, ``NAME_predict``.
+
+        The function takes a double for each column, a number or the number of a category, as the header lists them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its last part without the suffix becomes the beginning of all names.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If classes are of kinds that C does not know.
+        """
+        from fastmlp.export import c_table
+
+        c_table.write(self, path)
 
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None
