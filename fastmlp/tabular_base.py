@@ -153,9 +153,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         weights = self._weigh(check_weights(sample_weight, np.empty((table.n_rows, 1))), targets)
         random_state = check_random_state(self.random_state)
         preset = PRESETS[self.preset]
-        n_members = self.n_members or preset.n_members
-        categorical = which_are_categories(table, self.categorical_features)
-        preparation = Preparation.of(table, categorical, has_ramps=n_members > 1)
+        preparation = Preparation.of(table, which_are_categories(table, self.categorical_features))
         names = tuple(column.name for column in table.columns) if table.has_names else None
         asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline}
         asked |= {"quantile": getattr(self, "quantile", None) or 0.5}
@@ -165,7 +163,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         about = (targets.classes, targets.center, targets.scale, targets.is_single, _name_of(y))
         fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)
         held_out = self._held_out(fitted, len(table.columns), X_val, y_val, sample_weight_val)
-        seeds = random_state.randint(2**31, size=n_members).tolist()
+        seeds = random_state.randint(2**31, size=self.n_members or preset.n_members).tolist()
         inputs, folds = preparation.inputs(table), folds_of(targets.values, random_state)
         of_engine = (targets.values, weights, targets.loss, targets.n_outputs)
         task = Task(inputs, preparation.n_plain, *of_engine, folds, held_out, settings)

@@ -126,10 +126,10 @@ class Preparation:
     encodings: tuple[Encoding, ...]
 
     @classmethod
-    def of(cls, table: Table, categorical: Sequence[bool], has_ramps: bool = True) -> Preparation:
+    def of(cls, table: Table, categorical: Sequence[bool]) -> Preparation:
         """What these training rows say; categorical : for each column whether it holds categories."""
         n_numbers = len(categorical) - sum(categorical)
-        most = min(MOST_RAMPS, MOST_BYTES_OF_RAMPS // (4 * table.n_rows * max(1, n_numbers))) if has_ramps else 0
+        most = min(MOST_RAMPS, MOST_BYTES_OF_RAMPS // (4 * table.n_rows * max(1, n_numbers)))
         return cls(
             tuple(
                 _categories_of(column) if is_category else _numbers_of(column, most)

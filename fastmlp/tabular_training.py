@@ -80,7 +80,7 @@ class Task:
     Attributes
     ----------
     inputs : ndarray of shape (n_rows, n_inputs)
-        With ramps, which every second member reads.
+        With ramps, which the first member reads, the third and so on.
     n_plain : int
         Inputs without ramps.
     targets : ndarray
@@ -108,7 +108,7 @@ class Task:
 
     def n_inputs_of(self, number: int) -> int:
         """How many of the inputs the member of that number reads: networks that see other things err elsewhere."""
-        return self.inputs.shape[1] if number % 2 else self.n_plain
+        return self.n_plain if number % 2 else self.inputs.shape[1]
 
 
 @dataclass(frozen=True)
