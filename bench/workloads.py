@@ -22,7 +22,10 @@ class Workload:
     batch_size: int
     n_rows: int = 8192
     n_epochs: int = 1
-    """Epochs of one turn, one call of `fit`: enough that the call's own overhead counts as it does for a user."""
+    """Epochs of one turn, one call of `fit`: enough that the call's own overhead counts as it does for a user.
+
+    Of what predicts, the calls of one turn.
+    """
     activation: str = "relu"
     loss: str = "log_loss"
     optimizer: str = "sgd"
@@ -37,7 +40,7 @@ class Workload:
     settings: tuple[tuple[str, Any], ...] = ()
     """More hyper-parameters of fastmlp's estimators; of the others only PyTorch knows some: see its session."""
     task: str = "train"
-    """Or "predict": one turn predicts the rows once."""
+    """Or "predict": the rows, in one call."""
 
     @property
     def name(self) -> str:
@@ -45,8 +48,8 @@ class Workload:
 
     @property
     def n_steps(self) -> int:
-        """Training steps of one turn; a prediction is one step."""
-        return 1 if self.task == "predict" else self.n_epochs * -(-self.n_rows // self.batch_size)
+        """Training steps of one turn; a call that predicts is one step."""
+        return self.n_epochs * (1 if self.task == "predict" else -(-self.n_rows // self.batch_size))
 
     @property
     def flops(self) -> float:
@@ -59,7 +62,7 @@ class Workload:
         if self.sparse:
             weights[0] *= self.density
         if self.task == "predict":
-            return 2.0 * self.n_rows * sum(weights)
+            return 2.0 * self.n_rows * self.n_epochs * sum(weights)
         return 2.0 * self.n_rows * self.n_epochs * (3 * sum(weights) - weights[0])
 
     def data(self) -> tuple[Any, NDArray[Any]]:
@@ -73,7 +76,7 @@ class Workload:
         X = rng.random((n_rows, self.n_units[0]), dtype=np.float32).astype(self.dtype, copy=False)
         if self.density < 1:
             X = np.less(X, self.density).astype(self.dtype)
-        y = rng.integers(0, self.n_units[-1], n_rows)
+        y = rng.permutation(n_rows) % self.n_units[-1]  # each class, of however few rows
         return (scipy.sparse.csr_array(X) if self.sparse else X), y
 
     def initial(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
