@@ -8,10 +8,12 @@ from bench.engines import ENGINES
 from bench.workloads import Row, Run, Workload
 
 WIDTHS = tuple(2**power for power in range(5, 13))
-BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
+SOME_WIDTHS = (32, 128, 512, 4096)
+"""Those in float64, in which everything takes twice as long."""
+BATCHES = (1, 8, 64, 512, 4096)
 N_ROWS = (1, 10, 100, 1000, 10_000)
 """Of a call that predicts."""
-QUICK = ((32, 1024), (1, 1024), (1, 1000))
+QUICK = ((32, 512), (1, 512), (1, 1000))
 """Widths, batches and rows of the coarse grid."""
 DTYPES = ("float32", "float64", "bfloat16")
 OPTIMIZERS = ("sgd", "adam")
@@ -27,12 +29,14 @@ MOST_STEPS, FEW_STEPS = 300, 6
 UNMOVED = 1e-8
 """Learning rate in bfloat16. Parameters that are kept in it do not move by a small step, and those in float32 do: with
 a rate that moves neither the losses can be compared. How the engines move them is tested on small networks."""
-LEAST_ROWS = 16
+LONG_STEP = 0.025
+"""Seconds of a step which is timed but once."""
+LEAST_ROWS = 10
 """Scikit-learn must see each class."""
-TURN, LONG_TURN = 0.02, 0.4
+TURN, LONG_TURN = 0.02, 0.3
 """Seconds that a turn of ours should last, and that it may last where it takes that long to make FEW_STEPS steps."""
-ROUNDS, SECONDS = 2, 0.3
-"""Of the turns that are timed, in each cell: at least so many rounds, and so long."""
+SECONDS = 0.2
+"""Of all turns that are timed in a cell, at least; of two rounds, or of one if each takes long."""
 BYTES_A_SECOND = 1e10
 """From and to memory, of which a step with few rows is made."""
 
@@ -41,7 +45,7 @@ COSTS = {
     "fastmlp-bfloat16": (3e-6, 1.0, 0.02),
     "numpy": (4e-5, 2.0, 0.02),
     "numpy-avx512": (4e-5, 1.3, 0.02),
-    "scikit-learn": (3e-4, 2.0, 0.03),
+    "scikit-learn": (3e-4, 2.2, 0.03),
     "torch": (2.5e-4, 1.6, 0.04),
     "torch-bfloat16": (2.5e-4, 1.8, 0.04),
     "torch-autocast": (4e-4, 1.8, 0.04),
@@ -53,6 +57,8 @@ COSTS = {
 
 Only the estimate of the time depends on them.
 """
+MOVED = 5e-8
+"""Seconds that each engine takes for each weight: to draw it, to copy it, and to hand it over in the end."""
 START = 4.0
 """Seconds in which a process imports its libraries."""
 
@@ -102,6 +108,10 @@ class Cell:
         n_rows, n_epochs = self.n_rows * n_batches, -(-n_steps // n_batches)
         return Workload(units, self.n_rows, n_rows, n_epochs, optimizer=self.optimizer, dtype=dtype, learning_rate=rate)
 
+    def rounds(self, peak: float, n_cpus: int) -> int:
+        """Of turns, at least."""
+        return 1 if self.seconds(peak, n_cpus) > LONG_STEP else 2
+
     def seconds(self, peak: float, n_cpus: int) -> float:
         """A step of ours, roughly: what it computes, or what it moves."""
         units = (64, self.width, self.width, 10)
@@ -115,21 +125,25 @@ class Cell:
 
 def cells(quick: bool, n_cpus: int) -> Iterator[Cell]:
     """All, panel by panel."""
-    widths, batches, n_rows = QUICK if quick else (WIDTHS, BATCHES, N_ROWS)
     for dtype, n_threads in product(DTYPES, (1, 0) if n_cpus > 1 else (1,)):
+        every = (SOME_WIDTHS if dtype == "float64" else WIDTHS, BATCHES, N_ROWS)
+        widths, batches, n_rows = QUICK if quick else every
         for optimizer, width, batch in product(OPTIMIZERS, widths, batches):
             yield Cell("train", dtype, optimizer, n_threads, width, batch)
         for width, n in product(widths, n_rows):
             yield Cell("predict", dtype, "", n_threads, width, n)
 
 
-def estimate(rows: Sequence[Row], seconds_of_a_step: Sequence[float]) -> float:
-    """Seconds that it takes to measure these rows, of which a step of ours takes so long."""
+def estimate(cells: Sequence[Cell], rows: Sequence[Row], peaks: dict[str, float], n_cpus: int) -> float:
+    """Seconds that it takes to measure these cells."""
     started = {(engine, run.n_threads) for row in rows for engine, run in row.runs.items()}
     total = START * len(started)
-    for row, step in zip(rows, seconds_of_a_step, strict=True):
+    for cell, row in zip(cells, rows, strict=True):
+        step, rounds = cell.seconds(peaks[cell.dtype], n_cpus), cell.rounds(peaks[cell.dtype], n_cpus)
         n_steps = next(iter(row.runs.values())).workload.n_steps
+        begin = sum(COSTS[engine][2] for engine in row.runs) * (2 if cell.optimizer == "adam" else 1)
+        begin += MOVED * cell.width**2 * len(row.runs)
         turns = sum(n_steps * (COSTS[engine][0] + COSTS[engine][1] * step) for engine in row.runs)
         # Before the turns that are timed there is one to warm up, and one of ours to begin with.
-        total += sum(COSTS[engine][2] for engine in row.runs) + n_steps * step + turns + max(ROUNDS * turns, SECONDS)
+        total += begin + n_steps * step + turns + max(rounds * turns, SECONDS)
     return total

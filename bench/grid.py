@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from bench.cells import DTYPES, ROUNDS, SECONDS, Cell, cells, estimate
+from bench.cells import DTYPES, SECONDS, Cell, cells, estimate
 from bench.engines import ENGINES, runnable
 from bench.measure import Workers, measure
 from bench.report import RESULTS
@@ -72,7 +72,7 @@ def run(workers: Workers, arguments: argparse.Namespace) -> Results:
         raise ValueError(f"no cell's name contains {arguments.rows!r}")
     peaks = {dtype: worker.ask("fma_peak", dtype) for dtype in DTYPES}
     rows = [cell.row(present, peaks[cell.dtype], n_cpus) for cell in selected]
-    estimated = estimate(rows, [cell.seconds(peaks[cell.dtype], n_cpus) for cell in selected])
+    estimated = estimate(selected, rows, peaks, n_cpus)
     results: Results = {
         "started": machine.now(),
         "machine": machine.describe(),
@@ -100,7 +100,8 @@ def _measured(
         machine.progress(f"[{number}/{len(selected)}] {cell.name}")
         result = vars(cell) | {"error": ""}
         try:
-            measured = measure(row, workers, n_cpus, SECONDS, ROUNDS, peaks)
+            rounds = cell.rounds(peaks[cell.dtype], n_cpus)
+            measured = measure(row, workers, n_cpus, SECONDS, rounds, peaks)
         except RuntimeError as error:
             yield result | {"error": str(error).strip().splitlines()[-1], "microseconds": {}}
             continue

@@ -1,6 +1,7 @@
 """What is measured: a network, how it is trained and on what, and the runs that are compared."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -81,13 +82,18 @@ class Workload:
 
     def initial(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Weights and biases before the first step."""
-        rng = np.random.default_rng(1)
-        coefs, intercepts = [], []
-        for fan_in, fan_out in pairwise(self.n_units):
-            bound = (6 / (fan_in + fan_out)) ** 0.5
-            coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(self.dtype))
-            intercepts.append(rng.uniform(-bound, bound, fan_out).astype(self.dtype))
-        return coefs, intercepts
+        return _initial(self.n_units, self.dtype)
+
+
+@lru_cache(maxsize=1)  # millions of the widest networks, which the next workload may have, too
+def _initial(n_units: tuple[int, ...], dtype: str) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    rng = np.random.default_rng(1)
+    coefs, intercepts = [], []
+    for fan_in, fan_out in pairwise(n_units):
+        bound = (6 / (fan_in + fan_out)) ** 0.5
+        coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(dtype))
+        intercepts.append(rng.uniform(-bound, bound, fan_out).astype(dtype))
+    return coefs, intercepts
 
 
 @dataclass(frozen=True)

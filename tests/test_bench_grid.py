@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import grid
-from bench.cells import BATCHES, N_ROWS, OPTIMIZERS, WIDTHS, Cell, cells, estimate
+from bench.cells import BATCHES, N_ROWS, OPTIMIZERS, SOME_WIDTHS, WIDTHS, Cell, cells, estimate
 from bench.engines import ENGINES
 from bench.measure import Outcome, Workers, disagreement, measure
 from bench.workloads import Row, Run, Workload
@@ -61,7 +61,7 @@ def test_peers_predict_the_same(workers: Workers) -> None:
     able = [name for name, engine in ENGINES.items() if engine.can(workload) and engine.is_installed()]
     assert {"fastmlp", "fastmlp-bfloat16", "scikit-learn"} <= set(able)
     runs = {name: Run(name, workload) for name in able}
-    result = measure(Row("tiny", "predict", runs), workers, n_cpus=1, seconds=0, rounds=20)
+    result = measure(Row("tiny", "predict", runs), workers, n_cpus=1, seconds=0, rounds=3)
     assert "differ" not in result["error"]  # of what takes microseconds, the CPUs cannot be counted
     assert result["runs"].keys() == runs.keys()
 
@@ -91,7 +91,8 @@ def test_percent_is_of_the_peak_in_the_precision_of_each_run(workers: Workers) -
 
 def test_the_grid_is_whole_and_the_quick_one_part_of_it() -> None:
     every, quick = list(cells(False, 2)), list(cells(True, 2))
-    assert len(every) == len(set(every)) == 3 * 2 * len(WIDTHS) * (len(OPTIMIZERS) * len(BATCHES) + len(N_ROWS))
+    n_widths = 2 * len(WIDTHS) + len(SOME_WIDTHS)
+    assert len(every) == len(set(every)) == 2 * n_widths * (len(OPTIMIZERS) * len(BATCHES) + len(N_ROWS))
     assert set(quick) < set(every)
     assert {cell.panel for cell in quick} == {cell.panel for cell in every}
     assert {cell.n_threads for cell in cells(True, 1)} == {1}
@@ -108,8 +109,7 @@ def test_cells_are_what_they_say_and_cost_what_can_be_waited_for() -> None:
         assert workload.n_rows >= 10 or cell.task == "predict"  # one of each class
         assert len(row.runs) >= 3
         assert all(ENGINES[engine].can(workload) for engine in row.runs)
-    seconds = [cell.seconds(peaks[cell.dtype], 2) for cell in every]
-    assert estimate(rows, seconds) > estimate(rows[::2], seconds[::2]) > 0
+    assert estimate(every, rows, peaks, 2) > estimate(every[::2], rows[::2], peaks, 2) > 0
 
 
 def cell(dtype: str, **times: float) -> dict[str, Any]:
@@ -150,13 +150,13 @@ def test_the_command_measures_prints_and_writes(
 ) -> None:
     monkeypatch.setattr("bench.grid.SECONDS", 0.0)
     file = tmp_path / "grid.json"
-    options = ["--quick", "--rows", "float32, sgd, one thread, 32 × 1", "--engines", "numpy", "--output", str(file)]
+    options = ["--quick", "--rows", "float32, sgd, one thread, 32 ×", "--engines", "numpy", "--output", str(file)]
     assert grid.main(options) == 0
     text = capsys.readouterr().out
     assert "2 cells: about" in text
     assert "were estimated" in text
     measured = json.loads(file.read_text(encoding="utf-8"))["cells"]
-    assert [(each["width"], each["n_rows"]) for each in measured] == [(32, 1), (32, 1024)]
+    assert [(each["width"], each["n_rows"]) for each in measured] == [(32, 1), (32, 512)]
     assert all(each["microseconds"].keys() == {"fastmlp", "numpy"} and not each["error"] for each in measured)
     assert grid.main(["--rows", "no such cell"]) == 1
     assert grid.main(["--engines", "no such engine"]) == 1
