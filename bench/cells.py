@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from bench.engines import ENGINES
-from bench.workloads import Row, Run, Workload
+from bench.workloads import UNMOVED, Row, Run, Workload
 
 WIDTHS = tuple(2**power for power in range(5, 13))
 SOME_WIDTHS = (32, 128, 512, 4096)
@@ -26,9 +26,6 @@ PEERS = {
 """All but the compiled PyTorch, which compiles for ten seconds and more in each cell: the main table has it."""
 
 MOST_STEPS, FEW_STEPS = 300, 6
-UNMOVED = 1e-8
-"""Learning rate in bfloat16. Parameters that are kept in it do not move by a small step, and those in float32 do: with
-a rate that moves neither the losses can be compared. How the engines move them is tested on small networks."""
 LONG_STEP = 0.025
 """Seconds of a step which is timed but once."""
 LEAST_ROWS = 10

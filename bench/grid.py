@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from bench.cells import DTYPES, SECONDS, Cell, cells, estimate
+from bench.cells import DTYPES, PEERS, SECONDS, Cell, cells, estimate
 from bench.engines import ENGINES, runnable
 from bench.measure import Workers, measure
-from bench.report import RESULTS
+from bench.report import PICTURES, RESULTS
 from bench.workloads import Row, Run, Workload
 
-FILE = RESULTS / "grid.json"
+FILE, PICTURE = RESULTS / "grid.json", PICTURES / "grid.png"
 CLEAR = 1.10
 """Times as fast as the best peer: below, noise decides."""
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_full and find_spec("matplotlib"):
         from bench.heat import write_picture
 
-        print(f"written: {write_picture(results)}")
+        print(f"written: {write_picture(results, PICTURE)}")
     return int(any(cell["error"] for cell in results["cells"]))
 
 
@@ -64,8 +64,8 @@ def run(workers: Workers, arguments: argparse.Namespace) -> Results:
     """Measure the cells that the arguments select, print them, and return what the results file holds."""
     worker = workers.of(Run("fastmlp", Workload((1, 1), 1)))
     about = worker.ask("describe")
-    peers = arguments.engines.split(",") if arguments.engines else list(ENGINES)
-    present, absent = runnable(peers, about["isas"])
+    wanted = arguments.engines.split(",") if arguments.engines else list(ENGINES)
+    present, absent = runnable(wanted, about["isas"])
     n_cpus = machine.n_cpus()
     selected = [cell for cell in cells(arguments.quick, n_cpus) if arguments.rows in cell.name]
     if not selected:
@@ -78,7 +78,7 @@ def run(workers: Workers, arguments: argparse.Namespace) -> Results:
         "machine": machine.describe(),
         "isa": about["isa"],
         "versions": about["versions"],
-        "absent": [name for name in absent if ENGINES[name].compiles is False or "jax" in name],
+        "absent": [name for name in absent if any(name in peers for peers in PEERS.values())],
         "fma_peaks": peaks,
         "estimated": estimated,
     }

@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-PICTURE = Path(__file__).parent / "pictures" / "grid.png"
 CAPTION = (
     "Time of the best peer as a multiple of fastmlp's: 64-width-width-10 by width and rows of a batch or of a call of "
     "predict; red: the peer is faster; grey: none does it, or it failed"
@@ -30,8 +29,9 @@ LEAST, MOST = np.log(0.5), np.log(8.0)
 Results = dict[str, Any]
 
 
-def write_picture(results: Results, path: Path = PICTURE) -> Path:
+def write_picture(results: Results, path: Path) -> Path:
     """Draw it and return the file."""
+    path.parent.mkdir(exist_ok=True)
     with mpl.rc_context(plots.STYLE | {"axes.grid": False}):
         figure = draw(results)
         figure.savefig(path, dpi=150, transparent=True)

@@ -205,9 +205,8 @@ def disagreement(run_a: Run, a: Outcome, run_b: Run, b: Outcome) -> str:
     leaves room for the products, whose sums each engine takes in another order. Adam divides a gradient by its own
     size, so that where it is but rounding the step is not: then only the losses are compared, and to a thousandth.
 
-    Where one of the two rounds to bfloat16, one such rounding is all that they may differ by: steps are so small that
-    they do not change weights which are kept in bfloat16. Of what was predicted, each output is a sum over the widest
-    layer at most, whose rounding errors add up as those of updates do.
+    Where one of the two rounds to bfloat16, one such rounding is all that they may differ by: see `UNMOVED`. Of what
+    was predicted, each output is a sum over the widest layer at most, whose rounding errors add up as updates' do.
     """
     if replace(run_a.workload, sparse=False) != replace(run_b.workload, sparse=False):
         return ""

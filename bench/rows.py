@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.engines import ENGINES
-from bench.workloads import Row, Run, Workload
+from bench.workloads import UNMOVED, Row, Run, Workload
 
 NETWORKS: tuple[tuple[Workload, dict[str, float]], ...] = (
     (
@@ -169,7 +169,7 @@ def _recipes() -> Iterator[Row]:
 
 def _bfloat16(n_cpus: int) -> Iterator[Row]:
     """Products in bfloat16 against the peers', and against the better of the other dtype of ours and of JAX."""
-    networks = [(workload, least, True) for workload, least in BFLOAT16]
+    networks = [(replace(workload, learning_rate=UNMOVED), least, True) for workload, least in BFLOAT16]
     predict = replace(BFLOAT16[0][0], task="predict", n_rows=10_000, n_epochs=1)
     for workload, least, trains in (*networks, (predict, 1.6, False)):
         able = [rival for rival in BFLOAT16_RIVALS if ENGINES[rival].can(workload)]

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from bench import datasets
 
+UNMOVED = 1e-8
+"""Learning rate of what is compared in bfloat16. A small step moves parameters that are kept in float32 but not those
+in bfloat16: with a rate that moves neither they can be compared. How they move is tested on small networks."""
+
 
 @dataclass(frozen=True)
 class Workload:

@@ -165,10 +165,13 @@ def test_race_ends_for_each_engine_at_the_goal(monkeypatch: pytest.MonkeyPatch) 
     X, y = TINY.data()
     monkeypatch.setattr("bench.accuracy.images", lambda name: ((X, y), (X, y)))
     with Workers() as workers:
-        result = race(workers, ["fastmlp", "numpy"], replace(TINY, activation="relu", learning_rate=0.3), 0.42)
+        result = race(
+            workers, ["fastmlp", "numpy", "onnxruntime"], replace(TINY, activation="relu", learning_rate=0.3), 0.42
+        )
         never = race(workers, ["fastmlp"], replace(TINY, activation="relu"), 1.01)
     assert all(curve[-1][1] >= 0.42 > curve[-2][1] for curve in result["curves"].values() if len(curve) > 1)
     assert [accuracy for _, accuracy in result["curves"]["fastmlp"]] == [a for _, a in result["curves"]["numpy"]]
+    assert result["seconds"].keys() == {"fastmlp", "numpy"}  # the third does not train
     assert all(seconds > 0 for seconds in result["seconds"].values())
     assert "not within 25 epochs" in "".join(lines(never))
 

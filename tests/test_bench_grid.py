@@ -162,6 +162,21 @@ def test_the_command_measures_prints_and_writes(
     assert grid.main(["--engines", "no such engine"]) == 1
 
 
+def test_the_whole_grid_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    whole = [Cell("train", "float32", "sgd", 1, 32, 8), Cell("predict", "float64", "", 1, 32, 1)]
+    monkeypatch.setattr(grid, "cells", lambda quick, n_cpus: whole)
+    monkeypatch.setattr(grid, "FILE", tmp_path / "grid.json")
+    monkeypatch.setattr(grid, "PICTURE", tmp_path / "pictures" / "grid.png")
+    monkeypatch.setattr(grid, "runnable", lambda wanted, isas: (["fastmlp", "scikit-learn"], ["jax"]))
+    assert grid.main([]) == 0
+    results = json.loads(grid.FILE.read_text(encoding="utf-8"))
+    assert grid.panels(results).keys() == {cell.panel for cell in whole}
+    assert results["absent"] == ["jax"]
+    assert results["seconds"] > 0
+    assert grid.PICTURE.exists()
+
+
 def test_the_page_shows_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     from bench import heat, page
