@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/* tests/*.c)
 
-.PHONY: build test fuzz bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
+.PHONY: build test docs fuzz faults bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -12,8 +12,15 @@ build: # in place, next to its sources
 test: build
 	$(PYTHON) -m pytest
 
+docs: build # the site, into docs/_build/html: every page and example is run, and every warning is an error
+	$(PYTHON) -m pytest -q tests/test_site.py
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 fuzz: build # ten thousand damaged model files, instead of the hundreds of the tests
 	FASTMLP_FUZZ=10000 $(PYTHON) -m pytest tests/test_model_files.py
+
+faults: build # fifty fits on a Dask cluster, one of whose workers is killed at any moment
+	FASTMLP_FAULTS=50 $(PYTHON) -m pytest tests/test_dask_faults.py
 
 bench: build # all rows; python -m bench --help for fewer
 	$(PYTHON) -m bench

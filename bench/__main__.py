@@ -23,6 +23,8 @@ from bench.workloads import Row, Run
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a row failed, became slower, or nothing could be measured."""
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["scale"]:
+        return _on_one_thread("bench.scale", argv[1:])
     if argv[:1] == ["tables"]:
         return _on_one_thread("bench.tables", argv[1:])
     if argv[:1] == ["grid"]:

@@ -177,10 +177,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Where X has string names of columns.
     out_activation_ : str
         Function of the outputs.
+
+    See Also
+    --------
+    TabularClassifier : For tables with text, categories and gaps.
+    Trainer : The bare network, over class numbers or one-hot rows.
+    from_sklearn : Takes a network that scikit-learn has trained.
 
     Examples
     --------
@@ -266,6 +272,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         self : MLPClassifier
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, classes, resumes=True) as (fit, n_epochs, listeners):
@@ -288,6 +295,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows,), or of shape (n_rows, n_labels) and sparse where the y of the fit was
+            Labels.
         """
         outputs, fitted = self._predict(X)
         labels: Labels = fitted.labels
@@ -326,6 +334,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows, n_classes), or (n_rows,) with two classes, in the dtype of the parameters
+            Margins.
         """
         outputs, _ = self._predict(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -341,13 +350,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows, n_classes), in the dtype of the parameters
+            Probabilities.
         """
         outputs, _ = self._predict(X)
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Logarithms.
+        """
         probabilities = self.predict_proba(X)
         logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
         return logarithms

@@ -147,10 +147,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Where X has string names of columns.
     out_activation_ : str
         Function of the outputs.
+
+    See Also
+    --------
+    TabularRegressor : For tables with text, categories and gaps.
+    Trainer : The bare network.
+    from_sklearn : Takes a network that scikit-learn has trained.
 
     Examples
     --------
@@ -231,6 +237,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Returns
         -------
         self : MLPRegressor
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, resumes=True) as (fit, n_epochs, listeners):
@@ -247,6 +254,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
+            Values.
         """
         outputs, fitted = self._predict(X)
         if self._several_quantiles(fitted.fit.network.loss):
@@ -254,7 +262,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return _column(outputs)
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return R², where there are several outputs or quantiles the mean of theirs."""
+        """Return R², where there are several outputs or quantiles the mean of theirs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+        y : array-like
+            As for `fit`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+
+        Returns
+        -------
+        float
+            The score.
+        """
         if self._several_quantiles(self.loss):
             y = np.repeat(np.reshape(y, (-1, 1)), len(quantiles(self.quantile)), axis=1)
         return float(super().score(X, y, sample_weight))

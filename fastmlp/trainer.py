@@ -151,10 +151,15 @@ class Trainer(BaseMLP):
         Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Where X has string names of columns.
     out_activation_ : str
         Function of the outputs.
+
+    See Also
+    --------
+    MLPClassifier : For any labels.
+    MLPRegressor : For values.
 
     Examples
     --------
@@ -227,8 +232,19 @@ class Trainer(BaseMLP):
     ) -> Self:
         """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
 
-        Parameters, errors and warnings are those of `fit`; the first call decides the shape of the network. X_val and
-        y_val are rows to monitor.
+        Errors and warnings are those of `fit`; the first call decides the shape of the network.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        X_val, y_val, sample_weight_val
+            As for `fit`: rows to monitor.
+
+        Returns
+        -------
+        self : Trainer
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, resumes=True) as (fit, n_epochs, listeners):
@@ -245,6 +261,7 @@ class Trainer(BaseMLP):
         Returns
         -------
         ndarray of shape (n_rows, n_outputs), or (n_rows,) with one output, in the dtype of the parameters
+            Outputs.
 
         Raises
         ------
@@ -260,6 +277,20 @@ class Trainer(BaseMLP):
         """Return the accuracy where the loss compares classes, R² where it compares values.
 
         A matrix of labels counts as right where the whole row is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+        y : array-like
+            As for `fit`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+
+        Returns
+        -------
+        float
+            The score.
         """
         outputs, fitted = self._predict(X)
         loss = fitted.fit.network.loss

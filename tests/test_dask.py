@@ -1,6 +1,7 @@
 """The estimators of a Dask cluster: the same bits for any workers and chunks, the plain one's to rounding."""
 
 import pickle
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,8 +25,10 @@ from sklearn.pipeline import make_pipeline
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor
+from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fit_blocks
+from fastmlp.dask.channel import Channel
 from fastmlp.dask.plan import Plan
+from fastmlp.dask.wires import WorkerLostError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph")
 
@@ -37,7 +40,7 @@ def cluster(n_workers: int, threads_per_worker: int = 1) -> Iterator[Client]:
     """Workers that are threads of this process."""
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=threads_per_worker, processes=False, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=threads_per_worker, processes=False, dashboard_address=":0"
         ) as workers,
         Client(workers) as client,
     ):
@@ -309,6 +312,77 @@ def test_time_is_up_for_all_workers_at_once(client: Client) -> None:
     assert 1 < model.n_iter_ < 10**7
 
 
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd", "learning_rate": "cosine"}])
+def test_local_steps_give_the_same_bits_on_any_workers(options: dict[str, Any]) -> None:
+    X, w = numbers(), np.random.RandomState(1).uniform(0, 3, N_ROWS)
+    # A last step of 11 rows, some of whose blocks are larger than those of other steps.
+    options = {"batch_size": 12, "local_steps": 4, "max_iter": 20, "alpha": 0.1} | options
+    found = []
+    for n_workers in (1, 3):
+        with cluster(n_workers):
+            arrays = (da.from_array(each[:227], (100, 5)[: each.ndim]) for each in (X, X[:, 0], w))
+            found.append(regressor(**options).fit(*arrays))
+    np.testing.assert_array_equal(parameters(found[0]), parameters(found[1]))
+    assert found[0].loss_curve_ == found[1].loss_curve_
+    assert found[0].loss_ < 0.8 * found[0].loss_curve_[0]
+
+
+def test_local_steps_of_one_block_are_those_of_the_plain_estimator(client: Client) -> None:
+    X = numbers()
+    model = regressor(n_blocks=1, local_steps=3, shuffle=False, max_iter=20, alpha=0.1)
+    model.fit(da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100))
+    plain = MLPRegressor(**model.to_local().get_params()).fit(X, X[:, 0])
+    np.testing.assert_allclose(parameters(model), parameters(plain), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(model.loss_curve_, plain.loss_curve_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True, "solver": "sgd"}, {"local_steps": 2}])
+def test_a_fit_goes_on_from_the_step_at_which_a_connection_was_lost(
+    client: Client, monkeypatch: pytest.MonkeyPatch, when: str, options: dict[str, Any]
+) -> None:
+    """The worker that loses it stands a step before the others, or where they stand."""
+    arrays = [da.from_array(each, (100, 5)[: each.ndim]) for each in (numbers(), numbers()[:, 0])]
+    held_out = {"X_val": arrays[0], "y_val": arrays[1]} if "early_stopping" in options else {}
+    undisturbed = regressor(max_iter=8, **options).fit(*arrays, **held_out)
+    original, calls = Channel.all_reduce, list[int]()
+
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        calls.append(self.rank)
+        if self.rank == 1 and calls.count(1) == 18:
+            if when == "after":
+                original(self, sums)
+            raise WorkerLostError("the connection is lost")
+        return original(self, sums)
+
+    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+    model = regressor(max_iter=8, **options).fit(*arrays, **held_out)
+    np.testing.assert_array_equal(parameters(model), parameters(undisturbed))
+    assert model.loss_curve_ == undisturbed.loss_curve_
+    assert model.validation_scores_ == undisturbed.validation_scores_
+    n_steps = 8 * (3 if "local_steps" in options else 5)
+    assert calls.count(0) <= n_steps + 1  # and not all steps again
+
+
+def test_workers_that_never_reach_each_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        raise WorkerLostError("a wall between")
+
+    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+    with pytest.raises(RuntimeError, match="reach each other: a wall between"):
+        regressor().fit(da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100))
+
+
+def test_products_of_bfloat16_give_the_same_bits_on_any_workers() -> None:
+    X, found = numbers("float32"), []
+    for n_workers in (1, 3):
+        with cluster(n_workers):
+            model = regressor(dtype="bfloat16", max_iter=30)
+            found.append(model.fit(da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100)))
+    np.testing.assert_array_equal(parameters(found[0]), parameters(found[1]))
+    assert found[0].to_local().score(X, X[:, 0]) > 0
+
+
 def test_compressed_gradients_train_as_well() -> None:
     X = numbers("float32")
     found = []
@@ -322,3 +396,36 @@ def test_compressed_gradients_train_as_well() -> None:
     # Gradients of eight bits: their errors, of half a per cent, cancel out in part over 150 steps.
     assert found[0].loss_ == pytest.approx(exact.loss_, rel=0.02)
     assert found[0].loss_ != exact.loss_
+
+
+def test_a_plain_estimator_trains_block_by_block() -> None:
+    X = numbers()
+    y = classes(X)
+    arrays = da.from_array(X, ((0, 60, 100, 70), 5)), da.from_array(y, ((0, 60, 100, 70),))
+    first, second = (
+        fit_blocks(MLPClassifier((9,), max_iter=40, random_state=3, learning_rate_init=0.01), *arrays) for _ in range(2)
+    )
+    np.testing.assert_array_equal(parameters(first), parameters(second))
+    assert len(first.loss_curve_) == 3 * 40
+    assert first.score(X, y) > 0.9
+    assert first.random_state == 3
+    with pytest.raises(ValueError, match="rechunk them alike"):
+        fit_blocks(MLPClassifier(), arrays[0], arrays[1].rechunk(100))
+
+
+def test_block_by_block_training_keeps_two_blocks_in_memory() -> None:
+    n_rows, alive, most = 1000, list[int](), list[int]()
+
+    def make() -> Any:
+        alive.append(1)
+        most.append(len(alive))
+        block = np.zeros((n_rows, 50))
+        weakref.finalize(block, alive.pop)
+        return block
+
+    parts = [da.from_delayed(dask.delayed(make, pure=False)(), (n_rows, 50), dtype=float) for _ in range(20)]
+    with dask.config.set(scheduler="threads"):  # rather than on the cluster of another test
+        y = da.zeros(20 * n_rows, chunks=n_rows)
+        fit_blocks(MLPRegressor(hidden_layer_sizes=3, max_iter=2), da.concatenate(parts), y)
+    assert len(most) == 40
+    assert max(most) <= 3  # that which is used, the next, and that which the loop has not let go of yet

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("distributed")
 import scipy.sparse
 
+from bench.scale import LOOPBACK, Model, Net
 from fastmlp import _core, engine_settings
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
@@ -204,3 +205,12 @@ def test_a_shard_finds_its_rows_in_any_pieces(sparse: bool) -> None:
         found = found.toarray() if sparse else found
         np.testing.assert_array_equal(found, X[rows].astype("float32"))
         np.testing.assert_array_equal(targets, X[rows, 0])
+
+
+def test_the_model_of_a_step() -> None:
+    """Of the guide: gradients / k + update + waits x latency + 2 (k - 1) / k x bytes / bandwidth."""
+    model, net = Model(gradients=8.0, update=1.0, n_bytes=100, own=0.0), Net("slow", 0.5, 50.0)
+    assert model.seconds(1, net) == 9
+    assert model.seconds(2, net) == 4 + 1 + 0.5 + 2
+    assert model.seconds(4, net) == 2 + 1 + 1 + 3
+    assert model.seconds(4, LOOPBACK, batches=4) == 8 + 1

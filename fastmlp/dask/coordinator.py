@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from distributed import CancelledError, Client, Future, wait
+from distributed import Client, Future
 
 from fastmlp.dask import worker
 from fastmlp.dask.placement import Column, near
+from fastmlp.dask.silence import GLANCE_SECONDS, glance, remove_silent
 from fastmlp.dask.worker import Attempt, Job
 
-GLANCE_SECONDS = 0.5
-"""So often the client looks whether the workers are still there."""
 GRACE_SECONDS = 5.0
 """So much longer than the others a worker may take to say how an attempt has ended."""
+START_SECONDS = 60.0
+"""So long a cluster that has lost all its workers may take to start others."""
 MOST_FRUITLESS = 5
 """After so many attempts in a row that fail though no worker has gone, it is the network's fault."""
 
@@ -44,6 +45,11 @@ class Outcome:
     def best(self) -> str | None:
         """The worker that has come furthest, if any."""
         return max(self.said, key=lambda name: self.said[name]["place"], default=None)
+
+    def finished(self) -> list[str]:
+        """The workers that have come to the end, those first that have come furthest."""
+        ended = [name for name, said in self.said.items() if said["status"] in ("done", "interrupted")]
+        return sorted(ended, key=lambda name: self.said[name]["place"], reverse=True)
 
 
 class Coordinator:
@@ -75,9 +81,10 @@ class Coordinator:
         try:
             while True:
                 outcome = self._attempt(workers, holder)
+                for name in outcome.finished():
+                    if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
+                        return state, outcome.said[name]
                 best = outcome.best()
-                if best and outcome.said[best]["status"] in ("done", "interrupted"):
-                    return self._on([best], worker.state_of)[best], outcome.said[best]
                 fruitless = 0 if outcome.gone else fruitless + 1
                 if fruitless == MOST_FRUITLESS:
                     messages = {said["message"] for said in outcome.said.values()}
@@ -89,21 +96,29 @@ class Coordinator:
 
     def _all_workers(self) -> list[str]:
         """The cluster's workers; waits for one where there are none."""
-        end = perf_counter() + self._limit
+        seconds = max(self._limit, START_SECONDS)
+        end = perf_counter() + seconds
         while not (workers := list(self._client.nthreads())):
             if perf_counter() > end:
-                raise RuntimeError(f"The cluster has had no workers for {self._limit:g} seconds.")
+                raise RuntimeError(f"The cluster has had no workers for {seconds:g} seconds.")
             with suppress(TimeoutError):
                 self._client.wait_for_workers(1, timeout=GLANCE_SECONDS)
         return workers
 
     def _on(self, workers: Sequence[str], function: Callable[..., Any]) -> dict[str, Any]:
-        """What a function of the fit's name returns on those of these workers that are there."""
-        here = [name for name in workers if name in self._client.nthreads()]
-        found: dict[str, Any] = {}
-        if here:
-            found = self._client.run(function, self._job.name, workers=here, on_error="ignore")
-        return found
+        """What a function of the fit's name returns on those of these workers that are there and answer."""
+        for _ in range(3):
+            there = self._client.nthreads()
+            if not (here := [name for name in workers if name in there]):
+                break
+            with suppress(TimeoutError):
+                run, name = self._client._run, self._job.name  # the public one has no limit
+                found: dict[str, Any] = self._client.sync(
+                    run, function, name, workers=here, on_error="ignore", callback_timeout=self._limit
+                )
+                return found
+            self._client.run_on_scheduler(remove_silent, seconds=self._limit / 2)
+        return {}
 
     def _attempt(self, workers: Sequence[str], holder: str | None) -> Outcome:
         X = self._columns[0]
@@ -124,7 +139,7 @@ class Coordinator:
                 pure=False, retries=0, key=f"fastmlp-{self._job.name}-{token.hex()[:8]}-{rank}",
             )  # fmt: skip
         try:
-            outcome = self._wait(futures)
+            outcome = self._wait(futures, self._limit + GRACE_SECONDS)
         except KeyboardInterrupt:
             outcome = self._interrupted(futures)
         finally:
@@ -137,21 +152,19 @@ class Coordinator:
         X, y, weights = (column and column.pieces(self._client, self._job.plan, block) for column in self._columns)
         return X, y, weights
 
-    def _wait(self, futures: dict[str, Future]) -> Outcome:
-        """Wait until every worker has said how it ended, has gone, or takes too long."""
-        outcome, ended = Outcome(), None
-        pending = dict(futures)
+    def _wait(self, futures: dict[str, Future], grace: float, ended: float | None = None) -> Outcome:
+        """Wait until every worker has said how it ended, has gone, or takes so much longer than another."""
+        outcome, pending = Outcome(), dict(futures)
         while pending:
-            with suppress(TimeoutError, CancelledError):
-                wait(list(pending.values()), timeout=GLANCE_SECONDS, return_when="FIRST_COMPLETED")
+            glance(self._client, list(pending.values()), self._limit)
             self._collect(pending, outcome)
-            if pending and (outcome.error or outcome.said):
+            if outcome.error or outcome.said:
                 ended = ended or perf_counter()
-                if outcome.error:
-                    self._on(list(pending), worker.stop)
-                if perf_counter() - ended > (GRACE_SECONDS if outcome.error else self._limit + GRACE_SECONDS):
-                    outcome.gone |= dict.fromkeys(pending, "does not answer")
-                    break
+            if pending and (outcome.error or outcome.gone):  # or they would wait for those who do not come
+                self._on(list(pending), worker.stop)
+            if pending and ended and perf_counter() - ended > (GRACE_SECONDS if outcome.error else grace):
+                outcome.gone |= dict.fromkeys(pending, "does not answer")
+                break
         return outcome
 
     def _collect(self, pending: dict[str, Future], outcome: Outcome) -> None:
@@ -171,8 +184,7 @@ class Coordinator:
     def _interrupted(self, futures: dict[str, Future]) -> Outcome:
         """End all workers at once, and keep what they have."""
         self._on(list(futures), worker.stop)
-        self._limit = 0.0
-        outcome = self._wait(futures)
+        outcome = self._wait(futures, GRACE_SECONDS, perf_counter())
         for said in outcome.said.values():
             said["status"] = "interrupted" if said["place"] > (-1, 0) else "nothing"
         if not any(said["status"] == "interrupted" for said in outcome.said.values()):

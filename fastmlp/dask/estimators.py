@@ -23,12 +23,14 @@ from fastmlp.dask.conclusion import conclude
 from fastmlp.dask.coordinator import Coordinator
 from fastmlp.dask.preparation import Data, job_of
 from fastmlp.dask.refusals import refuse
+from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.hyperparameters import COUNT
 from fastmlp.regressor import MLPRegressor
 
 OWN: dict[str, Any] = {
     "client": None,
     "n_blocks": 8,
+    "local_steps": 1,
     "compression": None,
     "wait_limit": 60.0,
 }
@@ -36,6 +38,7 @@ OWN: dict[str, Any] = {
 CONSTRAINTS: dict[str, Any] = {
     "client": "no_validation",
     "n_blocks": [COUNT],
+    "local_steps": [COUNT],
     "compression": [None, StrOptions({"bfloat16"})],
     "wait_limit": [Interval(Real, 0, inf, closed="neither")],
 }
@@ -47,6 +50,9 @@ PARAMETERS = """
     n_blocks : int, default=8
         So many parts each batch is computed in, whose gradients are summed in a fixed order: the most workers that can
         share a step. The result depends on it in the last digits, on the number of workers not at all.
+    local_steps : int, default=1
+        Steps between two exchanges, for slow networks. Beyond 1 each of the blocks trains a copy of the network on its
+        part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
     compression : {"bfloat16"} or None, default=None
         How gradients of float32 travel and are summed: rounded to eight bits, which halves the bytes.
     wait_limit : float, default=60.0
@@ -64,10 +70,12 @@ PARAMETERS = """
 class DaskMLP(BaseMLP):
     """What the estimators of a cluster share."""
 
+    _doc_link_template = PAGE_OF_CLASS.replace("fastmlp.{", "fastmlp.dask.{")
     _local: ClassVar[type[BaseMLP]]
     _targets: ClassVar[str]
     client: Any
     n_blocks: int
+    local_steps: int
     compression: str | None
     wait_limit: float
 
@@ -129,7 +137,8 @@ class DaskMLP(BaseMLP):
         refuse(settings, type(self).__name__, validates=X_val is not None)
         client = self._found_client()
         local = self._local(**self._local_params())
-        data = Data(client, local, self._targets, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
+        held_out = (X_val, y_val, sample_weight_val)
+        data = Data(client, local, self._targets, (X, y, sample_weight), held_out, settings.wait_limit)
         job = job_of(local, settings, data)
         state, said = Coordinator(client, job, data.columns, data.held_out).run()
         self._fitted = conclude(local, job, data, state, said)
@@ -156,7 +165,14 @@ class DaskMLP(BaseMLP):
         return {name: getattr(self, name) for name in self._local._get_param_names()}
 
     def _found_client(self) -> Client:
-        return get_client() if self.client is None else self.client
+        if self.client is not None:
+            return self.client
+        try:
+            return get_client()
+        except ValueError:
+            raise ValueError(
+                f"{type(self).__name__} needs a cluster: make a distributed.Client first, or pass client=."
+            ) from None
 
     def _lazily(self, method: str, X: Any) -> Any:
         """Predictions for the rows of a dask collection, block by block when they are asked for."""

@@ -12,6 +12,7 @@ from distributed import Client, Future
 
 from fastmlp.dask.partitions import CHECKS, About, about, cut
 from fastmlp.dask.plan import Plan
+from fastmlp.dask.silence import gather
 
 GROUPS_PER_WORKER = 64
 """Partitions beyond so many for each worker are looked at several at a time: each task costs a millisecond."""
@@ -71,7 +72,9 @@ def partitions_of(collection: Any, name: str) -> list[Any]:
     return parts.ravel().tolist() if hasattr(parts, "ravel") else list(parts)
 
 
-def checked(client: Client, collection: Any, kind: str, name: str, estimator: Any, n_workers: int) -> Column:
+def checked(
+    client: Client, collection: Any, kind: str, name: str, estimator: Any, n_workers: int, wait_limit: float
+) -> Column:
     """The partitions of a collection, computed and looked at where they lie.
 
     Parameters
@@ -85,6 +88,8 @@ def checked(client: Client, collection: Any, kind: str, name: str, estimator: An
     estimator : BaseMLP
         Of this machine.
     n_workers : int
+    wait_limit : float
+        Seconds after which a silent worker is given up.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def checked(client: Client, collection: Any, kind: str, name: str, estimator: An
     check: Callable[..., Any] = dask.delayed(partial(CHECKS[kind], name=name, estimator=estimator), pure=False)
     lazy = [check(parts[first : first + size], first) for first in range(0, len(parts), size)]
     groups = client.compute(lazy)
-    return Column(groups, client.gather(client.map(about, groups, pure=False)))
+    return Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
 
 
 def near(client: Client, column: Column, workers: Sequence[str]) -> list[str]:

@@ -35,6 +35,7 @@ class Data:
     targets : str
         Kind of y: "labels" or "values".
     given, held_out : (X, y, sample_weight) as the user gave them
+    wait_limit : float
 
     Attributes
     ----------
@@ -42,7 +43,10 @@ class Data:
     held_out : the same, or None
     """
 
-    def __init__(self, client: Client, estimator: Any, targets: str, given: Triple, held_out: Triple) -> None:
+    def __init__(
+        self, client: Client, estimator: Any, targets: str, given: Triple, held_out: Triple, wait_limit: float
+    ) -> None:
+        self._wait_limit = wait_limit
         self._client, self._estimator, self._targets = client, estimator, targets
         self._n_workers = max(len(client.nthreads()), 1)
         self.columns = self._columns(given, "")
@@ -76,7 +80,7 @@ class Data:
         return found["X"], found["y"], found.get("sample_weight")
 
     def _checked(self, collection: Any, kind: str, name: str) -> Column:
-        return checked(self._client, collection, kind, name, self._estimator, self._n_workers)
+        return checked(self._client, collection, kind, name, self._estimator, self._n_workers, self._wait_limit)
 
     @property
     def rows(self) -> About:
@@ -112,7 +116,7 @@ def job_of(estimator: Any, settings: Any, data: Data) -> Job:
     settings.random_state = None
     n_rows = data.columns[0].n_rows
     dtype = compute_dtype(SimpleNamespace(dtype=rows.dtype), settings.dtype)
-    if settings.compression and dtype != "float32":
+    if settings.compression and dtype == "float64":
         raise ValueError("compression='bfloat16' is for gradients of float32: pass dtype='float32'.")
     return Job(
         name=uuid4().hex,

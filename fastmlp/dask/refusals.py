@@ -32,6 +32,11 @@ def refuse(settings: Any, estimator: str, validates: bool) -> None:
         value = getattr(settings, name)
         if not (isinstance(value, Real) and value == nothing):
             raise ValueError(f"{name}={value!r} does not go with {estimator}: {what_to_do}.")
+    if settings.local_steps > 1 and settings.compression:
+        raise ValueError(
+            f"compression={settings.compression!r} does not go with local_steps={settings.local_steps}: parameters "
+            "need more than eight bits."
+        )
     if settings.early_stopping and not validates:
         raise ValueError(
             f"early_stopping=True of {estimator} needs X_val and y_val: it takes no rows of X away to validate on."

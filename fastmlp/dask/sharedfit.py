@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastmlp import engine_settings
 from fastmlp._core import aligned_empty
 from fastmlp.dask.channel import Channel
+from fastmlp.dask.localsteps import LocalSteps
 from fastmlp.dask.shards import Shard
 from fastmlp.dask.steps import Place, SharedTraining
 from fastmlp.estimator_file import from_json, to_json
@@ -61,7 +62,8 @@ class SharedFit(Fit):
         self._batch_size, self._n_used, self._order = plan.batch_size, plan.n_rows, None
         if self._until == inf and settings.max_time is not None:
             self._until = perf_counter() + settings.max_time
-        self._training = SharedTraining(  # type: ignore[assignment]  # of the same methods
+        kind = LocalSteps if settings.local_steps > 1 else SharedTraining
+        self._training = kind(  # type: ignore[assignment]  # of the same methods
             self.network, self.params, self.slots, shards, plan, channel, settings,
             optimizer=self.optimizer, step=self.step, heaviest=job.heaviest, place=self._place, n_threads=n_threads,
             deadline=self._until, check=check,
@@ -80,7 +82,7 @@ class SharedFit(Fit):
                 listener.finished(self)
         finally:
             assert isinstance(self._training, SharedTraining)
-            self._place = self._training.place
+            self._place, self.step = self._training.place, self._training.step
             self._training = None
 
     def values(self) -> dict[str, Any]:

@@ -152,17 +152,17 @@ class SharedTraining:
         with np.errstate(over="ignore", invalid="ignore"):  # of a training that diverges, which is looked at below
             while status == "yield" and not self.late and perf_counter() - start < seconds:
                 self._check()
-                if rates is not None:
-                    self._update.learning_rate = float(rates[self.place.step])
-                status = self._make_step()
+                status = self._make_step(rates)
         self.seconds += perf_counter() - start
         return status
 
     def _begin(self) -> None:
         self._orders = {block: self._plan.order(block, self.place.epoch) for block in self._shards}
 
-    def _make_step(self) -> Status:
+    def _make_step(self, rates: NDArray[np.float64] | None) -> Status:
         place, plan = self.place, self._plan
+        if rates is not None:
+            self._update.learning_rate = float(rates[place.step])
         sums: list[Sum] = []
         for block in self._shards:
             self._free += self._tree.push(sums, self._gradient(place.step, block))

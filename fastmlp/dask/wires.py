@@ -212,8 +212,10 @@ class Meeting:
                 with suppress(TimeoutError):
                     connection, _ = self._listener.accept()
                     threading.Thread(target=self._welcome, args=(connection,), daemon=True).start()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError) and not isinstance(error, WorkerLostError):
+                raise WorkerLostError(f"the door of worker {self._names[self._rank]} is closed: {error}") from error
             raise
         finally:
             self._listener.close()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from sklearn.utils.class_weight import compute_class_weight
 
+from fastmlp._core import OPTIMIZERS
 from fastmlp.callbacks import Narration
 from fastmlp.dask.channel import Channel
 from fastmlp.dask.partitions import joined
@@ -25,6 +26,7 @@ from fastmlp.dask.shards import Shard
 from fastmlp.dask.sharedfit import SharedFit
 from fastmlp.dask.tree import Tree
 from fastmlp.dask.wires import Contexts, Meeting, WorkerLostError, listen
+from fastmlp.engine_settings import optimizer_name
 from fastmlp.fitted import Fitted
 from fastmlp.listener import Listener
 from fastmlp.rows import Samples
@@ -74,6 +76,11 @@ class Job:
     random_state: np.random.RandomState
     remedy: str
 
+    @property
+    def real(self) -> np.dtype[Any]:
+        """Of parameters and gradients."""
+        return np.dtype("float32" if self.dtype == "bfloat16" else self.dtype)
+
 
 @dataclass
 class Attempt:
@@ -120,6 +127,8 @@ def open_door(name: str, dask_worker: Worker) -> tuple[str, int]:
     """Listen on a free port of the worker's own interface; return where."""
     post = _posts.setdefault((name, dask_worker.address), Post())
     stop(name, dask_worker)
+    if post.listener is not None:
+        post.listener.close()
     address = dask_worker.address
     host = "127.0.0.1" if address.startswith("inproc://") else get_address_host(address)
     post.stop, post.listener = threading.Event(), listen(host)
@@ -131,8 +140,6 @@ def stop(name: str, dask_worker: Worker) -> None:
     """End the training, without waiting for it."""
     if post := _posts.get((name, dask_worker.address)):
         post.stop.set()
-        if post.listener is not None:
-            post.listener.close()
 
 
 def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
@@ -144,7 +151,9 @@ def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
 def forget(name: str, dask_worker: Worker) -> None:
     """Stop, and let go of everything."""
     stop(name, dask_worker)
-    _posts.pop((name, dask_worker.address), None)
+    post = _posts.pop((name, dask_worker.address), None)
+    if post is not None and post.listener is not None:
+        post.listener.close()
 
 
 def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]], held_out: Any) -> dict[str, Any]:
@@ -168,7 +177,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
     n_threads = worker.state.nthreads
     secede()  # or two fits at once could wait for each other's threads
     post = _posts.get((job.name, worker.address))
-    if post is None or post.stop.is_set():
+    if post is None or post.stop.is_set() or post.listener.getsockname()[:2] != attempt.doors[attempt.rank]:
         return {"status": "stopped", "message": "it was told to stop", "place": (-1, 0)}
     stopped = post.stop
 
@@ -214,9 +223,11 @@ def _contexts(worker: Worker) -> Contexts | None:
 def _channel(job: Job, attempt: Attempt, wires: Any, check: Callable[[], None]) -> Channel:
     tree = Tree(job.plan.n_blocks, job.settings.compression == "bfloat16")
     n_params = sum((a + 1) * b for a, b in zip(job.n_units[:-1], job.n_units[1:], strict=True))
+    if job.settings.local_steps > 1:
+        n_params *= 1 + OPTIMIZERS[optimizer_name(job.settings)]
     shares = job.plan.shares(len(attempt.names))
     limit = job.settings.wait_limit
-    return Channel(attempt.rank, wires, tree, shares, n_params, np.dtype(job.dtype), limit, check)
+    return Channel(attempt.rank, wires, tree, shares, n_params, job.real, limit, check)
 
 
 def _prepared(

@@ -1,0 +1,100 @@
+"""Training of the plain estimators on collections that are larger than memory, block by block, without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import inf
+from typing import Any
+
+import dask
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import unique_labels
+
+from fastmlp.dask.placement import partitions_of
+from fastmlp.listener import warn
+
+
+def fit_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    """Train a plain estimator on dask collections, of which two blocks are in memory at a time.
+
+    Each epoch takes the blocks in a random order, and the rows of each block in a random order. The next block is
+    computed while the estimator trains on one. Training ends where the mean loss of an epoch has not improved by `tol`
+    for `n_iter_no_change` epochs, or after `max_iter` of them.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor or Trainer
+        With solver "adam" or "sgd". What it has been fitted to before is forgotten.
+    X : dask array or data frame
+    y, sample_weight : dask array, series or data frame
+        In the same number of blocks as X.
+
+    Returns
+    -------
+    estimator
+        The same, fitted; its `loss_curve_` has an entry for each block.
+
+    Raises
+    ------
+    ValueError
+        If the collections have different numbers of blocks, or a hyper-parameter or a block is invalid.
+    """
+    columns = [partitions_of(each, name) for each, name in ((X, "X"), (y, "y")) if each is not None]
+    columns += [partitions_of(sample_weight, "sample_weight")] if sample_weight is not None else []
+    if len({len(parts) for parts in columns}) > 1:
+        raise ValueError(f"X, y and sample_weight have {[len(parts) for parts in columns]} blocks: rechunk them alike.")
+    random_state = check_random_state(estimator.random_state)
+    given, estimator._fitted = estimator.random_state, None
+    options = {"classes": _classes(columns[1])} if hasattr(type(estimator), "predict_proba") else {}
+    try:
+        estimator.set_params(random_state=random_state)
+        _epochs(estimator, columns, random_state, options)
+    finally:
+        estimator.set_params(random_state=given)
+    return estimator
+
+
+def _epochs(estimator: Any, columns: Sequence[Sequence[Any]], random_state: Any, options: dict[str, Any]) -> None:
+    best, without = inf, 0
+    for _ in range(estimator.max_iter):
+        losses, n_rows = 0.0, 0
+        for block in _computed(columns, random_state.permutation(len(columns[0])).tolist()):
+            if not (rows := block[0].shape[0]):
+                continue
+            estimator.partial_fit(*block, **options)
+            losses, n_rows = losses + rows * estimator.loss_, n_rows + rows
+            options.pop("classes", None)
+        if not n_rows:
+            raise ValueError("Found array with 0 sample(s): no block of X has rows.")
+        without = 0 if losses / n_rows <= best - estimator.tol else without + 1
+        best = min(best, losses / n_rows)
+        if without > estimator.n_iter_no_change:
+            return
+    warn(f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached; the loss was still improving.")
+
+
+def _computed(columns: Sequence[Sequence[Any]], order: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """The blocks in this order, each computed while the one before is used."""
+
+    def compute(number: int) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = dask.compute(*(parts[number] for parts in columns))
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(compute, order[0])
+        for number in (*order[1:], None):
+            block = coming.result()
+            if number is not None:
+                coming = pool.submit(compute, number)
+            yield block
+
+
+def _classes(y: Sequence[Any]) -> Any:
+    """The labels of all blocks; of several labels their numbers."""
+    found = [np.asarray(each) for (each,) in _computed([y], range(len(y)))]
+    found = [each for each in found if len(each)]
+    if found and found[0].ndim == 2 and found[0].shape[1] > 1:
+        return np.arange(found[0].shape[1])
+    return unique_labels(*(np.unique(each) for each in found))

@@ -1,0 +1,40 @@
+"""Waiting on a cluster whose workers may fall silent: a worker that is stopped or cut off is given up at last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from distributed import CancelledError, Client, Future, Scheduler, wait
+from distributed.metrics import time
+
+GLANCE_SECONDS = 0.5
+"""So often the client looks whether the workers are still there."""
+LEAST_SILENCE = 3.0
+"""Seconds between two signs of life of a worker may be so many in a large cluster."""
+
+
+async def remove_silent(dask_scheduler: Scheduler, seconds: float) -> None:
+    """Let the scheduler give up workers that have been silent for so long, and recompute what they hold.
+
+    Nobody else can get what a worker holds that is stopped or cut off; the scheduler itself would wait for minutes.
+    """
+    for name, worker in list(dask_scheduler.workers.items()):
+        if time() - worker.last_seen > max(seconds, LEAST_SILENCE):
+            await dask_scheduler.remove_worker(name, stimulus_id=f"fastmlp-silent-{time()}")
+
+
+def glance(client: Client, futures: Sequence[Future], seconds: float) -> None:
+    """Wait a moment for one of the futures, and give up workers that have been silent for so many seconds."""
+    with suppress(TimeoutError, CancelledError):
+        wait(list(futures), timeout=GLANCE_SECONDS, return_when="FIRST_COMPLETED")
+        return
+    client.run_on_scheduler(remove_silent, seconds=seconds)
+
+
+def gather(client: Client, futures: Sequence[Future], seconds: float) -> Any:
+    """The results of all futures."""
+    while pending := [future for future in futures if future.status == "pending"]:
+        glance(client, pending, seconds)
+    return client.gather(list(futures))

@@ -1,0 +1,225 @@
+"""Workers that are killed, stopped or no longer wanted, and strangers: the same bits, or an end at once."""
+
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from time import perf_counter, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed")
+
+import dask.array as da
+from distributed import Client, LocalCluster
+from distributed.security import Security
+
+from fastmlp.dask import DaskMLPRegressor, worker
+from fastmlp.dask.coordinator import Coordinator
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph"),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs signals"),
+]
+RUNS = int(os.environ.get("FASTMLP_FAULTS", "3"))
+N_WORKERS = 3
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with (
+        LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0") as workers,
+        Client(workers) as found,
+    ):
+        yield found
+
+
+def regressor(**options: Any) -> DaskMLPRegressor:
+    return DaskMLPRegressor(
+        **{"hidden_layer_sizes": (9,), "max_iter": 25, "random_state": 1, "batch_size": 100, "tol": 0}
+        | {"n_iter_no_change": np.inf, "wait_limit": 10}
+        | options
+    )
+
+
+def data(n_rows: int = 1000) -> tuple[Any, Any]:
+    X = np.random.RandomState(0).standard_normal((n_rows, 5))
+    return da.from_array(X, (70, 5)), da.from_array(X[:, 0] * X[:, 1], 90)
+
+
+def parameters(model: Any) -> Any:
+    return np.concatenate([array.ravel() for array in (*model.coefs_, *model.intercepts_)])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(client: Client) -> tuple[Any, float]:
+    """Parameters of a fit that nothing happens to, and how long it takes."""
+    processes(client)
+    regressor().fit(*data())
+    start = perf_counter()
+    model = regressor().fit(*data())
+    return parameters(model), perf_counter() - start
+
+
+def ready(dask_worker: Any) -> int:
+    """The process of a worker that has imported what it needs."""
+    worker.stop("no fit", dask_worker)
+    return os.getpid()
+
+
+def processes(client: Client) -> list[int]:
+    """Of the workers, when all are there and ready: those that were killed start anew, or others in their place."""
+    start, end = perf_counter(), perf_counter() + 180  # where the machine is busy with other things
+    while perf_counter() < end:
+        found = client.run(ready, on_error="ignore")
+        if len(found) >= N_WORKERS:
+            return list(found.values())
+        if perf_counter() - start > 15:
+            start, cluster = perf_counter(), client.cluster
+            cluster.scale(len(cluster.worker_spec) + N_WORKERS - len(found))
+        sleep(0.1)
+    raise TimeoutError("workers do not come back")
+
+
+def later(seconds: float, action: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Timer(seconds, action)
+    thread.daemon = True
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_a_worker_killed_at_any_moment(client: Client, undisturbed: tuple[Any, float], run: int) -> None:
+    expected, seconds = undisturbed
+    victim = random.choice(processes(client))
+    killer = later(random.uniform(0, seconds), lambda: os.kill(victim, signal.SIGKILL))
+    start = perf_counter()
+    model = regressor().fit(*data())
+    print(f"undisturbed {seconds:.1f} s, with a worker killed {perf_counter() - start:.1f} s")
+    killer.join()
+    np.testing.assert_array_equal(parameters(model), expected)
+    assert perf_counter() - start < seconds + 120
+
+
+def test_a_worker_that_stops_is_left_out(client: Client, undisturbed: tuple[Any, float]) -> None:
+    victim = processes(client)[0]
+    later(undisturbed[1] / 2, lambda: os.kill(victim, signal.SIGSTOP))
+    start = perf_counter()
+    try:
+        model = regressor(wait_limit=1).fit(*data())
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert perf_counter() - start < undisturbed[1] + 120
+    np.testing.assert_array_equal(parameters(model), undisturbed[0])
+
+
+def test_a_worker_that_stops_for_a_while_is_waited_for(client: Client, undisturbed: tuple[Any, float]) -> None:
+    victim = processes(client)[0]
+    later(undisturbed[1] / 2, lambda: os.kill(victim, signal.SIGSTOP))
+    later(undisturbed[1] / 2 + 2, lambda: os.kill(victim, signal.SIGCONT))
+    np.testing.assert_array_equal(parameters(regressor().fit(*data())), undisturbed[0])
+
+
+def posts(dask_worker: Any = None) -> list[Any]:
+    return list(worker._posts)
+
+
+def test_interruption_ends_all_workers_and_keeps_the_steps_so_far(client: Client) -> None:
+    processes(client)
+    later(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    start = perf_counter()
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model = regressor(max_iter=10**6).fit(*data())
+    assert perf_counter() - start < 30
+    assert 0 < model.n_iter_ < 10**6
+    assert set(map(tuple, client.run(posts).values())) == {()}
+    assert not any("train" in text for text in map(str, client.processing().values()))
+    regressor(max_iter=2).fit(*data())
+
+
+def test_two_fits_at_once(client: Client, undisturbed: tuple[Any, float]) -> None:
+    processes(client)
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(parameters(regressor(client=client).fit(*data()))))
+        for _ in range(2)
+    ]
+    [thread.start() for thread in threads]
+    [thread.join(120) for thread in threads]
+    for each in found:
+        np.testing.assert_array_equal(each, undisturbed[0])
+    assert len(found) == 2
+
+
+def test_a_stranger_at_the_door(
+    client: Client, undisturbed: tuple[Any, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who connects before the workers do, and says nothing or anything, does not disturb them."""
+    processes(client)
+    strangers: list[socket.socket] = []
+    on = Coordinator._on
+
+    def visited(self: Any, workers: Any, function: Any) -> Any:
+        doors = on(self, workers, function)
+        if function is worker.open_door:
+            for door in doors.values():
+                strangers.extend(socket.create_connection(door) for _ in range(3))
+                strangers[-1].sendall(bytes(1000))
+        return doors
+
+    monkeypatch.setattr(Coordinator, "_on", visited)
+    np.testing.assert_array_equal(parameters(regressor().fit(*data())), undisturbed[0])
+    assert len(strangers) >= 3 * 2
+    for stranger in strangers:
+        stranger.settimeout(30)
+        with suppress(ConnectionError):
+            while stranger.recv(1000):  # until it is closed; a timeout fails
+                pass
+
+
+def test_an_error_of_one_worker_is_that_of_the_fit(client: Client) -> None:
+    processes(client)
+    X, y = data()
+    start = perf_counter()
+    with pytest.raises(ValueError, match="non-finite"):
+        regressor(solver="sgd", learning_rate_init=1e200).fit(X, y)
+    assert perf_counter() - start < 30
+    assert set(map(tuple, client.run(posts).values())) == {()}
+
+
+def test_tls(undisturbed: tuple[Any, float]) -> None:
+    pytest.importorskip("cryptography")
+    security = Security.temporary()
+    with (
+        LocalCluster(
+            n_workers=2, processes=False, protocol="tls://", security=security, dashboard_address=":0"
+        ) as workers,
+        Client(workers),
+    ):
+        assert workers.scheduler_address.startswith("tls://")
+        np.testing.assert_array_equal(parameters(regressor().fit(*data())), undisturbed[0])
+
+
+def test_a_cluster_without_workers() -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as workers,
+        Client(workers) as empty,
+    ):
+        adding = later(1, lambda: workers.scale(1))
+        regressor(max_iter=2, client=empty).fit(*data(100))
+        adding.join()
+
+
+def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float]) -> None:
+    """The cluster starts others, and these begin anew."""
+    victims = processes(client)
+    killer = later(undisturbed[1] * 0.7, lambda: [os.kill(victim, signal.SIGKILL) for victim in victims])
+    model = regressor().fit(*data())
+    killer.join()
+    np.testing.assert_array_equal(parameters(model), undisturbed[0])
