@@ -16,8 +16,21 @@ from matplotlib.figure import Figure
 from bench.engines import ENGINES
 
 GREY = "#7f8791"
-COLOURS = dict(zip(ENGINES, ("#e8590c", "#4c8eda", "#27a3b4", "#d6a419", "#cf4f9e", "#9a6fe0", "#3fa65a"), strict=True))
-MARKERS = dict(zip(ENGINES, "osD^vP*", strict=True))
+LOOKS = {
+    "fastmlp": ("#e8590c", "o"),
+    "numpy": ("#4c8eda", "s"),
+    "numpy-avx512": ("#27a3b4", "D"),
+    "scikit-learn": ("#d6a419", "^"),
+    "torch": ("#cf4f9e", "v"),
+    "torch-compile": ("#9a6fe0", "P"),
+    "jax": ("#3fa65a", "*"),
+    "onnxruntime": ("#8d6e63", "X"),
+    "torch-autocast": ("#a83279", "v"),
+}
+"""Colour and marker; an engine in bfloat16 has those of the same one in the other dtypes."""
+COLOURS, MARKERS = (
+    {name: (LOOKS.get(name) or LOOKS[name.replace("-bfloat16", "")])[place] for name in ENGINES} for place in (0, 1)
+)
 STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
@@ -65,6 +78,7 @@ def _style(engine: str) -> Results:
         "marker": MARKERS[engine],
         "label": ENGINES[engine].title,
         "linewidth": width,
+        "linestyle": "--" if ENGINES[engine].precision else "-",
     }
 
 
