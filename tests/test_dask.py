@@ -1,6 +1,8 @@
 """The estimators of a Dask cluster: the same bits for any workers and chunks, the plain one's to rounding."""
 
 import pickle
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -289,6 +291,12 @@ def test_local_estimator_pickle_file_and_clone(client: Client, tmp_path: Path) -
     with pytest.raises(AttributeError, match="to_local"):
         model.partial_fit(X, classes(X))
     assert 0 <= model.communication_ <= 1
+
+
+def test_without_dask_or_a_cluster_there_is_a_sentence() -> None:
+    code = "import sys; sys.modules['distributed'] = None; import fastmlp.dask"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 'fastmlp.dask needs Dask: pip install "fastmlp[dask]"' in found.stderr
 
 
 def test_predictions_are_lazy(client: Client) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import dask
-from distributed import Client, Future
+from distributed import Client, Future, futures_of
 
 from fastmlp.dask.partitions import CHECKS, About, about, cut
 from fastmlp.dask.plan import Plan
@@ -100,8 +100,17 @@ def checked(
     size = -(-len(parts) // (GROUPS_PER_WORKER * n_workers))
     check: Callable[..., Any] = dask.delayed(partial(CHECKS[kind], name=name, estimator=estimator), pure=False)
     lazy = [check(parts[first : first + size], first) for first in range(0, len(parts), size)]
-    groups = client.compute(lazy)
+    groups = client.compute(lazy) if futures_of(collection) else _in_a_row(client, lazy)
     return Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
+
+
+def _in_a_row(client: Client, lazy: Sequence[Any]) -> list[Future]:
+    """Compute consecutive partitions on the same worker, where their shards will be."""
+    workers, found = list(client.nthreads()), list[Future]()
+    for rank, name in enumerate(workers):
+        part = lazy[len(lazy) * rank // len(workers) : len(lazy) * (rank + 1) // len(workers)]
+        found += client.compute(part, workers=[name], allow_other_workers=True)
+    return found or client.compute(lazy)
 
 
 def near(client: Client, column: Column, workers: Sequence[str]) -> list[str]:

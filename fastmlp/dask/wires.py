@@ -27,7 +27,6 @@ GREETING_SECONDS = 5.0
 """So long a stranger may take for his greeting. Others connect meanwhile."""
 GLANCE_SECONDS = 0.1
 """So often a wait looks whether it is still wanted."""
-BUFFER_BYTES = 1 << 21
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 """Of TLS: for those who connect to us, and for those whom we connect to."""
@@ -230,7 +229,6 @@ class Meeting:
     def _connect(self, rank: int, address: tuple[str, int], seconds: float) -> None:
         try:
             connection = socket.create_connection(address, timeout=seconds)
-            _enlarge(connection)
             if self._contexts:
                 connection = self._contexts[1].wrap_socket(connection)
             theirs, ours = _read(connection, N_RANDOM), os.urandom(N_RANDOM)
@@ -246,7 +244,6 @@ class Meeting:
         """Take whoever knows the token, and drop all others."""
         try:
             connection.settimeout(GREETING_SECONDS)
-            _enlarge(connection)
             if self._contexts:
                 connection = self._contexts[0].wrap_socket(connection, server_side=True)
             ours = os.urandom(N_RANDOM)
@@ -265,12 +262,6 @@ class Meeting:
 
     def _proof(self, *words: bytes) -> bytes:
         return hmac.digest(self._token, b"".join(words), "sha256")
-
-
-def _enlarge(connection: socket.socket) -> None:
-    """A socket's usual buffers hold less than a gradient."""
-    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        connection.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
 
 
 def _read(connection: socket.socket, n_bytes: int) -> bytes:
