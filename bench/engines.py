@@ -100,10 +100,15 @@ class Engine:
     needs_isa: str = ""
     """Instruction set without which it is left out."""
     optimizers: tuple[str, ...] = ("sgd", "sgd_momentum", "adam")
+    dtypes: tuple[str, ...] = ("float32", "float64")
     compiles: bool = False
     """Whether its first turn compiles."""
     differs: Callable[[Workload], str] = _same
     """Why its training of a workload is not that of the others; "" where it is, and then the weights must agree."""
+
+    def is_able(self, workload: Workload) -> bool:
+        """Whether it can train this."""
+        return workload.optimizer in self.optimizers and workload.dtype in self.dtypes
 
     def is_installed(self) -> bool:
         """Whether its packages can be imported."""
@@ -118,8 +123,12 @@ class Engine:
 
 BLAS_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VECLIB_MAXIMUM_THREADS": "1"}
 
+ALL_DTYPES = ("float32", "float64", "bfloat16")
+# Or the second run would report no time to compile.
+INDUCTOR = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+
 ENGINES = {
-    "fastmlp": Engine("fastmlp", "session_fastmlp:FastmlpSession"),
+    "fastmlp": Engine("fastmlp", "session_fastmlp:FastmlpSession", dtypes=ALL_DTYPES),
     "numpy": Engine(
         "NumPy",
         "session_numpy:NumpySession",
@@ -142,13 +151,30 @@ ENGINES = {
         one_thread=BLAS_ONE_THREAD,
         differs=_scikit_learn_differs,
     ),
-    "torch": Engine("PyTorch", "session_torch:TorchSession", ("torch",), differs=_torch_differs),
+    "torch": Engine("PyTorch", "session_torch:TorchSession", ("torch",), dtypes=ALL_DTYPES, differs=_torch_differs),
+    "torch-bfloat16": Engine(
+        "PyTorch, all in bfloat16",
+        "session_torch:PureSession",
+        ("torch",),
+        dtypes=("bfloat16",),
+        differs=_torch_differs,
+    ),
     "torch-compile": Engine(
         "PyTorch, compiled",
         "session_torch:CompiledSession",
         ("torch",),
-        environment={"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"},  # or the second run would report no time to compile
+        environment=INDUCTOR,
         optimizers=("sgd", "sgd_momentum"),
+        dtypes=ALL_DTYPES,
+        compiles=True,
+    ),
+    "torch-bfloat16-compile": Engine(
+        "PyTorch, all in bfloat16, compiled",
+        "session_torch:CompiledPureSession",
+        ("torch",),
+        environment=INDUCTOR,
+        optimizers=("sgd", "sgd_momentum"),
+        dtypes=("bfloat16",),
         compiles=True,
     ),
     "jax": Engine(
@@ -158,6 +184,7 @@ ENGINES = {
         environment={"JAX_PLATFORMS": "cpu"},
         # The documented flags alone leave it a pool of two threads, which on small networks costs it half its speed.
         one_thread={"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1", "NPROC": "1"},
+        dtypes=ALL_DTYPES,
         compiles=True,
     ),
 }

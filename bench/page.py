@@ -18,6 +18,7 @@ TITLES = {
     "one thread": "One thread",
     "all threads": "All threads",
     "real data": "Real data, one thread",
+    "bfloat16": "Products in bfloat16",
     "variants": "Optimizers, dtypes, instruction sets, CSR",
     "features": "What regularisation, schedules and activations add",
     "recipe": "GELU, dropout, AdamW, clipping and a cosine schedule",

@@ -15,8 +15,14 @@ from matplotlib.figure import Figure
 from bench.engines import ENGINES
 
 GREY = "#7f8791"
-COLOURS = dict(zip(ENGINES, ("#e8590c", "#4c8eda", "#27a3b4", "#d6a419", "#cf4f9e", "#9a6fe0", "#3fa65a"), strict=True))
-MARKERS = dict(zip(ENGINES, "osD^vP*", strict=True))
+COLOURS = dict(
+    zip(
+        ENGINES,
+        ("#e8590c", "#4c8eda", "#27a3b4", "#d6a419", "#cf4f9e", "#e58bc2", "#9a6fe0", "#c3aaf0", "#3fa65a"),
+        strict=True,
+    )
+)
+MARKERS = dict(zip(ENGINES, "osD^v<P>*", strict=True))
 STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "font.size": 10,

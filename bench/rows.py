@@ -89,6 +89,8 @@ def rows(n_cpus: int, isa: str) -> Iterator[Row]:
     if isa.startswith("x86-64-"):
         baseline = {"fastmlp": Run("fastmlp", largest[0], isa="x86-64")}
         yield Row(f"SSE2, {largest[0].name}", "variants", baseline, {})
+    if isa == "x86-64-v4":
+        yield from _in_bfloat16()
     yield from _variants(largest[0])
     yield from _features(largest[0], 1.0)
     yield from _features(NETWORKS[2][0], SMALL_STEP)
@@ -108,18 +110,36 @@ def rows(n_cpus: int, isa: str) -> Iterator[Row]:
 def _against_all(
     name: str, group: str, workload: Workload, goals: dict[str, float], rivals: tuple[str, ...] = RIVALS
 ) -> Row:
-    able = [rival for rival in rivals if workload.optimizer in ENGINES[rival].optimizers]
+    able = [rival for rival in rivals if ENGINES[rival].is_able(workload)]
     return Row(name, group, {engine: Run(engine, workload) for engine in ("fastmlp", *able)}, goals)
 
 
 def _all_threads() -> Iterator[Row]:
     for workload, _ in NETWORKS:
-        rivals = {rival: Run(rival, workload, n_threads=0) for rival in RIVALS}
+        rivals = {rival: Run(rival, workload, n_threads=0) for rival in RIVALS if ENGINES[rival].is_able(workload)}
         runs = {"fastmlp": Run("fastmlp", workload, n_threads=0), "1 thread": Run("fastmlp", workload), **rivals}
         # Where one thread is the default both runs do the same, and 5 % is their noise.
         large = workload in [network for network, _ in NETWORKS[-2:]]
         goals = {"1 thread": 1.7 if large else 0.95}
         yield Row(f"all threads, {workload.name}", "all threads", runs, goals)
+
+
+def _in_bfloat16() -> Iterator[Row]:
+    """Beside our own float32, and those who compute in bfloat16; the goals are those of a CPU that multiplies it."""
+    rivals = dict.fromkeys(rival for rival in RIVALS if "bfloat16" in ENGINES[rival].dtypes)
+    goals = {rival: 1.5 if rival == "jax" else 1.6 for rival in rivals}
+    for n_units, batch_size, least in (
+        ((784, 256, 256, 10), 256, 1.5),
+        ((784, 256, 256, 10), 1024, 1.7),
+        ((784, 1024, 1024, 10), 256, 1.65),
+        ((784, 2048, 2048, 10), 256, 1.6),
+    ):
+        exact = Workload(n_units, batch_size)
+        name = f"bfloat16, {exact.name}"
+        row = _against_all(
+            name, "bfloat16", replace(exact, dtype="bfloat16"), {**goals, "float32": least}, tuple(rivals)
+        )
+        yield replace(row, runs=row.runs | {"float32": Run("fastmlp", exact)})
 
 
 def _variants(plain: Workload) -> Iterator[Row]:

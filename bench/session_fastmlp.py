@@ -20,7 +20,8 @@ class FastmlpSession:
         self._initial = workload.initial()
         self._order = np.random.RandomState(SEED)
         settings = estimator_settings(workload, self._order) | dict(workload.settings)
-        self._trainer = Trainer(**settings, loss=workload.loss, n_threads=n_threads or None)
+        dtype = "bfloat16" if workload.dtype == "bfloat16" else None
+        self._trainer = Trainer(**settings, loss=workload.loss, n_threads=n_threads or None, dtype=dtype)
         self._trainer.fit(self._X, self._y)  # makes the arrays that every turn goes on from
         self._trainer.max_iter = workload.n_epochs
 

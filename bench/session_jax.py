@@ -30,7 +30,7 @@ class JaxSession:
         X, y = workload.data()
         # One-hot rows: their gradient is a product, where that of an index would be a slow scatter.
         T = np.eye(workload.n_units[-1])[y] if workload.loss == "log_loss" else y[:, None]
-        self._X, self._T = jnp.asarray(X), jnp.asarray(T, dtype=workload.dtype)
+        self._X, self._T = jnp.asarray(X), jnp.asarray(T, dtype=workload.array_dtype)
         self._rows = self._X[: workload.n_rows]
         self._orders = Orders(workload.n_rows)
         self._epoch = jax.jit(partial(_epoch, workload), donate_argnums=0)
@@ -96,8 +96,15 @@ def _update(workload: Workload, params: Any, slots: Any, n_steps: jax.Array, gra
 def _forward(workload: Workload, params: Any, A: jax.Array) -> jax.Array:
     *hidden, (W, b) = params
     for W_hidden, b_hidden in hidden:
-        A = ACTIVATIONS[workload.activation](A @ W_hidden + b_hidden)
-    return A @ W + b
+        A = ACTIVATIONS[workload.activation](_product(workload, A, W_hidden) + b_hidden)
+    return _product(workload, A, W) + b
+
+
+def _product(workload: Workload, A: jax.Array, W: jax.Array) -> jax.Array:
+    """In bfloat16 with sums in float32, where that is asked for."""
+    if workload.dtype != "bfloat16":
+        return A @ W
+    return jnp.matmul(A.astype(jnp.bfloat16), W.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
 
 
 def _loss(workload: Workload, params: Any, X: jax.Array, T: jax.Array) -> jax.Array:

@@ -26,8 +26,11 @@ class TorchSession:
     """The usual loop on tensors that are in memory, with the fused optimizers; losses are read once an epoch.
 
     Of `Workload.settings` it knows dropout, weight_decay with adam, clip_norm, label_smoothing
-    and two schedules.
+    and two schedules. In bfloat16 its products are autocast: weights, sums and losses are float32.
     """
+
+    dtype: torch.dtype | None = None
+    """Of the parameters, where it is not that of the workload's arrays."""
 
     def __init__(self, workload: Workload, n_threads: int) -> None:
         if n_threads:
@@ -35,6 +38,7 @@ class TorchSession:
         self._workload = workload
         X, y = workload.data()
         self._X, self._y = torch.from_numpy(X), torch.from_numpy(y)
+        self._X = self._X.to(self.dtype or self._X.dtype)
         self._initial = [torch.from_numpy(array) for arrays in workload.initial() for array in arrays]
         self._orders = Orders(workload.n_rows)
         self._settings = dict(workload.settings)
@@ -62,7 +66,7 @@ class TorchSession:
 
     def turn(self) -> float:
         if self._workload.task == "predict":
-            with torch.inference_mode():
+            with torch.inference_mode(), self._autocast():
                 self._forward(self._X[: self._workload.n_rows])
             return 0.0
         losses: list[torch.Tensor] = []
@@ -75,15 +79,17 @@ class TorchSession:
 
     def parameters(self) -> list[NDArray[Any]]:
         coefs, intercepts = self._coefs_and_intercepts()
-        return [array.detach().numpy().copy() for array in (*coefs, *intercepts)]
+        dtype = getattr(torch, self._workload.array_dtype)
+        return [array.detach().to(dtype).numpy().copy() for array in (*coefs, *intercepts)]
 
     def _forward(self, X: torch.Tensor) -> torch.Tensor:
         Z: torch.Tensor = self._model(X)
         return Z.softmax(dim=1) if self._workload.loss == "log_loss" else Z
 
     def _step(self, rows: torch.Tensor) -> torch.Tensor:
-        outputs = self._model(self._X.index_select(0, rows))
-        loss: torch.Tensor = self._criterion(outputs, self._y.index_select(0, rows))
+        with self._autocast():
+            outputs = self._model(self._X.index_select(0, rows))
+            loss: torch.Tensor = self._criterion(outputs, self._y.index_select(0, rows))
         loss.backward()
         if "clip_norm" in self._settings:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._settings["clip_norm"])
@@ -92,6 +98,10 @@ class TorchSession:
             self._scheduler.step()
         self._optimizer.zero_grad()
         return loss.detach()
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self._workload.dtype == "bfloat16" and self.dtype is None
+        return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
 
     def _coefs_and_intercepts(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         linear = [layer for layer in self._model if isinstance(layer, nn.Linear)]
@@ -157,7 +167,8 @@ class CompiledSession(TorchSession):
         batch, targets = X.index_select(0, rows), y.index_select(0, rows)
 
         def loss_of(params: Any) -> torch.Tensor:
-            return self._criterion(torch.func.functional_call(self._model, params, (batch,)), targets)
+            with self._autocast():
+                return self._criterion(torch.func.functional_call(self._model, params, (batch,)), targets)
 
         gradient, loss = torch.func.grad_and_value(loss_of)(params)
         rate = self._workload.learning_rate
@@ -166,6 +177,18 @@ class CompiledSession(TorchSession):
                 slots[0][name].mul_(MOMENTUM).add_(gradient[name])
             parameter.sub_(rate * (slots[0] if slots else gradient)[name])
         return loss
+
+
+class PureSession(TorchSession):
+    """Everything in bfloat16, the parameters too."""
+
+    dtype = torch.bfloat16
+
+
+class CompiledPureSession(CompiledSession):
+    """The same as one function."""
+
+    dtype = torch.bfloat16
 
 
 def _half_squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ class Workload:
     learning_rate: float = 0.0001
     """So small that a relu unit which a rounding switches changes the weights by no more than rounding, too."""
     dtype: str = "float32"
+    """float32, float64, or bfloat16: then of the products, while data and weights are given as float32."""
     density: float = 1.0
     sparse: bool = False
     """Whether X is given as CSR."""
@@ -38,6 +39,11 @@ class Workload:
     """More hyper-parameters of fastmlp's estimators; of the others only PyTorch knows some: see its session."""
     task: str = "train"
     """Or "predict": one turn predicts the rows once."""
+
+    @property
+    def array_dtype(self) -> str:
+        """Of the arrays: NumPy has no bfloat16."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     @property
     def name(self) -> str:
@@ -66,13 +72,13 @@ class Workload:
         """X (n_rows, n_features), dense or CSR, and y (n_rows,), class numbers or values."""
         if self.source:
             X, y = datasets.load(self.source, self.n_rows, self.n_units[0], self.n_units[-1])
-            return X.astype(self.dtype), y if self.loss == "log_loss" else y.astype(self.dtype)
+            return X.astype(self.array_dtype), y if self.loss == "log_loss" else y.astype(self.array_dtype)
         rng = np.random.default_rng(0)
         # What predicts has to be fitted first, on rows of every class.
         n_rows = max(self.n_rows, 256) if self.task == "predict" else self.n_rows
-        X = rng.random((n_rows, self.n_units[0]), dtype=np.float32).astype(self.dtype, copy=False)
+        X = rng.random((n_rows, self.n_units[0]), dtype=np.float32).astype(self.array_dtype, copy=False)
         if self.density < 1:
-            X = np.less(X, self.density).astype(self.dtype)
+            X = np.less(X, self.density).astype(self.array_dtype)
         y = rng.integers(0, self.n_units[-1], n_rows)
         return (scipy.sparse.csr_array(X) if self.sparse else X), y
 
@@ -82,8 +88,8 @@ class Workload:
         coefs, intercepts = [], []
         for fan_in, fan_out in pairwise(self.n_units):
             bound = (6 / (fan_in + fan_out)) ** 0.5
-            coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(self.dtype))
-            intercepts.append(rng.uniform(-bound, bound, fan_out).astype(self.dtype))
+            coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(self.array_dtype))
+            intercepts.append(rng.uniform(-bound, bound, fan_out).astype(self.array_dtype))
         return coefs, intercepts
 
 
