@@ -126,5 +126,5 @@ def _checksum(*parts: Samples) -> int:
         arrays = (some.data, some.indices, some.indptr) if issparse(some) else (some,)
         for array in (*arrays, targets, weights):
             if array is not None:
-                checksum = crc32(np.ascontiguousarray(array), checksum)
+                checksum = crc32(memoryview(np.ascontiguousarray(array)).cast("B"), checksum)
     return checksum

@@ -140,7 +140,5 @@ def test_shares_out_of_range(dropout: Any) -> None:
 
 
 def test_several_quantiles_need_their_loss() -> None:
-    with pytest.raises(
-        ValueError, match=r"quantile=\[0.1, 0.9\] does not go with loss='squared_error': use 'quantile'"
-    ):
+    with pytest.raises(ValueError, match=r"quantile=\[0.1, 0.9\] does not go with loss='squared_error'"):
         MLPRegressor(quantile=[0.1, 0.9]).fit(np.ones((4, 1)), np.arange(4.0))

@@ -52,6 +52,7 @@ ENGINE_REST = [
     "test_optimizers.py",
     "test_door.py",
     "test_bfloat16.py",
+    "test_uninitialised.py",
 ]
 
 
