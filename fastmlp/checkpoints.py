@@ -84,7 +84,7 @@ class Checkpoint(Listener):
         self._shape: dict[str, Any] = {"layers": list(network.n_units), "loss": network.loss}
         self._shape |= {"dtype": network.precision, "rows": list(samples.rows.shape)}
         self._shape["rows to validate on"] = validation and list(validation.rows.shape)
-        self._shape["checksum"] = _checksum(samples, *([validation] if validation else []))
+        self._shape["values (their checksum)"] = _checksum(samples, *([validation] if validation else []))
         if self._found is not None:
             self._require_the_same("data", self._found["shape"], self._shape)
         return self._found
@@ -126,5 +126,5 @@ def _checksum(*parts: Samples) -> int:
         arrays = (some.data, some.indices, some.indptr) if issparse(some) else (some,)
         for array in (*arrays, targets, weights):
             if array is not None:
-                checksum = crc32(memoryview(np.ascontiguousarray(array)).cast("B"), checksum)
+                checksum = crc32(array.tobytes(), checksum)
     return checksum
