@@ -4,13 +4,17 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/* tests/*.c)
 
-.PHONY: build test fuzz faults bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
+.PHONY: build test docs fuzz faults bench readme asm format lint portability wheel sanitize tsan coverage mutants stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
 
 test: build
 	$(PYTHON) -m pytest
+
+docs: build # the site, into docs/_build/html: every page and example is run, and every warning is an error
+	$(PYTHON) -m pytest -q tests/test_site.py
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 fuzz: build # ten thousand damaged model files, instead of the hundreds of the tests
 	FASTMLP_FUZZ=10000 $(PYTHON) -m pytest tests/test_model_files.py
@@ -50,7 +54,7 @@ wheel: # source archive and wheels for every CPython of this machine into dist, 
 
 # Half of the files of tests on each of two processes. Left out are tests that preload a library of their own, and those
 # that run none of the engine's memory: of texts, types and plots.
-NOT_SANITIZED = allocations failing_memory house typing plotting bench
+NOT_SANITIZED = allocations failing_memory house typing plotting bench bench_grid
 sanitize: # the tests on an engine with address and undefined-behaviour sanitizers; then the usual engine again
 	FASTMLP_SANITIZE=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/sanitize
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -13,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import accuracy, report
+from bench import accuracy, grid, machine, report
 from bench.compare import slower_rows
-from bench.engines import BLAS_ONE_THREAD, ENGINES
+from bench.engines import BLAS_ONE_THREAD, ENGINES, TORCH_COMPILES, runnable
 from bench.measure import ROOT, Workers, measure
 from bench.rows import NETWORKS, rows
 from bench.workloads import Row, Run
@@ -28,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _on_one_thread("bench.scale", argv[1:])
     if argv[:1] == ["tables"]:
         return _on_one_thread("bench.tables", argv[1:])
+    if argv[:1] == ["grid"]:
+        return grid.main(argv[1:])
     arguments = _parser().parse_args(argv)
     try:
         if arguments.readme:
@@ -126,11 +127,11 @@ def run(workers: Workers, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what the arguments select, print it, and return what the results file holds."""
     network, _ = NETWORKS[0]
     about = workers.of(Run("fastmlp", network)).ask("describe")
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cpus = machine.n_cpus()
     present, absent = _present(arguments, about["isas"])
     results = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "n_cpus": n_cpus, "system": platform.platform(), "load": _load(), "mhz": _mhz()},
+        "started": machine.now(),
+        "machine": machine.describe(),
         "isa": about["isa"],
         "versions": about["versions"],
         "absent": absent,
@@ -153,13 +154,9 @@ def run(workers: Workers, arguments: argparse.Namespace) -> dict[str, Any]:
 def _present(arguments: argparse.Namespace, isas: Sequence[str]) -> tuple[list[str], list[str]]:
     """Engines to measure, and those that are not installed."""
     wanted = arguments.engines.split(",") if arguments.engines else list(ENGINES)
-    if unknown := set(wanted) - set(ENGINES):
-        raise ValueError(f"no engine is named {', '.join(sorted(unknown))}: there are {', '.join(ENGINES)}")
     if arguments.quick and not arguments.engines:
-        wanted.remove("torch-compile")  # compiling takes longer than the rest
-    fitting = [name for name, engine in ENGINES.items() if engine.needs_isa in ("", *isas)]
-    absent = [name for name in fitting if not ENGINES[name].is_installed()]
-    return [name for name in fitting if name not in absent and name in ("fastmlp", *wanted)], absent
+        wanted = [name for name in wanted if ENGINES[name].environment != TORCH_COMPILES]  # longer than the rest
+    return runnable(wanted, isas)
 
 
 def _selected(arguments: argparse.Namespace, n_cpus: int, isa: str, present: Sequence[str]) -> list[Row]:
@@ -179,12 +176,12 @@ def _measured(
 ) -> Iterator[dict[str, Any]]:
     seconds, rounds = (0.5, 3) if arguments.quick else (4.0, 5)
     for number, row in enumerate(selected, 1):
-        _progress(f"[{number}/{len(selected)}] {row.name}")
+        machine.progress(f"[{number}/{len(selected)}] {row.name}")
         try:
             result = measure(row, workers, n_cpus, seconds, rounds)
         except RuntimeError as error:
             result = {"name": row.name, "group": row.group, "goals": row.goals, "error": str(error)}
-        _progress("")
+        machine.progress("")
         print(report.line(result, arguments.targets), flush=True)
         yield result
 
@@ -195,40 +192,14 @@ def _without(row: Row, present: Sequence[str]) -> Row:
 
 
 def _print_head(results: dict[str, Any]) -> None:
-    machine = results["machine"]
+    about = results["machine"]
     if results["absent"]:
         print(f"not installed, left out: {', '.join(results['absent'])}")
-    print(f"{machine['cpu']}, {machine['n_cpus']} CPUs, {results['isa']}, {machine['system']}")
+    print(f"{about['cpu']}, {about['n_cpus']} CPUs, {results['isa']}, {about['system']}")
     print(", ".join(f"{name} {version}" for name, version in results["versions"].items()))
     for name, blas in results["blas"].items():
         print(f"{name}: {blas}")
-    if machine["load"] > 0.5 * machine["n_cpus"]:
-        print(f"WARNING: the machine is busy (load average {machine['load']:.1f}): do not believe these figures")
-
-
-def _progress(text: str) -> None:
-    """Rewrite the progress line; only where someone watches."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text}")
-        sys.stderr.flush()
-
-
-def _load() -> float:
-    """Processes that wanted a CPU during the last minute, on average; 0 where the system does not say."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _mhz() -> float:
-    """Clock of the fastest CPU as the system tells it; 0 where it does not. Virtual machines may tell a fixed one."""
-    cpuinfo = Path("/proc/cpuinfo")
-    clocks = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
-    return max(map(float, clocks), default=0.0)
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    models = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
-    return str(models[0]) if models else platform.processor() or platform.machine()
+    machine.warn_if_busy(about)
 
 
 def _results_path(results: dict[str, Any]) -> Path:

@@ -72,6 +72,7 @@ def race(workers: Workers, engines: list[str], workload: Workload, goal: float) 
     """
     _, (X, y) = images(workload.source)
     label = f"to {goal:.1%} on {workload.source}"
+    engines = [engine for engine in engines if ENGINES[engine].can(workload)]
     curves: dict[str, list[tuple[float, float]]] = {}
     first_turns: dict[str, float] = {}
     for engine in engines:

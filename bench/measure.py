@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.engines import ENGINES
+from bench.engines import ENGINES, TORCH_ADAM
 from bench.workloads import Row, Run
 
 ROOT = Path(__file__).parents[1]
+BFLOAT16_EPS = 2.0**-7
 MOST_CPUS_OF_ONE_THREAD = 1.2
 """CPU seconds over seconds: the clocks of short turns are read a little apart."""
 CPU_TICK = 1 / 64 if sys.platform == "win32" else 0.0
@@ -94,16 +95,21 @@ class Outcome:
         return (self.cpu_seconds - CPU_TICK * len(self.turns)) / sum(self.turns)
 
 
-def measure(row: Row, workers: Workers, n_cpus: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """Measure a row for so many seconds, but at least so many rounds, and return what the results file says of it."""
+def measure(
+    row: Row, workers: Workers, n_cpus: int, seconds: float, rounds: int, peaks: dict[str, float] | None = None
+) -> dict[str, Any]:
+    """Measure a row for so many seconds, but at least so many rounds, and return what the results file says of it.
+
+    `peaks` are the FMA peaks by precision; without them they are measured, before and after.
+    """
     first, *others = row.runs
     subject = row.runs[first]
     engine = workers.of(Run("fastmlp", subject.workload, isa=subject.isa))
-    peak = engine.ask("fma_peak", subject.workload.dtype)
+    before = peaks or fma_peaks(row, engine)
     outcomes, errors = _take_turns(row, workers, seconds, rounds)
-    peak = max(peak, engine.ask("fma_peak", subject.workload.dtype))
+    peaks = {name: max(peak, before[name]) for name, peak in (peaks or fma_peaks(row, engine)).items()}
     runs = {
-        label: _summary(run, outcomes[label], peak * (1 if run.n_threads == 1 else n_cpus))
+        label: _summary(run, outcomes[label], peaks[_precision(run)] * (1 if run.n_threads == 1 else n_cpus))
         for label, run in row.runs.items()
         if label in outcomes
     }
@@ -119,7 +125,8 @@ def measure(row: Row, workers: Workers, n_cpus: int, seconds: float, rounds: int
         "name": row.name,
         "group": row.group,
         "goals": row.goals,
-        "fma_peak": peak,
+        "precision": _precision(subject),
+        "fma_peak": peaks[_precision(subject)],
         "runs": runs,
         "ratios": {label: runs[label]["microseconds"] / runs[first]["microseconds"] for label in others},
         "differs": {label: reason for label, reason in differences.items() if reason},
@@ -129,6 +136,15 @@ def measure(row: Row, workers: Workers, n_cpus: int, seconds: float, rounds: int
         # It depends on where the two threads were placed, and a figure of two threads depends on it.
         result["barrier_latency"] = engine.ask("barrier_latency")
     return result
+
+
+def fma_peaks(row: Row, worker: Worker) -> dict[str, float]:
+    """GFLOP/s of one core, by the precisions in which the runs of this row multiply."""
+    return {name: worker.ask("fma_peak", name) for name in sorted({_precision(run) for run in row.runs.values()})}
+
+
+def _precision(run: Run) -> str:
+    return ENGINES[run.engine].precision or run.workload.dtype
 
 
 def _take_turns(row: Row, workers: Workers, seconds: float, rounds: int) -> tuple[dict[str, Outcome], dict[str, str]]:
@@ -188,20 +204,28 @@ def disagreement(run_a: Run, a: Outcome, run_b: Run, b: Outcome) -> str:
     an epsilon, independently of the last, so that the difference grows with the root of their number; the factor of 2
     leaves room for the products, whose sums each engine takes in another order. Adam divides a gradient by its own
     size, so that where it is but rounding the step is not: then only the losses are compared, and to a thousandth.
+
+    Where one of the two rounds to bfloat16, one such rounding is all that they may differ by: see `UNMOVED`. Of what
+    was predicted, each output is a sum over the widest layer at most, whose rounding errors add up as updates' do.
     """
-    if run_a.workload.task != "train" or replace(run_a.workload, sparse=False) != replace(run_b.workload, sparse=False):
+    if replace(run_a.workload, sparse=False) != replace(run_b.workload, sparse=False):
         return ""
-    if any(ENGINES[run.engine].differs(run.workload) for run in (run_a, run_b)):
+    if any(ENGINES[run.engine].differs(run.workload) not in ("", TORCH_ADAM) for run in (run_a, run_b)):
         return ""
     pairs = list(zip(a.parameters, b.parameters, strict=True))
     if run_a.engine == run_b.engine and run_a.workload == run_b.workload:
         return "" if all(np.array_equal(p, q) for p, q in pairs) else "the weights are not the same bits"
-    tolerance = 2 * float(np.finfo(run_a.workload.dtype).eps) * run_a.workload.n_steps**0.5
-    is_adam = run_a.workload.optimizer == "adam"
+    workload = run_a.workload
+    predicts = workload.task == "predict"
+    is_rounded = "bfloat16" in (_precision(run_a), _precision(run_b))
+    is_adam = workload.optimizer == "adam" and not predicts
+    eps = float(np.finfo(workload.dtype).eps)
+    n_roundings = max(workload.n_units) if predicts else workload.n_steps
+    tolerance = BFLOAT16_EPS if is_rounded else 2 * eps * n_roundings**0.5
     distance = 0.0 if is_adam else max(float(np.linalg.norm(p - q) / np.linalg.norm(p)) for p, q in pairs)
     # Written so that a NaN disagrees.
     if not distance <= tolerance:
-        return f"the weights differ by {distance:.1e}, more than {tolerance:.1e}"
-    if not abs(a.loss - b.loss) <= (1e-3 if is_adam else tolerance) * max(1.0, abs(a.loss)):
+        return f"the {'outputs' if predicts else 'weights'} differ by {distance:.1e}, more than {tolerance:.1e}"
+    if not abs(a.loss - b.loss) <= max(1e-3 if is_adam else 0.0, tolerance) * max(1.0, abs(a.loss)):
         return f"the losses differ: {a.loss!r}, {b.loss!r}"
     return ""

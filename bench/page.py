@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench import heat
 from bench.accuracy import lines
 from bench.engines import ENGINES
 from bench.plots import write_pictures
@@ -20,6 +21,7 @@ TITLES = {
     "real data": "Real data, one thread",
     "variants": "Optimizers, dtypes, instruction sets, CSR",
     "features": "What regularisation, schedules and activations add",
+    "bfloat16": "Products in bfloat16, against the peers' and against float32",
     "recipe": "GELU, dropout, AdamW, clipping and a cosine schedule",
     "predict": "Predict",
     "width": "Width of the layers",
@@ -42,16 +44,13 @@ figcaption, .soft { color: var(--soft); } .error { color: var(--mark); }
 
 def write_page(results: dict[str, Any]) -> Path:
     """Write the page and its pictures from these results; return the page's path."""
-    figures = "".join(
-        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,'
-        f'{base64.b64encode(path.read_bytes()).decode()}"><figcaption>{html.escape(caption)}</figcaption></figure>\n'
-        for caption, path in write_pictures(results, PICTURES)
-    )
+    figures = "".join(_figure(caption, path) for caption, path in write_pictures(results, PICTURES))
     tables = "".join(_section(title, results["rows"], group) for group, title in TITLES.items())
     races = "".join(
         f"<pre>{html.escape(chr(10).join(lines(race)).strip())}</pre>\n" for race in results.get("races", [])
     )
-    body = f"{_head(results)}{figures}{tables}{'<h2>Time to accuracy</h2>' if races else ''}{races}{_estimators()}"
+    races = f"<h2>Time to accuracy</h2>{races}" if races else ""
+    body = f"{_head(results)}{figures}{tables}{races}{_grid()}{_estimators()}"
     PAGE.write_text(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>fastmlp: benchmark</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -63,11 +62,15 @@ def write_page(results: dict[str, Any]) -> Path:
 
 def _head(results: dict[str, Any]) -> str:
     machine = results["machine"]
-    peaks = [row["fma_peak"] for row in results["rows"] if "fma_peak" in row]
+    peaks: dict[str, float] = {}
+    for row in results["rows"]:
+        precision = row.get("precision", "float32")
+        peaks[precision] = max(row.get("fma_peak", 0.0), peaks.get(precision, 0.0))
     barriers = [1e9 * row["barrier_latency"] for row in results["rows"] if "barrier_latency" in row]
     facts = [
         f"{machine['cpu']}, {machine['n_cpus']} CPUs, {machine['system']}",
-        f"fastmlp on {results['isa']}; FMA peak of one core {max(peaks, default=0):.0f} GFLOP/s",
+        f"fastmlp on {results['isa']}; FMA peak of one core "
+        + ", ".join(f"{peak:.0f} GFLOP/s in {precision}" for precision, peak in peaks.items()),
         f"clock as the system tells it {machine['mhz']:.0f} MHz; load average at the start {machine['load']:.1f}",
         *([f"barrier of two threads {min(barriers):.0f} to {max(barriers):.0f} ns"] if barriers else []),
         ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
@@ -82,6 +85,22 @@ def _head(results: dict[str, Any]) -> str:
         "compiled at run time has been compiled before.</p>"
         f"<ul>{''.join(f'<li>{html.escape(fact)}</li>' for fact in facts)}</ul>\n"
     )
+
+
+def _figure(caption: str, path: Path) -> str:
+    return (
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,'
+        f'{base64.b64encode(path.read_bytes()).decode()}"><figcaption>{html.escape(caption)}</figcaption></figure>\n'
+    )
+
+
+def _grid() -> str:
+    """The heat maps, where they have been measured."""
+    file = RESULTS / "grid.json"
+    if not file.exists():
+        return ""
+    grid = json.loads(file.read_text(encoding="utf-8"))
+    return heat.section(grid, _figure(heat.CAPTION, heat.write_picture(grid, PICTURES / "grid.png")))
 
 
 def _section(title: str, rows: list[dict[str, Any]], group: str) -> str:

@@ -1,5 +1,6 @@
 """Results as pictures: transparent, in colours and a grey that can be read on a light and on a dark page."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,21 @@ from matplotlib.figure import Figure
 from bench.engines import ENGINES
 
 GREY = "#7f8791"
-COLOURS = dict(zip(ENGINES, ("#e8590c", "#4c8eda", "#27a3b4", "#d6a419", "#cf4f9e", "#9a6fe0", "#3fa65a"), strict=True))
-MARKERS = dict(zip(ENGINES, "osD^vP*", strict=True))
+LOOKS = {
+    "fastmlp": ("#e8590c", "o"),
+    "numpy": ("#4c8eda", "s"),
+    "numpy-avx512": ("#27a3b4", "D"),
+    "scikit-learn": ("#d6a419", "^"),
+    "torch": ("#cf4f9e", "v"),
+    "torch-compile": ("#9a6fe0", "P"),
+    "jax": ("#3fa65a", "*"),
+    "onnxruntime": ("#8d6e63", "X"),
+    "torch-autocast": ("#a83279", "v"),
+}
+"""Colour and marker; an engine in bfloat16 has those of the same one in the other dtypes."""
+COLOURS, MARKERS = (
+    {name: (LOOKS.get(name) or LOOKS[name.replace("-bfloat16", "")])[place] for name in ENGINES} for place in (0, 1)
+)
 STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
@@ -64,6 +78,7 @@ def _style(engine: str) -> Results:
         "marker": MARKERS[engine],
         "label": ENGINES[engine].title,
         "linewidth": width,
+        "linestyle": "--" if ENGINES[engine].precision else "-",
     }
 
 
@@ -71,22 +86,27 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
+def _title(name: str) -> str:
+    """The name of a row, which says that the number after the network is that of a batch."""
+    return re.sub(r"((?:^|, )\d+(?:-\d+)+), (\d+)", r"\1, batch \2", name)
+
+
 def ratios(results: Results) -> Figure | None:
     """How many times as fast as each peer, for each network."""
     rows = [*_rows(results, "one thread"), *_rows(results, "real data")][::-1]
     if not rows:
         return None
-    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.32 * len(rows)))
+    figure, axes = plt.subplots(figsize=(9.2, 1.4 + 0.32 * len(rows)))
     for engine in ENGINES:
         points = [(row["ratios"][engine], y) for y, row in enumerate(rows) if engine in row["ratios"]]
         if points:
             x, y = zip(*points, strict=True)
             axes.plot(x, y, markersize=7, **_style(engine) | {"linestyle": ""})
     axes.axvline(1, color=COLOURS["fastmlp"], linewidth=2)
-    axes.set(xscale="log", yticks=range(len(rows)), yticklabels=[row["name"] for row in rows])
+    axes.set(xscale="log", yticks=range(len(rows)), yticklabels=[_title(row["name"]) for row in rows])
     axes.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
     axes.minorticks_off()
-    axes.set(title="time of a step, as a multiple of fastmlp's (the line at 1)", xlabel="times as long")
+    axes.set(title="time of a step over fastmlp's (the line)", xlabel="times as long")
     _legend(axes)
     return figure
 
@@ -94,16 +114,19 @@ def ratios(results: Results) -> Figure | None:
 def percent_of_peak(results: Results) -> Figure | None:
     """Percent of the FMA peak against the width."""
     rows = _rows(results, "width")
-    return _curves(rows, "percent", "width of the two hidden layers", "% of the FMA peak", "linear") if rows else None
+    title = "share of the processor's peak that training reaches"
+    width = "width of the two hidden layers"
+    return _curves(rows, "percent", width, "% of the FMA peak", "linear", title) if rows else None
 
 
 def cost_of_rows(results: Results) -> Figure | None:
     """Seconds of an epoch against the number of rows."""
     rows = _rows(results, "n_samples")
-    return _curves(rows, "seconds", "rows", "seconds of an epoch", "log") if rows else None
+    title = "an epoch of 20-64-10, batch 200"
+    return _curves(rows, "seconds", "rows", "seconds of an epoch", "log", title) if rows else None
 
 
-def _curves(rows: list[Results], figure_name: str, x_label: str, y_label: str, y_scale: str) -> Figure:
+def _curves(rows: list[Results], figure_name: str, x_label: str, y_label: str, y_scale: str, title: str) -> Figure:
     """A curve for each engine over rows whose names begin with a word and the x value."""
     figure, axes = plt.subplots(figsize=(8, 3.8))
     xs = [float(row["name"].split(" ")[1].rstrip(",").replace(",", "")) for row in rows]
@@ -112,7 +135,7 @@ def _curves(rows: list[Results], figure_name: str, x_label: str, y_label: str, y
         if runs:
             y = [_value(run, x, figure_name) for x, run in runs]
             axes.plot([x for x, _ in runs], y, markersize=5, **_style(engine))
-    axes.set(xscale="log", yscale=y_scale, xlabel=x_label, ylabel=y_label)
+    axes.set(xscale="log", yscale=y_scale, xlabel=x_label, ylabel=y_label, title=title)
     axes.set_xticks(xs, [f"{x:,.0f}" for x in xs])
     axes.minorticks_off()
     if y_scale == "linear":
@@ -135,7 +158,7 @@ def races(results: Results) -> Figure | None:
             seconds, accuracy = zip(*curve, strict=True)
             axes.plot(seconds, np.multiply(100, accuracy), markersize=4, **_style(engine))
         axes.axhline(100 * race["goal"], color=GREY, linestyle="--", linewidth=1)
-        axes.set(title=race["name"], xlabel="seconds of training", xlim=(0, None))
+        axes.set(title=_title(race["name"]), xlabel="seconds of training", xlim=(0, None))
         axes.set_ylim(100 * race["goal"] - 5)
     panels[0, 0].set_ylabel("% of the test images right")
     _legend(panels[0, -1])
@@ -157,8 +180,8 @@ def scaling(results: Results) -> Figure | None:
         x = [x + 0.8 * (number + 0.5) / len(engines) - 0.4 for x, _ in bars]
         axes.bar(x, [s for _, s in bars], 0.8 / len(engines), color=COLOURS[engine], label=ENGINES[engine].title)
     axes.axhline(1, color=GREY, linewidth=1)
-    axes.set_xticks(range(len(rows)), [name.replace(", ", ",\n") for name, _ in rows], fontsize=8)
-    axes.set_ylabel("speed on all threads / on one")
+    axes.set_xticks(range(len(rows)), [_title(name).replace(", ", ",\n") for name, _ in rows], fontsize=8)
+    axes.set(ylabel="speed on all threads / on one", title="what more than one thread brings")
     _legend(axes)
     return figure
 

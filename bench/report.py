@@ -13,6 +13,7 @@ README_GROUPS = {
     "all threads": "All threads",
     "real data": "One thread, real data",
     "predict": "One thread, a call of `predict`",
+    "bfloat16": "Products in bfloat16",
     "recipe": "One thread, GELU, dropout, AdamW, clipping and a cosine schedule",
 }
 URL = "https://raw.githubusercontent.com/fastmlp/fastmlp/main/bench/pictures"
@@ -90,7 +91,8 @@ def markdown(results: dict[str, Any]) -> str:
     others = [row for row in rows if row["group"] in ("variants", "features")]
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    peak = max((row["fma_peak"] for row in rows if "fma_peak" in row), default=0.0)
+    exact = [row for row in rows if row.get("precision") != "bfloat16"]
+    peak = max((row.get("fma_peak", 0.0) for row in exact), default=0.0)
     blas = "; ".join(f"{ENGINES[name].title}: {text}" for name, text in results["blas"].items())
     text = (
         f"Measured on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}), {results['started'][:10]}, in one "

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.engines import ENGINES
-from bench.workloads import Row, Run, Workload
+from bench.workloads import UNMOVED, Row, Run, Workload
 
 NETWORKS: tuple[tuple[Workload, dict[str, float]], ...] = (
     (
@@ -39,11 +39,21 @@ NETWORKS: tuple[tuple[Workload, dict[str, float]], ...] = (
 )
 """The networks of the main table, with what one thread should reach on an AVX-512 machine."""
 
-RIVALS = tuple(name for name in ENGINES if name != "fastmlp")
+RIVALS = tuple(
+    name for name, engine in ENGINES.items() if name != "fastmlp" and "train" in engine.tasks and not engine.precision
+)
 """Engines that each network of the main table is compared with."""
 SWEEP_RIVALS = ("numpy", "scikit-learn", "torch", "jax")
 """Those of the other tables: NumPy as shipped, and not the minutes that torch.compile takes."""
-PREDICT_RIVALS = SWEEP_RIVALS[1:]
+PREDICT_RIVALS = ("scikit-learn", "torch", "jax", "onnxruntime")
+BFLOAT16_RIVALS = ("torch-bfloat16", "torch-autocast", "torch-bfloat16-compile", "jax-bfloat16")
+BFLOAT16: tuple[tuple[Workload, float], ...] = (
+    (Workload((784, 256, 256, 10), 256, n_epochs=5), 1.5),
+    (Workload((784, 256, 256, 10), 1024, n_epochs=5), 1.7),
+    (Workload((784, 1024, 1024, 10), 256), 1.65),
+    (Workload((784, 2048, 2048, 10), 256, n_rows=2048), 1.6),
+)
+"""Networks that are trained in bfloat16 too, and how many times as fast that should be as float32."""
 
 FEATURES: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("dropout 0.5", {"settings": (("dropout", 0.5),)}, 1.08),
@@ -93,6 +103,7 @@ def rows(n_cpus: int, isa: str) -> Iterator[Row]:
     yield from _features(largest[0], 1.0)
     yield from _features(NETWORKS[2][0], SMALL_STEP)
     yield from _recipes()
+    yield from _bfloat16(n_cpus)
     yield from _sparse()
     for workload in REAL:
         name = f"{workload.source}, {workload.name}, {workload.optimizer}, {workload.dtype}"
@@ -108,7 +119,7 @@ def rows(n_cpus: int, isa: str) -> Iterator[Row]:
 def _against_all(
     name: str, group: str, workload: Workload, goals: dict[str, float], rivals: tuple[str, ...] = RIVALS
 ) -> Row:
-    able = [rival for rival in rivals if workload.optimizer in ENGINES[rival].optimizers]
+    able = [rival for rival in rivals if ENGINES[rival].can(workload)]
     return Row(name, group, {engine: Run(engine, workload) for engine in ("fastmlp", *able)}, goals)
 
 
@@ -133,7 +144,7 @@ def _variants(plain: Workload) -> Iterator[Row]:
     whole = Workload((64, 100, 10), 8192)
     yield _against_all(f"whole batch, {whole.name}", "variants", whole, {}, SWEEP_RIVALS)
     for n_rows in (1, 100, 10000):
-        predict = replace(plain, task="predict", n_rows=n_rows)
+        predict = replace(plain, task="predict", n_rows=n_rows, n_epochs=max(1, 100 // n_rows))
         name = f"predict {n_rows}, {'-'.join(map(str, plain.n_units))}"
         yield _against_all(name, "predict", predict, {"percent": 85} if n_rows == 10000 else {}, PREDICT_RIVALS)
 
@@ -154,6 +165,24 @@ def _recipes() -> Iterator[Row]:
         workload = replace(plain, activation="gelu", optimizer="adam", settings=RECIPE)
         runs = {engine: Run(engine, workload) for engine in ("fastmlp", "torch")}
         yield Row(f"recipe, {plain.name}", "recipe", runs, {"torch": least})
+
+
+def _bfloat16(n_cpus: int) -> Iterator[Row]:
+    """Products in bfloat16 against the peers', and against the better of the other dtype of ours and of JAX."""
+    networks = [(replace(workload, learning_rate=UNMOVED), least, True) for workload, least in BFLOAT16]
+    predict = replace(BFLOAT16[0][0], task="predict", n_rows=10_000, n_epochs=1)
+    for workload, least, trains in (*networks, (predict, 1.6, False)):
+        able = [rival for rival in BFLOAT16_RIVALS if ENGINES[rival].can(workload)]
+        runs = {engine: Run(engine, workload) for engine in ("fastmlp-bfloat16", *able, "jax")}
+        runs["float32"] = Run("fastmlp", workload)
+        goals = {"float32": least} | {rival: 1.6 if "torch" in rival else 1.5 for rival in (*able, "jax") if trains}
+        name = workload.name if trains else f"predict 10000, {'-'.join(map(str, workload.n_units))}"
+        goals |= {"percent": 70.0} if workload.n_units[1] >= 1024 else {}
+        yield Row(f"bfloat16, {name}", "bfloat16", runs, goals)
+        if trains and n_cpus > 1:
+            both = {n: Run("fastmlp-bfloat16", workload, n_threads=n) for n in (0, 1)}
+            runs = {"fastmlp-bfloat16": both[0], "1 thread": both[1]}
+            yield Row(f"bfloat16, all threads, {name}", "bfloat16", runs, {"1 thread": 1.7})
 
 
 def _sparse() -> Iterator[Row]:

@@ -24,13 +24,16 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 class JaxSession:
     """One call of the compiled epoch for each epoch."""
 
+    dtype: Any = None
+    """Of rows and parameters; None for that of the workload."""
+
     def __init__(self, workload: Workload, n_threads: int) -> None:
         jax.config.update("jax_enable_x64", workload.dtype == "float64")
         self._workload = workload
         X, y = workload.data()
         # One-hot rows: their gradient is a product, where that of an index would be a slow scatter.
         T = np.eye(workload.n_units[-1])[y] if workload.loss == "log_loss" else y[:, None]
-        self._X, self._T = jnp.asarray(X), jnp.asarray(T, dtype=workload.dtype)
+        self._X, self._T = jnp.asarray(X, dtype=self.dtype), jnp.asarray(T, dtype=workload.dtype)
         self._rows = self._X[: workload.n_rows]
         self._orders = Orders(workload.n_rows)
         self._epoch = jax.jit(partial(_epoch, workload), donate_argnums=0)
@@ -38,15 +41,17 @@ class JaxSession:
         self.reset()
 
     def reset(self) -> None:
-        params = [tuple(map(jnp.array, layer)) for layer in zip(*self._workload.initial(), strict=True)]
+        layers = zip(*self._workload.initial(), strict=True)
+        params = [tuple(jnp.array(array, dtype=self.dtype) for array in layer) for layer in layers]
         n_slots = {"sgd": 0, "sgd_momentum": 1, "adam": 2}[self._workload.optimizer]
         slots = [jax.tree.map(jnp.zeros_like, params) for _ in range(n_slots)]
-        self._state = jax.block_until_ready((params, slots, jnp.zeros((), self._X.dtype)))
+        self._state = jax.block_until_ready((params, slots, jnp.zeros((), self._T.dtype)))
         self._orders.reset()
 
     def turn(self) -> float:
         if self._workload.task == "predict":
-            jax.block_until_ready(self._outputs(self._state[0], self._rows))
+            for _ in range(self._workload.n_epochs):
+                self._predicted = jax.block_until_ready(self._outputs(self._state[0], self._rows))
             return 0.0
         loss = jnp.zeros(())
         for order in self._orders.epochs(self._workload.n_epochs):
@@ -55,8 +60,17 @@ class JaxSession:
         return float(loss)
 
     def parameters(self) -> list[NDArray[Any]]:
-        coefs, intercepts = zip(*self._state[0], strict=True)
-        return [np.array(array) for array in (*coefs, *intercepts)]
+        if self._workload.task == "predict":
+            arrays = [self._predicted]
+        else:
+            arrays = [array for arrays in zip(*self._state[0], strict=True) for array in arrays]
+        return [np.array(array.astype(self._T.dtype)) for array in arrays]
+
+
+class Bfloat16Session(JaxSession):
+    """Rows, parameters and the optimizer's state in bfloat16; the loss and the arithmetic of Adam in float32."""
+
+    dtype = jnp.bfloat16
 
 
 def _epoch(workload: Workload, state: Any, X: jax.Array, T: jax.Array, order: jax.Array) -> tuple[Any, jax.Array]:
@@ -89,7 +103,9 @@ def _update(workload: Workload, params: Any, slots: Any, n_steps: jax.Array, gra
     rate = rate * jnp.sqrt(1 - BETA_2**n_steps) / (1 - BETA_1**n_steps)
     first = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, slots[0], gradient)
     second = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, slots[1], gradient)
-    params = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + EPSILON), params, first, second)
+    params = jax.tree.map(
+        lambda w, m, v: (w - rate * m / (jnp.sqrt(v) + EPSILON)).astype(w.dtype), params, first, second
+    )
     return params, [first, second], n_steps
 
 
@@ -101,7 +117,7 @@ def _forward(workload: Workload, params: Any, A: jax.Array) -> jax.Array:
 
 
 def _loss(workload: Workload, params: Any, X: jax.Array, T: jax.Array) -> jax.Array:
-    Z = _forward(workload, params, X)
+    Z = _forward(workload, params, X).astype(T.dtype)
     if workload.loss == "log_loss":
         return -(T * jax.nn.log_softmax(Z)).sum() / len(Z)
     return 0.5 * jnp.square(Z - T).sum() / len(Z)

@@ -69,7 +69,7 @@ class Desk:
         from fastmlp import __version__, _core
 
         versions = {"python": platform.python_version(), "fastmlp": __version__, "numpy": np.__version__}
-        for package in ("scikit-learn", "scipy", "torch", "jax"):
+        for package in ("scikit-learn", "scipy", "torch", "jax", "onnxruntime"):
             with suppress(PackageNotFoundError):
                 versions[package] = version(package)
         return {"isa": _core.isa(), "isas": _core.available_isas(), "versions": versions}

@@ -1,6 +1,7 @@
 """What is measured: a network, how it is trained and on what, and the runs that are compared."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,10 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from bench import datasets
+
+UNMOVED = 1e-8
+"""Learning rate of what is compared in bfloat16. A small step moves parameters that are kept in float32 but not those
+in bfloat16: with a rate that moves neither they can be compared. How they move is tested on small networks."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,10 @@ class Workload:
     batch_size: int
     n_rows: int = 8192
     n_epochs: int = 1
-    """Epochs of one turn, one call of `fit`: enough that the call's own overhead counts as it does for a user."""
+    """Epochs of one turn, one call of `fit`: enough that the call's own overhead counts as it does for a user.
+
+    Of what predicts, the calls of one turn.
+    """
     activation: str = "relu"
     loss: str = "log_loss"
     optimizer: str = "sgd"
@@ -37,7 +45,7 @@ class Workload:
     settings: tuple[tuple[str, Any], ...] = ()
     """More hyper-parameters of fastmlp's estimators; of the others only PyTorch knows some: see its session."""
     task: str = "train"
-    """Or "predict": one turn predicts the rows once."""
+    """Or "predict": the rows, in one call."""
 
     @property
     def name(self) -> str:
@@ -45,8 +53,8 @@ class Workload:
 
     @property
     def n_steps(self) -> int:
-        """Training steps of one turn; a prediction is one step."""
-        return 1 if self.task == "predict" else self.n_epochs * -(-self.n_rows // self.batch_size)
+        """Training steps of one turn; a call that predicts is one step."""
+        return self.n_epochs * (1 if self.task == "predict" else -(-self.n_rows // self.batch_size))
 
     @property
     def flops(self) -> float:
@@ -59,7 +67,7 @@ class Workload:
         if self.sparse:
             weights[0] *= self.density
         if self.task == "predict":
-            return 2.0 * self.n_rows * sum(weights)
+            return 2.0 * self.n_rows * self.n_epochs * sum(weights)
         return 2.0 * self.n_rows * self.n_epochs * (3 * sum(weights) - weights[0])
 
     def data(self) -> tuple[Any, NDArray[Any]]:
@@ -73,18 +81,23 @@ class Workload:
         X = rng.random((n_rows, self.n_units[0]), dtype=np.float32).astype(self.dtype, copy=False)
         if self.density < 1:
             X = np.less(X, self.density).astype(self.dtype)
-        y = rng.integers(0, self.n_units[-1], n_rows)
+        y = rng.permutation(n_rows) % self.n_units[-1]  # each class, of however few rows
         return (scipy.sparse.csr_array(X) if self.sparse else X), y
 
     def initial(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Weights and biases before the first step."""
-        rng = np.random.default_rng(1)
-        coefs, intercepts = [], []
-        for fan_in, fan_out in pairwise(self.n_units):
-            bound = (6 / (fan_in + fan_out)) ** 0.5
-            coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(self.dtype))
-            intercepts.append(rng.uniform(-bound, bound, fan_out).astype(self.dtype))
-        return coefs, intercepts
+        return _initial(self.n_units, self.dtype)
+
+
+@lru_cache(maxsize=1)  # millions of the widest networks, which the next workload may have, too
+def _initial(n_units: tuple[int, ...], dtype: str) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    rng = np.random.default_rng(1)
+    coefs, intercepts = [], []
+    for fan_in, fan_out in pairwise(n_units):
+        bound = (6 / (fan_in + fan_out)) ** 0.5
+        coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(dtype))
+        intercepts.append(rng.uniform(-bound, bound, fan_out).astype(dtype))
+    return coefs, intercepts
 
 
 @dataclass(frozen=True)

@@ -84,11 +84,11 @@ typedef struct fm_task {
     int64_t n_layers;           /* number of weight matrices, >= 1 */
     const int64_t *n_units;     /* (n_layers + 1,), each >= 1 */
     const int32_t *activations; /* (n_layers - 1,) of the hidden layers: indices in fm_engine.activations */
-    int32_t bfloat16;           /* 1: products are in bfloat16. Engines of FM_BFLOAT16: 1, of FM_FLOAT64: 0 */
-    int32_t loss;               /* also decides the outputs of predict: index in fm_engine.losses */
-    double label_smoothing;     /* s, 0 to 1: targets of log_loss and binary_log_loss are y (1 - s) + s / (classes) */
-    double huber_delta;         /* > 0: error from which on huber is a straight line */
-    const double *quantiles;    /* (n_outputs,) between 0 and 1, of the loss quantile; NULL: 0.5 */
+    int32_t bfloat16;        /* 1: products in bfloat16, of an engine that fm_engine_at(., FM_BFLOAT16) gives; or 0 */
+    int32_t loss;            /* also decides the outputs of predict: index in fm_engine.losses */
+    double label_smoothing;  /* s, 0 to 1: targets of log_loss and binary_log_loss are y (1 - s) + s / (classes) */
+    double huber_delta;      /* > 0: error from which on huber is a straight line */
+    const double *quantiles; /* (n_outputs,) between 0 and 1, of the loss quantile; NULL: 0.5 */
 
     /* Regularisation; biases are exempt from the first three. alpha and l1_ratio: train, gradient; weight_decay and
      * clip_norm: train, apply; the others: train. */
@@ -144,7 +144,7 @@ typedef struct fm_task {
                               added to; used only where the engine was built with FM_TIMERS */
 } fm_task;
 
-/* An engine: the algorithm compiled for one instruction set and one dtype. */
+/* An engine: the algorithm compiled for one instruction set and one real type. */
 typedef struct fm_engine {
     const char *isa;  /* "x86-64", "x86-64-v3", "x86-64-v4", "aarch64" */
     int32_t emulates; /* 1: its products in bfloat16 are computed by instructions of float32, with the same bits */
@@ -162,14 +162,16 @@ typedef struct fm_engine {
     void (*random_words)(const uint32_t key[2], const uint32_t counter[3], uint32_t group, uint32_t words[16]);
     /* c[i] + a[2 i] b[i] + a[2 i + 1] b[16 + i] as products in bfloat16 compute it, i = 0 to 15; float64: NULL. */
     void (*dot)(const float a[32], const float b[32], float c[16]);
-    double (*fma_loop)(int64_t n); /* n rounds of multiply-adds in registers; returns a number to ignore */
-    int64_t fma_loop_flops;        /* floating-point operations in one round of fma_loop */
+    /* n rounds of multiply-adds in registers, of products in bfloat16 or not; returns a number to ignore */
+    double (*fma_loop)(int64_t n, int32_t bfloat16);
+    int64_t fma_loop_flops[2];                          /* floating-point operations in one round; [1]: in bfloat16 */
     void (*barrier_loop)(int32_t n_threads, int64_t n); /* n barriers of a team, to measure their latency */
 } fm_engine;
 
 /* Engines that this CPU and operating system can run, the fastest first; NULL past the last.
- * dtype is FM_FLOAT32, FM_FLOAT64 or FM_BFLOAT16. The order of the instruction sets is the same for all; where one lacks the
- * instructions for bfloat16, its engine of float32 stands in their place. */
+ * dtype is FM_FLOAT32, FM_FLOAT64 or FM_BFLOAT16: an engine of float32 that can compute in bfloat16 on this CPU. The order
+ * of the instruction sets is the same for all, but that FM_BFLOAT16 has the next one where the CPU lacks instructions that
+ * an engine uses. */
 const fm_engine *fm_engine_at(int32_t index, int32_t dtype);
 
 #endif

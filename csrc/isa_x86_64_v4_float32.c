@@ -1,14 +1,15 @@
-/* The engine of float32 for x86-64-v4 (AVX-512). */
+/* The engine of float32 for x86-64-v4 (AVX-512), and of bfloat16 where the CPU has AVX512_BF16 as well. */
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #define FM_ISA "x86-64-v4"
 #define FM_ENGINE fm_engine_x86_64_v4_float32
 #define FM_VECTOR_BYTES 64
 #define FM_REAL_BITS 32
+#define FM_PAIRS 1
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("fma,bmi2,avx512dq,avx512vl,avx512bf16"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl")
+#pragma GCC target("fma,bmi2,avx512dq,avx512vl,avx512bf16")
 #endif
 #include "engine/engine.c"
 #ifdef __clang__

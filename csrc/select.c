@@ -8,7 +8,6 @@
 extern const fm_engine fm_engine_x86_64_float32, fm_engine_x86_64_float64;
 extern const fm_engine fm_engine_x86_64_v3_float32, fm_engine_x86_64_v3_float64;
 extern const fm_engine fm_engine_x86_64_v4_float32, fm_engine_x86_64_v4_float64;
-extern const fm_engine fm_engine_x86_64_v4_bfloat16;
 
 static int has(unsigned value, unsigned mask) { return (value & mask) == mask; }
 
@@ -42,7 +41,7 @@ const fm_engine *fm_engine_at(int32_t index, int32_t dtype) {
     if (level < 4) index++;
     if (level < 3) index++;
     if (index < 0 || index > 2) return NULL;
-    if (dtype == FM_BFLOAT16 && index == 0 && multiplies_bfloat16()) return &fm_engine_x86_64_v4_bfloat16;
+    if (dtype == FM_BFLOAT16 && index == 0 && !multiplies_bfloat16()) index++;
     return engines[index][dtype == FM_FLOAT64];
 }
 

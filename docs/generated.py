@@ -1,11 +1,16 @@
-"""What the site shows that the code or the benchmark knows: tables, figures and drawings, written anew by each build."""
+"""What the site shows that code or benchmark know: tables, figures and drawings, written anew by each build."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from json import loads
 from math import exp, log
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib
@@ -15,9 +20,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from bench import page, report
+from bench import page, plots, report
 from bench.engines import ENGINES
-from bench.plots import write_pictures
 from fastmlp import _core
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,8 +35,10 @@ def write(folder: Path) -> None:
     results = report.newest_results()
     (folder / "benchmarks.md").write_text(_benchmarks(results, folder), encoding="utf-8")
     (folder / "names.md").write_text(_names(), encoding="utf-8")
+    (folder / "command_line.md").write_text(_command_line(), encoding="utf-8")
+    _draw_race(results["races"][0], folder / "time_to_accuracy.svg")
     for name, draw in DRAWINGS.items():
-        figure, ax = plt.subplots(figsize=(7.6, 3.4), layout="constrained")
+        figure, ax = plt.subplots(figsize=(7.6, 2.8), layout="constrained")
         ax.set_axis_off()
         draw(ax)
         figure.savefig(folder / f"{name}.svg", transparent=True)
@@ -84,6 +90,11 @@ def substitutions() -> dict[str, str]:
     words = {name: str(found[name]) for name in ("register", "panel", "chunk_rows")}
     for name, (rows, vectors, lanes) in found["tiles"].items():
         words[f"tile_{name.lower().replace('-', '')}"] = f"{rows} × {vectors * lanes}"
+    n_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in ENGINE.iterdir() if path.is_file())
+    words["lines"] = f"{round(n_lines, -2):,}"
+    variants = {row["name"]: row for row in report.newest_results()["rows"]}
+    float64 = next(row for name, row in variants.items() if name.startswith("float64") and "float32" in row["ratios"])
+    words["gain_of_float32"] = f"{1 / float64['ratios']['float32']:.1f}"
     rows, vectors, _ = found["tiles"]["AVX-512"]
     words["accumulators"] = str(rows * vectors)
     words["registers_used"] = str(rows * vectors + vectors + 1)
@@ -140,7 +151,8 @@ def draw_tile(ax: Axes) -> None:
         ax.text(x + width / 2, rows * cell + 0.25 + cell / 2, f"{lanes} columns", ha="center", va="center", fontsize=9)
     ax.text(1.2 + 2.3, rows * cell + 0.78, f"row k of a panel: {vectors} registers", ha="center", fontsize=9)
     text = f"{rows * vectors} registers of sums:\nsum += a × row, a multiply-add each"
-    ax.text(1.2 + 2.3, rows * cell / 2, text, ha="center", va="center", fontsize=10)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "boxstyle": "round"}
+    ax.text(1.2 + 2.3, rows * cell / 2, text, ha="center", va="center", fontsize=10, bbox=box)
     ax.set(xlim=(-0.7, 6), ylim=(-0.1, rows * cell + 1.1))
 
 
@@ -184,6 +196,32 @@ DRAWINGS: dict[str, Callable[[Axes], None]] = {
 }
 
 
+# -- the command line --
+
+
+def _command_line() -> str:
+    """Commands and what they print, run in a folder of their own."""
+    commands = [
+        "fastmlp train wine.csv --target target --save wine.fastmlp",
+        "fastmlp predict wine.fastmlp wine.csv --proba > probabilities.csv",
+    ]
+    table = "from sklearn.datasets import load_wine; load_wine(as_frame=True).frame.to_csv('wine.csv', index=False)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = {"env": environment, "capture_output": True, "text": True, "check": True}
+    with TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", table], cwd=folder, **run)
+        words = shlex.split(commands[0])[1:]
+        trained = subprocess.run([sys.executable, "-m", "fastmlp", *words], cwd=folder, **run)
+        words = shlex.split(commands[1].partition(" > ")[0])[1:]
+        predicted = subprocess.run([sys.executable, "-m", "fastmlp", *words], cwd=folder, **run)
+    first = "\n".join(predicted.stdout.splitlines()[:3])
+    return (
+        f'```sh\npython -c "{table}"\n{commands[0]}\n{commands[1]}\n```\n\n'
+        f"The training prints:\n\n```text\n{trained.stdout.strip()}\n```\n\n"
+        f"`probabilities.csv` begins with:\n\n```text\n{first}\n```\n"
+    )
+
+
 # -- tables --
 
 
@@ -211,18 +249,21 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
     """The newest results: time to accuracy first, then a step, then all the rest."""
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    where = f"{machine['cpu']}, {machine['n_cpus']} CPUs, {results['isa']}"
     parts = [
-        f"Measured on {results['started'][:10]} on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}): {versions}.",
+        f"Measured on {results['started'][:10]}: {where}; {versions}.",
         "## Time to accuracy",
         *map(_race, results.get("races", [])),
     ]
-    for caption, path in write_pictures(results, folder):
-        parts.append(f":::{{figure}} {path.name}\n:alt: {caption}\n\n{caption}\n:::")
+    # On a white page, as the site has it behind pictures, the grey of the README is too light to read.
+    plots.STYLE.update({name: "#4b5563" for name, value in plots.STYLE.items() if value == plots.GREY})
+    for caption, path in plots.write_pictures(results, folder):
+        parts.append(f":::{{figure}} generated/{path.name}\n:alt: {caption}\n\n{caption}\n:::")
     for group, title in page.TITLES.items():
         rows = [row for row in results["rows"] if row["group"] == group]
         if rows:
             table = report._rival_table("X", rows).replace("X: network, batch", "network, batch")
-            parts += [f"## {title}", f"::::{{div}} numbers\n\n{table}\n::::"]
+            parts += [f"## {title}", table]
     tables = report.RESULTS / "tables.json"
     if tables.exists():
         parts += ["## Tables", _tables(loads(tables.read_text(encoding="utf-8")))]
@@ -234,10 +275,27 @@ def _race(race: dict[str, Any]) -> str:
     seconds = sorted(((value, name) for name, value in race["seconds"].items() if value is not None))
     ours = race["seconds"]["fastmlp"]
     lines = [
-        f"| {ENGINES[name].title if name in ENGINES else name} | {value:.1f} | {value / ours:.1f} |" for value, name in seconds
+        f"| {ENGINES[name].title if name in ENGINES else name} | {value:.1f} | {value / ours:.1f} |"
+        for value, name in seconds
     ]
-    head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({race['name']}):"
+    name = plots._title(race["name"])
+    head = f"Seconds of training until {100 * race['goal']:g} % of the test images are right ({name}):"
     return "\n".join([head, "", "| | seconds | as a multiple of fastmlp's |", "|---|--:|--:|", *lines])
+
+
+def _draw_race(race: dict[str, Any], path: Path) -> None:
+    """Seconds to the goal as bars, large enough for a phone."""
+    seconds = sorted((value, ENGINES[name].title) for name, value in race["seconds"].items() if value is not None)
+    figure, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    values, names = zip(*reversed(seconds), strict=True)
+    bars = ax.barh(names, values, color=[ORANGE if name == "fastmlp" else GREY for name in names])
+    ax.bar_label(bars, [f"{value:.1f} s" for value in values], padding=3)
+    data, units, batch, _ = plots._title(race["name"]).split(", ")
+    ax.set_title(f"{data}, {units}, {batch}: seconds to {100 * race['goal']:g} %", fontsize=10, loc="left")
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+    ax.set(xticks=[], xlim=(0, 1.15 * max(values)))
+    figure.savefig(path, transparent=True)
+    plt.close(figure)
 
 
 def _tables(runs: list[dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ activations = ["logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplu
 figure, axes = plt.subplots(2, 5, figsize=(11, 5), layout="constrained", sharex=True, sharey=True)
 figure.suptitle("Probability of the second class, by activation of the hidden layers")
 for ax, activation in zip(axes.flat, activations, strict=True):
-    model = MLPClassifier((16, 16), activation=activation, solver="lbfgs", alpha=1e-2, max_iter=200, random_state=0)
+    model = MLPClassifier((16, 16), activation=activation, solver="lbfgs", alpha=0.1, max_iter=1000, random_state=0)
     model.fit(X, y)
     DecisionBoundaryDisplay.from_estimator(
         model, X, response_method="predict_proba", class_of_interest=1, cmap="RdBu_r", alpha=0.7, ax=ax

@@ -58,6 +58,8 @@ ax.plot(sizes, scores, marker="o")
 for n_units, size, score in zip((4, 8, 16, 32, 64), sizes, scores, strict=True):
     ax.annotate(f"{n_units} units", (size, score), textcoords="offset points", xytext=(8, -10))
 ax.set(title="Digits read right, by the size of the network", xlabel="KiB of flash", ylabel="% right", xscale="log")
+ax.set_xticks([2, 5, 10, 20], ["2", "5", "10", "20"])
+ax.minorticks_off()
 plt.show()
 
 # %%

@@ -74,6 +74,12 @@ def show_config() -> None:
     ------
     ValueError
         If the environment variable ``FASTMLP_ISA`` names an instruction set that is unknown or that this CPU lacks.
+
+    Examples
+    --------
+    >>> from fastmlp import show_config
+    >>> show_config()  # doctest: +ELLIPSIS
+    fastmlp ...
     """
     from fastmlp import _core
     from fastmlp.threads import usable_cpus

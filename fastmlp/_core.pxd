@@ -101,7 +101,7 @@ cdef extern from "fastmlp.h" nogil:
             const uint32_t *key, const uint32_t *counter, uint32_t group, uint32_t *words
         ) noexcept nogil
         void (*dot)(const float *a, const float *b, float *c) noexcept nogil
-        double (*fma_loop)(int64_t n) noexcept nogil
-        int64_t fma_loop_flops
+        double (*fma_loop)(int64_t n, int32_t bfloat16) noexcept nogil
+        int64_t fma_loop_flops[2]
         void (*barrier_loop)(int32_t n_threads, int64_t n) noexcept nogil
     const fm_engine *fm_engine_at(int32_t index, int32_t dtype)

@@ -78,12 +78,12 @@ cdef const fm_engine *_engine(str dtype) except NULL:
 
 def fma_peak(dtype="float32", double seconds=0.05):
     cdef const fm_engine *engine = _engine(dtype)
-    cdef int64_t rounds = 100_000
+    cdef int64_t rounds = 100_000, bfloat16 = dtype == "bfloat16"
     best, end = 0.0, perf_counter() + seconds
     while (start := perf_counter()) < end:
         with nogil:
-            engine.fma_loop(rounds)
-        best = max(best, rounds * engine.fma_loop_flops / (perf_counter() - start) * 1e-9)
+            engine.fma_loop(rounds, bfloat16)
+        best = max(best, rounds * engine.fma_loop_flops[bfloat16] / (perf_counter() - start) * 1e-9)
     return best
 
 

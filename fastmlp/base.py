@@ -145,6 +145,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Returns
         -------
         self : estimator
+            The same, fitted.
 
         Raises
         ------
@@ -178,6 +179,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Returns
         -------
         self : estimator
+            The same, fitted.
         """
         with Call(self, (X, y, None), asked=Asked(trains=False)):
             pass
@@ -208,7 +210,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         It has one input, ``X`` of shape (n_rows, n_features) in the dtype of the parameters. Its outputs are those of
         `predict`: ``label`` of a classifier, with ``probabilities`` or, with the losses of margins, ``scores`` beside
-        it; ``variable`` of a regressor; ``outputs`` of a `Trainer`.
+        it; ``variable`` of a regressor; ``outputs`` of a `Trainer`. A network of bfloat16 becomes one of float32,
+        without the rounding of its factors.
 
         Parameters
         ----------
@@ -232,6 +235,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         The function is ``NAME_predict``, after the file's name, and is described in the header. It computes in float32,
         in the engine's order: where the processor has a fused multiply-add, the bits are those of a float32 `predict`.
+        A network of bfloat16 becomes one of float32, without the rounding of its factors.
 
         Parameters
         ----------

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from zlib import crc32
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fastmlp.engine_settings import copy_of
 from fastmlp.estimator_file import from_json, to_json
@@ -18,6 +20,10 @@ from fastmlp.rows import Samples
 
 FREE = ("n_threads", "verbose", "max_time")
 """Hyper-parameters that do not change what comes of a training, and may therefore change where it goes on."""
+
+
+MOST_CHECKED = 4096
+"""Rows that a checksum reads: all of them may be far more than memory holds."""
 
 
 class Checkpoint(Listener):
@@ -72,12 +78,13 @@ class Checkpoint(Listener):
         Raises
         ------
         ValueError
-            If the data have another shape.
+            If the data are others.
         """
         network = fit.network
         self._shape: dict[str, Any] = {"layers": list(network.n_units), "loss": network.loss}
         self._shape |= {"dtype": network.precision, "rows": list(samples.rows.shape)}
         self._shape["rows to validate on"] = validation and list(validation.rows.shape)
+        self._shape["checksum"] = _checksum(samples, *([validation] if validation else []))
         if self._found is not None:
             self._require_the_same("data", self._found["shape"], self._shape)
         return self._found
@@ -108,3 +115,16 @@ class Checkpoint(Listener):
                     f"The checkpoint {self._path} belongs to a fit with other {what}: {name} was {found.get(name)!r}, "
                     f"now it is {expected.get(name)!r}. Name another file, or delete this one to begin anew."
                 )
+
+
+def _checksum(*parts: Samples) -> int:
+    """Of targets and weights, and of rows evenly spread over X: other data are seen, at no cost beside an epoch."""
+    checksum = 0
+    for rows, targets, weights in parts:
+        chosen = np.unique(np.linspace(0, rows.shape[0] - 1, MOST_CHECKED).astype(np.intp))
+        some = rows[chosen]
+        arrays = (some.data, some.indices, some.indptr) if issparse(some) else (some,)
+        for array in (*arrays, targets, weights):
+            if array is not None:
+                checksum = crc32(memoryview(np.ascontiguousarray(array)).cast("B"), checksum)
+    return checksum

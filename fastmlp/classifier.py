@@ -147,9 +147,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         None: as many as this process may use and a step of this network has work for. The result is the same.
     dtype : {"float32", "float64", "bfloat16"} or None, default=None
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
-        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: about 1.7 times as
-        fast on a CPU with AVX-512 BF16 and layers of 64 units or more, slow on others (`show_config` tells), with the
-        same bits. The solver "lbfgs" computes in float64 whatever this is.
+        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: on a CPU with
+        AVX-512 BF16 (`show_config` tells) 1.4 to 1.8 times as fast, from layers of 64 units and batches of 32 rows;
+        slower than float32 in batches of a few rows, and on other CPUs, which compute the same bits. The solver "lbfgs"
+        computes in float64 whatever this is.
 
     Attributes
     ----------
@@ -177,10 +178,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Where X has string names of columns.
     out_activation_ : str
         Function of the outputs.
+
+    See Also
+    --------
+    TabularClassifier : For tables with text, categories and gaps.
+    Trainer : The bare network, over class numbers or one-hot rows.
+    from_sklearn : Takes a network that scikit-learn has trained.
 
     Examples
     --------
@@ -266,6 +273,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         self : MLPClassifier
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, classes, resumes=True) as (fit, n_epochs, listeners):
@@ -288,6 +296,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows,), or of shape (n_rows, n_labels) and sparse where the y of the fit was
+            Labels.
         """
         outputs, fitted = self._predict(X)
         labels: Labels = fitted.labels
@@ -326,6 +335,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows, n_classes), or (n_rows,) with two classes, in the dtype of the parameters
+            Margins.
         """
         outputs, _ = self._predict(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -341,13 +351,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         Returns
         -------
         ndarray of shape (n_rows, n_classes), in the dtype of the parameters
+            Probabilities.
         """
         outputs, _ = self._predict(X)
         return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Logarithms.
+        """
         probabilities = self.predict_proba(X)
         logarithms: NDArray[Any] = np.log(probabilities, out=probabilities)
         return logarithms

@@ -3,6 +3,8 @@
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from fastmlp._core import LOSSES
 from fastmlp.schedules import SCHEDULES
 
@@ -50,6 +52,9 @@ def check_combination(settings: Any, checkpoint: bool) -> None:
             )
     if checkpoint and settings.n_restarts:
         raise ValueError(f"checkpoint does not go with n_restarts={settings.n_restarts}: use 0.")
+    n_quantiles = np.size(getattr(settings, "quantile", 0.5))
+    if n_quantiles > 1 and settings.loss != "quantile":
+        raise ValueError(f"quantile={settings.quantile!r} does not go with loss={settings.loss!r}: use 'quantile'.")
     loss = LOSSES[settings.loss]
     smoothing = getattr(settings, "label_smoothing", 0)
     if smoothing and (loss.threshold is None or loss.threshold == 0):

@@ -46,6 +46,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : str or path-like
+        The file.
 
     Returns
     -------
@@ -58,6 +59,22 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file is damaged, truncated, from a newer version, or something else altogether.
     OSError
         If the file cannot be read.
+
+    See Also
+    --------
+    MLPClassifier.save : Writes it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fastmlp
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = fastmlp.MLPClassifier((8,), max_iter=1000, random_state=0).fit(X, y)
+    >>> path = os.path.join(tempfile.mkdtemp(), "iris.fastmlp")
+    >>> model.save(path)
+    >>> bool((fastmlp.load(path).predict(X) == model.predict(X)).all())
+    True
     """
     file = read(path)
     if file.kind not in (*CLASSES, *TABULAR):

@@ -40,6 +40,11 @@ class LossCurveDisplay:
     score_line_ : matplotlib Line2D or None
         Of the validation score.
 
+    See Also
+    --------
+    inspection.LearningRateDisplay : The loss after an epoch at each learning rate.
+    inspection.diagnose : What may be amiss with a network.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -85,6 +90,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            With what was drawn in its attributes.
         """
         check_is_fitted(estimator)
         loss_curve = getattr(estimator, "loss_curve_", [])
@@ -120,6 +126,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            With what was drawn in its attributes.
         """
         if ax is None:
             try:

@@ -119,9 +119,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         None: as many as this process may use and a step of this network has work for. The result is the same.
     dtype : {"float32", "float64", "bfloat16"} or None, default=None
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
-        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: about 1.7 times as
-        fast on a CPU with AVX-512 BF16 and layers of 64 units or more, slow on others (`show_config` tells), with the
-        same bits. The solver "lbfgs" computes in float64 whatever this is.
+        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: on a CPU with
+        AVX-512 BF16 (`show_config` tells) 1.4 to 1.8 times as fast, from layers of 64 units and batches of 32 rows;
+        slower than float32 in batches of a few rows, and on other CPUs, which compute the same bits. The solver "lbfgs"
+        computes in float64 whatever this is.
 
     Attributes
     ----------
@@ -147,10 +148,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Where X has string names of columns.
     out_activation_ : str
         Function of the outputs.
+
+    See Also
+    --------
+    TabularRegressor : For tables with text, categories and gaps.
+    Trainer : The bare network.
+    from_sklearn : Takes a network that scikit-learn has trained.
 
     Examples
     --------
@@ -231,6 +238,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Returns
         -------
         self : MLPRegressor
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, resumes=True) as (fit, n_epochs, listeners):
@@ -247,6 +255,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs), in the dtype of the parameters
+            Values.
         """
         outputs, fitted = self._predict(X)
         if self._several_quantiles(fitted.fit.network.loss):
@@ -254,7 +263,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         return _column(outputs)
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return R², where there are several outputs or quantiles the mean of theirs."""
+        """Return R², where there are several outputs or quantiles the mean of theirs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+        y : array-like
+            As for `fit`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+
+        Returns
+        -------
+        float
+            The score.
+        """
         if self._several_quantiles(self.loss):
             y = np.repeat(np.reshape(y, (-1, 1)), len(quantiles(self.quantile)), axis=1)
         return float(super().score(X, y, sample_weight))

@@ -46,10 +46,27 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     ----------
     classes_ : ndarray
         Labels of the classes; numbers of the labels where y had a column for each.
-    n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
-    target_name_ : name of y, where it had one
-    categories_ : dict, the categories of each column of categories
-    loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str
+        Where X has names of columns.
+    target_name_ : str
+        Of y, where it has one.
+    categories_ : dict
+        Of each column of categories.
+    n_outputs_, n_members_ : int
+        Number of outputs, and of networks that have been trained.
+    n_iter_, best_epoch_ : int
+        Epochs of the first network, and which of them it keeps.
+    loss_curve_, validation_scores_ : list of float
+        Of the first network, epoch by epoch.
+    best_validation_score_ : float
+        The highest of the scores.
+
+    See Also
+    --------
+    TabularRegressor : For values.
+    MLPClassifier : For arrays of numbers.
 
     Examples
     --------
@@ -99,6 +116,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_labels)
+            Labels.
         """
         outputs, fitted = self._outputs(X)
         assert fitted.classes is not None
@@ -117,12 +135,24 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         Returns
         -------
         ndarray of shape (n_rows, n_classes)
+            Probabilities.
         """
         outputs, fitted = self._outputs(X)
         return outputs / outputs.sum(axis=1, keepdims=True) if fitted.loss == "log_loss" else outputs
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_rows, n_columns)
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Logarithms.
+        """
         logarithms: NDArray[np.float64] = np.log(self.predict_proba(X))
         return logarithms
 
@@ -194,10 +224,36 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
 
     Attributes
     ----------
-    n_features_in_, feature_names_in_, n_outputs_, n_members_, n_iter_ : number and names of columns and so on
-    target_name_ : name of y, where it had one
-    categories_ : dict, the categories of each column of categories
-    loss_curve_, validation_scores_, best_epoch_, best_validation_score_ : of the first member
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str
+        Where X has names of columns.
+    target_name_ : str
+        Of y, where it has one.
+    categories_ : dict
+        Of each column of categories.
+    n_outputs_, n_members_ : int
+        Number of outputs, and of networks that have been trained.
+    n_iter_, best_epoch_ : int
+        Epochs of the first network, and which of them it keeps.
+    loss_curve_, validation_scores_ : list of float
+        Of the first network, epoch by epoch.
+    best_validation_score_ : float
+        The highest of the scores.
+
+    See Also
+    --------
+    TabularClassifier : For labels.
+    MLPRegressor : For arrays of numbers.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from fastmlp import TabularRegressor
+    >>> X = pandas.DataFrame({"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "red", "blue", "blue"] * 10})
+    >>> y = [10.0, 20.0, 30.0, 40.0] * 10
+    >>> TabularRegressor(random_state=0).fit(X, y).predict(X[:4]).shape
+    (4,)
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = BaseTabular._parameter_constraints | {
@@ -231,6 +287,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            Values.
         """
         outputs, fitted = self._outputs(X)
         values = outputs * fitted.scale + fitted.center

@@ -41,6 +41,7 @@ class FittedTable:
     names : tuple of str or None
         Of the columns.
     n_units : tuple of int
+        Of a network that reads all inputs.
     activation, loss : str
         Of the networks.
     members : tuple of Member
@@ -66,10 +67,9 @@ class FittedTable:
     is_single: bool
     target: str | None = None
 
-    @property
-    def network(self) -> Network:
-        """That of the members."""
-        return Network(self.n_units, self.activation, self.loss, "float32")
+    def network_of(self, member: Member) -> Network:
+        """The network whose parameters a member has."""
+        return Network((member.n_inputs, *self.n_units[1:]), self.activation, self.loss, "float32")
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Returns
         -------
         self : estimator
+            The same, fitted.
 
         Raises
         ------
@@ -151,9 +152,9 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             raise ValueError(f"Found array with n_samples={table.n_rows}: at least 2 rows are needed to train on.")
         weights = self._weigh(check_weights(sample_weight, np.empty((table.n_rows, 1))), targets)
         random_state = check_random_state(self.random_state)
+        preset = PRESETS[self.preset]
         preparation = Preparation.of(table, which_are_categories(table, self.categorical_features))
         names = tuple(column.name for column in table.columns) if table.has_names else None
-        preset = PRESETS[self.preset]
         asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline}
         asked |= {"quantile": getattr(self, "quantile", None) or 0.5}
         n_kept = 0 if X_val is not None else -(-table.n_rows // N_FOLDS)
@@ -163,17 +164,9 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)
         held_out = self._held_out(fitted, len(table.columns), X_val, y_val, sample_weight_val)
         seeds = random_state.randint(2**31, size=self.n_members or preset.n_members).tolist()
-        folds = folds_of(targets.values, random_state)
-        task = Task(
-            preparation.inputs(table),
-            targets.values,
-            weights,
-            targets.loss,
-            targets.n_outputs,
-            folds,
-            held_out,
-            settings,
-        )
+        inputs, folds = preparation.inputs(table), folds_of(targets.values, random_state)
+        of_engine = (targets.values, weights, targets.loss, targets.n_outputs)
+        task = Task(inputs, preparation.n_plain, *of_engine, folds, held_out, settings)
         scorer = self._scorer(fitted, targets)
         members = train_members(task, seeds, scorer, self.n_threads, type(self).__name__)
         self._fitted = replace(fitted, members=tuple(members))
@@ -291,6 +284,27 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         onnx_table.write(self, path)
 
+    def to_c(self, path: str | os.PathLike[str]) -> None:
+        """Write preparation and networks as a C99 header: constants and one function, ``NAME_predict``.
+
+        The function takes a double for each column, a number or the number of a category, as the header lists them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its last part without the suffix becomes the beginning of all names.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        ValueError
+            If classes are of kinds that C does not know.
+        """
+        from fastmlp.export import c_table
+
+        c_table.write(self, path)
+
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None
 
@@ -346,7 +360,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         def score(fit: Fit, samples: Samples, rows: NDArray[np.intp]) -> float:
             view = object.__new__(type(self))
-            member = Member(fit.params, [], [], 0)
+            member = Member(samples.rows.shape[1], fit.params, [], [], 0)
             prepared = replace(fitted, preparation=None, members=(member,))
             view.__dict__.update(self.__dict__ | {"_fitted": prepared, "n_features_in_": samples.rows.shape[1]})
             weights = {} if samples.weights is None else {"sample_weight": samples.weights}
@@ -359,11 +373,10 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         check_is_fitted(self)
         fitted = self._require_fitted()
         inputs = _inputs(X, fitted, self.n_features_in_, type(self).__name__)
-        network = fitted.network
-        n_threads = self.n_threads or prediction_threads(network, inputs)
         outputs = np.zeros((len(inputs), fitted.n_units[-1]))
         for member in fitted.members:
-            outputs += outputs_of(network, member.params, inputs, n_threads)
+            network, rows = fitted.network_of(member), inputs[:, : member.n_inputs]
+            outputs += outputs_of(network, member.params, rows, self.n_threads or prediction_threads(network, rows))
         return outputs / len(fitted.members), fitted
 
 

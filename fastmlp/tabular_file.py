@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,11 +30,12 @@ def save(estimator: BaseTabular, path: str | os.PathLike[str]) -> None:
     state = {name: to_json(name, getattr(fitted, name)) for name in PARTS}
     state["encodings"] = [_to_plain(encoding) for encoding in fitted.preparation.encodings]
     state["members"] = [
-        [to_json("curve", part) for part in (member.loss_curve, member.validation_scores, member.best_epoch)]
+        [member.n_inputs]
+        + [to_json("curve", part) for part in (member.loss_curve, member.validation_scores, member.best_epoch)]
         for member in fitted.members
     ]
     arrays = {"center": fitted.center, "scale": fitted.scale}
-    arrays["params"] = np.array([member.params for member in fitted.members])
+    arrays["params"] = np.concatenate([member.params for member in fitted.members])
     if fitted.classes is not None and fitted.classes.dtype != object:
         arrays["classes"] = fitted.classes
     elif fitted.classes is not None:
@@ -48,9 +52,8 @@ def estimator_of(file: ModelFile) -> Any:
     estimator = getattr(fastmlp, file.kind)(**parameters)
     estimator._validate_params()
     preparation = Preparation(tuple(_of_plain(plain) for plain in state["encodings"]))
-    params = file.arrays["params"]
-    members = tuple(Member(vector, *curves) for vector, curves in zip(params, state["members"], strict=True))
     about = {name: state[name] for name in PARTS}
+    members = tuple(_members(file.arrays["params"], state["members"], about["n_units"]))
     about |= {"center": file.arrays["center"], "scale": file.arrays["scale"]}
     classes = file.arrays.get("classes", state.get("classes"))
     fitted = FittedTable(preparation, members=members, classes=classes, **about)
@@ -59,15 +62,34 @@ def estimator_of(file: ModelFile) -> Any:
     return estimator
 
 
+def _members(params: Any, members: list[Any], n_units: tuple[int, ...]) -> Iterator[Member]:
+    """The members with their parts of all parameters."""
+    start = 0
+    for n_inputs, *curves in members:
+        require(type(n_inputs) is int and 0 < n_inputs <= n_units[0], "a member of other inputs than the columns make")
+        widths = (n_inputs, *n_units[1:])
+        end = start + sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
+        yield Member(n_inputs, params[start:end].copy(), *curves)
+        start = end
+    require(params.shape == (start,), "other parameters")
+
+
 def _check(fitted: FittedTable, kind: str) -> None:
     """Refuse what would fail, or leave the engine's memory, at the first prediction."""
-    network, n_outputs = fitted.network, fitted.n_units[-1]
+    n_outputs = fitted.n_units[-1]
     assert fitted.preparation is not None
     require(len(fitted.members) > 0, "no members")
     for member in fitted.members:
-        require(member.params.dtype == np.float32 and member.params.shape == (network.n_params,), "other parameters")
+        n_params = fitted.network_of(member).n_params
+        require(member.params.dtype == np.float32 and member.params.shape == (n_params,), "other parameters")
         require(bool(np.isfinite(member.params).all()), "parameters that are not finite")
-    require(fitted.n_units[0] == fitted.preparation.n_inputs, "other inputs than the columns make")
+    preparation = fitted.preparation
+    require(fitted.n_units[0] == preparation.n_inputs, "other inputs than the columns make")
+    require({m.n_inputs for m in fitted.members} <= {preparation.n_plain, preparation.n_inputs}, "a member of others")
+    for encoding in preparation.encodings:
+        edges = encoding.edges if isinstance(encoding, Numbers) else ()
+        sound = all(isinstance(edge, float) and isfinite(edge) for edge in edges) and len(edges) != 1
+        require(sound and all(low < high for low, high in pairwise(edges)), "ramps that do not rise")
     names = fitted.names
     require(names is None or len(names) == len(fitted.preparation.encodings), "other names than columns")
     require(fitted.target is None or isinstance(fitted.target, str), "a target whose name is no text")

@@ -2,7 +2,9 @@
 
 A category of a column is an input of 0 and 1; a column of two categories is one input of -1 and 1; what is missing or
 was never seen is 0. Numbers are centred on their median, divided by the distance of their quartiles and clipped
-smoothly; what is missing is 0, and 1 in an input of its own.
+smoothly; what is missing is 0, and 1 in an input of its own. Behind all these stand the ramps of the numbers, for the
+members that read them: between two quantiles an input rises from 0 to 1 (the piecewise linear encoding of Gorishniy et
+al. 2022), so that a network bends easily where there are many rows.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,10 @@ MOST_TOLD = 8
 """Columns of a kind that `Preparation.summary` names."""
 CLIP = 3.0
 """Scaled numbers stay below it."""
+MOST_RAMPS, FEWEST_RAMPS, ROWS_OF_A_RAMP = 16, 4, 20
+"""Of a column; with so many rows each at least."""
+MOST_BYTES_OF_RAMPS = 2**28
+"""Of the training rows, which get fewer ramps, or none, where they are many."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,25 @@ class Numbers:
         Of the scaling.
     has_missing : bool
         Whether training rows lack the number, which then has an input.
+    edges : tuple of float
+        Where the ramps begin, in ascending order, and where the last one ends; none without ramps.
     """
 
     name: str
     center: float
     factor: float
     has_missing: bool
+    edges: tuple[float, ...] = ()
 
     @property
     def n_inputs(self) -> int:
-        """Columns that it makes."""
+        """Columns that it makes, without ramps."""
         return 1 + self.has_missing
+
+    @property
+    def n_ramps(self) -> int:
+        """Columns that its ramps make."""
+        return max(0, len(self.edges) - 1)
 
     def write(self, column: Column, inputs: NDArray[np.float32]) -> None:
         """Write the inputs (n_rows, n_inputs) of a column."""
@@ -56,6 +71,13 @@ class Numbers:
         inputs[:, 0] = np.where(missing, 0, scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
         if self.has_missing:
             inputs[:, 1] = missing
+
+    def write_ramps(self, column: Column, inputs: NDArray[np.float32]) -> None:
+        """Write the ramps (n_rows, n_ramps) of a column."""
+        values = np.nan_to_num(_numbers(column), nan=-np.inf)
+        with np.errstate(over="ignore"):  # what is far above the last ramp
+            for ramp, (low, high) in enumerate(pairwise(self.edges)):
+                inputs[:, ramp] = np.clip((values - low) / (high - low), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -106,25 +128,35 @@ class Preparation:
     @classmethod
     def of(cls, table: Table, categorical: Sequence[bool]) -> Preparation:
         """What these training rows say; categorical : for each column whether it holds categories."""
+        n_numbers = len(categorical) - sum(categorical)
+        most = min(MOST_RAMPS, MOST_BYTES_OF_RAMPS // (4 * table.n_rows * max(1, n_numbers)))
         return cls(
             tuple(
-                _categories_of(column) if is_category else _numbers_of(column)
+                _categories_of(column) if is_category else _numbers_of(column, most)
                 for column, is_category in zip(table.columns, categorical, strict=True)
             )
         )
 
     @property
-    def n_inputs(self) -> int:
-        """Inputs of the network: one at least."""
+    def n_plain(self) -> int:
+        """Inputs without ramps: one at least."""
         return max(1, sum(encoding.n_inputs for encoding in self.encodings))
+
+    @property
+    def n_inputs(self) -> int:
+        """All inputs."""
+        return self.n_plain + sum(encoding.n_ramps for encoding in self.encodings if isinstance(encoding, Numbers))
 
     def inputs(self, table: Table) -> NDArray[np.float32]:
         """Inputs (n_rows, n_inputs) of a table with the columns of the first one in their order."""
         inputs = np.zeros((table.n_rows, self.n_inputs), np.float32)
-        at = 0
+        at, ramps_at = 0, self.n_plain
         for encoding, column in zip(self.encodings, table.columns, strict=True):
             encoding.write(column, inputs[:, at : at + encoding.n_inputs])
             at += encoding.n_inputs
+            if isinstance(encoding, Numbers):
+                encoding.write_ramps(column, inputs[:, ramps_at : ramps_at + encoding.n_ramps])
+                ramps_at += encoding.n_ramps
         return inputs
 
     def summary(self) -> str:
@@ -134,7 +166,8 @@ class Preparation:
         columns = "column" if len(numbers) == 1 else "columns"
         kinds = (f"{len(numbers)} {columns} of numbers", numbers), (f"{len(categories)} of categories", categories)
         told = ", ".join(f"{what} ({', '.join(_some(names))})" if names else what for what, names in kinds)
-        return f"{told}: {self.n_inputs} inputs"
+        n_ramps = self.n_inputs - self.n_plain
+        return f"{told}: {self.n_plain} inputs" + (f" and {n_ramps} ramps" if n_ramps else "")
 
 
 def _some(names: list[str]) -> list[str]:
@@ -195,7 +228,7 @@ def _categories(column: Column) -> list[Any]:
     return [None if value != value else value for value in column.values.astype(np.float64).tolist()]
 
 
-def _numbers_of(column: Column) -> Numbers:
+def _numbers_of(column: Column, most_ramps: int) -> Numbers:
     values = _numbers(column)
     present = values[~np.isnan(values)]
     if not len(present):
@@ -205,7 +238,18 @@ def _numbers_of(column: Column) -> Numbers:
     with np.errstate(over="ignore", divide="ignore"):
         factor = 1 / width if width > 0 else 0.0
     factor = factor if np.isfinite(factor) else 0.0
-    return Numbers(column.name, float(center), float(factor), has_missing=len(present) < len(values))
+    edges = _edges_of(present, min(most_ramps, max(FEWEST_RAMPS, len(present) // ROWS_OF_A_RAMP)))
+    return Numbers(column.name, float(center), float(factor), has_missing=len(present) < len(values), edges=edges)
+
+
+def _edges_of(values: NDArray[np.float64], n_ramps: int) -> tuple[float, ...]:
+    """Quantiles between which ramps rise; none where two values are all there is, or memory is short."""
+    if n_ramps < FEWEST_RAMPS:
+        return ()
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, n_ramps + 1)))
+    with np.errstate(over="ignore"):
+        sound = bool(np.isfinite(np.diff(edges)).all())
+    return tuple(edges.tolist()) if len(edges) > 2 and sound else ()
 
 
 def _categories_of(column: Column) -> Categories:

@@ -80,6 +80,9 @@ class Task:
     Attributes
     ----------
     inputs : ndarray of shape (n_rows, n_inputs)
+        With ramps, which the first member reads, the third and so on.
+    n_plain : int
+        Inputs without ramps.
     targets : ndarray
         As the engine reads them.
     weights : ndarray of shape (n_rows,) or None
@@ -94,6 +97,7 @@ class Task:
     """
 
     inputs: NDArray[np.float32]
+    n_plain: int
     targets: NDArray[Any]
     weights: NDArray[np.float64] | None
     loss: str
@@ -102,6 +106,10 @@ class Task:
     held_out: Samples | None
     settings: Any
 
+    def n_inputs_of(self, number: int) -> int:
+        """How many of the inputs the member of that number reads: networks that see other things err elsewhere."""
+        return self.n_plain if number % 2 else self.inputs.shape[1]
+
 
 @dataclass(frozen=True)
 class Member:
@@ -109,6 +117,8 @@ class Member:
 
     Attributes
     ----------
+    n_inputs : int
+        How many of the inputs it reads.
     params : ndarray of shape (n_params,)
     loss_curve, validation_scores : list of float
         Of each epoch.
@@ -116,6 +126,7 @@ class Member:
         Number of the epoch, from 1, whose parameters these are.
     """
 
+    n_inputs: int
     params: NDArray[np.float32]
     loss_curve: list[float]
     validation_scores: list[float]
@@ -193,11 +204,12 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
     random_state = np.random.RandomState(seed)
     if number > 0 and perf_counter() > task.settings.deadline:
         return None
-    samples = Samples(task.inputs, task.targets, task.weights)
+    n_inputs = task.n_inputs_of(number)
+    samples = Samples(task.inputs[:, :n_inputs], task.targets, task.weights)
     rows, held_out, kept_back = _parts(task, samples, number)
     batch_size = {"batch_size": min(BATCH_SIZE, len(rows))}
     settings = SimpleNamespace(**vars(task.settings) | batch_size)
-    n_units = (task.inputs.shape[1], *settings.hidden_layer_sizes, task.n_outputs)
+    n_units = (n_inputs, *settings.hidden_layer_sizes, task.n_outputs)
     fit = Fit.start(n_units, task.loss, "float32", settings, samples, random_state)
     _initialize(fit, random_state)
     best = LastBest(held_out, None if scorer is None else lambda fit: scorer(fit, held_out, kept_back))
@@ -221,7 +233,7 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
         running.remove(fit)
         loss_curve, scores = fit.loss_curve, fit.validation_scores or []
         fit.end(keeps_scratch=False)
-    return Member(_calibrated(fit, held_out), loss_curve, scores, best.epoch)
+    return Member(n_inputs, _calibrated(fit, held_out), loss_curve, scores, best.epoch)
 
 
 class LastBest(Listener):
@@ -278,7 +290,8 @@ def outputs_of(network: Network, params: NDArray[np.float32], rows: Any, n_threa
 def _parts(task: Task, samples: Samples, number: int) -> tuple[NDArray[np.intp], Samples, NDArray[np.intp]]:
     """Numbers of the rows to train on, which no member copies; samples to validate on, and their numbers."""
     if task.held_out is not None:
-        return np.arange(len(samples.rows)), task.held_out, np.arange(len(task.held_out.rows))
+        held_out = task.held_out._replace(rows=task.held_out.rows[:, : samples.rows.shape[1]])
+        return np.arange(len(samples.rows)), held_out, np.arange(len(held_out.rows))
     chosen = task.folds == number % N_FOLDS
     rows, targets, weights = samples
     held_out = Samples(rows[chosen], targets[chosen], None if weights is None else weights[chosen])

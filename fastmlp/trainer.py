@@ -123,9 +123,10 @@ class Trainer(BaseMLP):
         None: as many as this process may use and a step of this network has work for. The result is the same.
     dtype : {"float32", "float64", "bfloat16"} or None, default=None
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
-        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: about 1.7 times as
-        fast on a CPU with AVX-512 BF16 and layers of 64 units or more, slow on others (`show_config` tells), with the
-        same bits. The solver "lbfgs" computes in float64 whatever this is.
+        "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: on a CPU with
+        AVX-512 BF16 (`show_config` tells) 1.4 to 1.8 times as fast, from layers of 64 units and batches of 32 rows;
+        slower than float32 in batches of a few rows, and on other CPUs, which compute the same bits. The solver "lbfgs"
+        computes in float64 whatever this is.
 
     Attributes
     ----------
@@ -151,10 +152,15 @@ class Trainer(BaseMLP):
         Number of rows used in all calls, each epoch again; 0 with "lbfgs".
     n_features_in_, n_outputs_, n_layers_ : int
         Number of inputs, of outputs, and of layers of units, inputs and outputs included.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Where X has string names of columns.
     out_activation_ : str
         Function of the outputs.
+
+    See Also
+    --------
+    MLPClassifier : For any labels.
+    MLPRegressor : For values.
 
     Examples
     --------
@@ -227,8 +233,19 @@ class Trainer(BaseMLP):
     ) -> Self:
         """Train for one epoch over the given rows, going on from the parameters and the optimizer's state so far.
 
-        Parameters, errors and warnings are those of `fit`; the first call decides the shape of the network. X_val and
-        y_val are rows to monitor.
+        Errors and warnings are those of `fit`; the first call decides the shape of the network.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        X_val, y_val, sample_weight_val
+            As for `fit`: rows to monitor.
+
+        Returns
+        -------
+        self : Trainer
+            The same, trained further.
         """
         held_out = (X_val, y_val, sample_weight_val)
         with Call(self, (X, y, sample_weight), held_out, resumes=True) as (fit, n_epochs, listeners):
@@ -245,6 +262,7 @@ class Trainer(BaseMLP):
         Returns
         -------
         ndarray of shape (n_rows, n_outputs), or (n_rows,) with one output, in the dtype of the parameters
+            Outputs.
 
         Raises
         ------
@@ -260,6 +278,20 @@ class Trainer(BaseMLP):
         """Return the accuracy where the loss compares classes, R² where it compares values.
 
         A matrix of labels counts as right where the whole row is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As for `predict`.
+        y : array-like
+            As for `fit`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+
+        Returns
+        -------
+        float
+            The score.
         """
         outputs, fitted = self._predict(X)
         loss = fitted.fit.network.loss

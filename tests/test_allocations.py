@@ -23,6 +23,7 @@ int posix_memalign(void **p, size_t alignment, size_t n) { return !(*p = COUNTED
 
 PROGRAM = """
 import ctypes
+import itertools
 import numpy as np
 import scipy.sparse
 from fastmlp import _core
@@ -36,10 +37,10 @@ ctypes.CDLL(None).malloc(ctypes.c_size_t(1))
 assert count() > before, "the counter does not count"
 
 n_units, n_rows = (50, 200, 30, 4), 4000
-network = _core.Network(n_units, "tanh", "log_loss", "float32")
 X = np.random.default_rng(0).random((n_rows, n_units[0]), np.float32)
 classes = np.arange(n_rows) % 4
-for X in (X, scipy.sparse.csr_array(X * (X < 0.1))):
+networks = [_core.Network(n_units, "tanh", "log_loss", dtype) for dtype in ("float32", "bfloat16")]
+for network, X in itertools.product(networks, (X, scipy.sparse.csr_array(X * (X < 0.1)))):
     for n_threads in (1, 2):
         calls = []
         for batch_size in (n_rows, 8):
@@ -62,7 +63,7 @@ def test_no_allocation_in_the_loop(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     lines = [tuple(map(int, line.split())) for line in run.stdout.splitlines()]
-    assert [line[0] for line in lines] == [1, 2, 1, 2]
+    assert [line[0] for line in lines] == [1, 2] * 4
     for n_threads, one_batch, many_batches in lines:
         assert many_batches == one_batch, f"{n_threads} threads: the loop allocates"
         assert n_threads > 1 or one_batch == 0, f"a call allocates {one_batch} times"

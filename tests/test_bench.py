@@ -75,7 +75,9 @@ def test_every_installed_engine_trains_the_same_network(loss: str, optimizer: st
     source = "" if loss == "log_loss" else "california"
     # 50 rows are no multiple of 8: the last batch is shorter.
     workload = replace(TINY, n_units=n_units, loss=loss, optimizer=optimizer, source=source, n_epochs=3)
-    able = {name: engine for name, engine in ENGINES.items() if optimizer in engine.optimizers and not engine.compiles}
+    able = {
+        name: each for name, each in ENGINES.items() if each.can(workload) and not (each.compiles or each.precision)
+    }
     runs = {name: Run(name, workload) for name in able if ENGINES[name].is_installed() and not ENGINES[name].needs_isa}
     assert {"fastmlp", "scikit-learn"} <= runs.keys()
     with Workers() as workers:
@@ -99,7 +101,7 @@ def test_the_recipe_is_pytorchs() -> None:
     assert losses["fastmlp"] == pytest.approx(losses["torch"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name, engine in ENGINES.items() if engine.compiles])
+@pytest.mark.parametrize("name", [name for name, each in ENGINES.items() if each.compiles and not each.precision])
 def test_engines_that_compile_train_the_same_network(name: str) -> None:
     if not ENGINES[name].is_installed():
         pytest.skip(f"needs {', '.join(ENGINES[name].packages)}")
@@ -128,7 +130,7 @@ def test_rows_are_named_apart_and_ask_only_for_what_engines_can() -> None:
     assert {workload for workload, _ in NETWORKS} | set(REAL) <= {
         run.workload for row in every for run in row.runs.values()
     }
-    assert all(run.workload.optimizer in ENGINES[run.engine].optimizers for row in every for run in row.runs.values())
+    assert all(ENGINES[run.engine].can(run.workload) for row in every for run in row.runs.values())
     assert all(goal in {*row.runs, "percent", "microseconds"} for row in every for goal in row.goals)
 
 
@@ -163,10 +165,13 @@ def test_race_ends_for_each_engine_at_the_goal(monkeypatch: pytest.MonkeyPatch) 
     X, y = TINY.data()
     monkeypatch.setattr("bench.accuracy.images", lambda name: ((X, y), (X, y)))
     with Workers() as workers:
-        result = race(workers, ["fastmlp", "numpy"], replace(TINY, activation="relu", learning_rate=0.3), 0.42)
+        result = race(
+            workers, ["fastmlp", "numpy", "onnxruntime"], replace(TINY, activation="relu", learning_rate=0.3), 0.42
+        )
         never = race(workers, ["fastmlp"], replace(TINY, activation="relu"), 1.01)
     assert all(curve[-1][1] >= 0.42 > curve[-2][1] for curve in result["curves"].values() if len(curve) > 1)
     assert [accuracy for _, accuracy in result["curves"]["fastmlp"]] == [a for _, a in result["curves"]["numpy"]]
+    assert result["seconds"].keys() == {"fastmlp", "numpy"}  # the third does not train
     assert all(seconds > 0 for seconds in result["seconds"].values())
     assert "not within 25 epochs" in "".join(lines(never))
 
@@ -246,6 +251,7 @@ def test_page_holds_every_table_and_picture(tmp_path: Path, monkeypatch: pytest.
     }
     monkeypatch.setattr(page, "PAGE", tmp_path / "report.html")
     monkeypatch.setattr(page, "PICTURES", tmp_path)
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
     text = page.write_page(results).read_text(encoding="utf-8")
     assert {path.stem for path in tmp_path.glob("*.png")} == plots.PICTURES.keys()
     assert text.count("data:image/png;base64,") == len(plots.PICTURES)

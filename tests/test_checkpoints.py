@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
@@ -294,6 +295,10 @@ def test_other_hyper_parameters_are_refused(changed: dict[str, Any], name: str, 
         ({"y": Y > 0}, "layers"),
         ({"X": X.astype("f")}, "dtype"),
         ({"X_val": X[:9], "y_val": Y[:9]}, "rows to validate on"),
+        ({"y": Y[::-1]}, "checksum"),
+        ({"X": X[::-1]}, "checksum"),
+        ({"X": csr_array(X)}, "checksum"),
+        ({"sample_weight": np.linspace(1, 2, len(X))}, "checksum"),
     ],
 )
 def test_other_data_are_refused(data: dict[str, Any], name: str, tmp_path: Path) -> None:

@@ -137,3 +137,8 @@ def test_shares_and_layers_that_do_not_fit(estimator: type, dropout: Any) -> Non
 def test_shares_out_of_range(dropout: Any) -> None:
     with pytest.raises(ValueError, match=r"^dropout must be shares from 0 to below 1\. Got "):
         MLPClassifier((4,), dropout=dropout).fit(X, Y)
+
+
+def test_several_quantiles_need_their_loss() -> None:
+    with pytest.raises(ValueError, match=r"quantile=\[0.1, 0.9\] does not go with loss='squared_error'"):
+        MLPRegressor(quantile=[0.1, 0.9]).fit(np.ones((4, 1)), np.arange(4.0))

@@ -105,7 +105,9 @@ def test_from_a_table_to_predictions(iris: Path, tmp_path: Path, capsys: Capture
     assert run("train", iris, "--target", "species", "--save", model) == 0
     announced, encoded, scores, saved = capsys.readouterr().out.splitlines()
     assert announced == f"{iris}: 120 rows to train on, 30 to test on; classification of species into 3 classes (text)"
-    assert encoded.startswith("4 columns of numbers (sl, sw, pl, pw), 0 of categories: 4 inputs; 1 network of (4, ")
+    assert encoded.startswith(
+        "4 columns of numbers (sl, sw, pl, pw), 0 of categories: 4 inputs and 24 ramps; 1 network of (28, "
+    )
     assert scores.startswith("test accuracy ")
     assert ", balanced accuracy " in scores
     assert ", log loss " in scores
@@ -655,3 +657,19 @@ def test_standard_input_of_a_pipe(iris: Path, tmp_path: Path) -> None:
     subprocess.run(command("train", "-", *options), input=iris.read_bytes(), check=True)
     done = subprocess.run(command("predict", model, "-"), input=iris.read_bytes(), capture_output=True, check=True)
     assert done.stdout.startswith(b"species\nsetosa\n")
+
+
+def test_no_result_replaces_what_was_read_or_another_result(iris: Path, tmp_path: Path, capsys: Captured) -> None:
+    before, model = iris.read_bytes(), tmp_path / "model.fastmlp"
+    assert run("train", iris, "--target", "species", "--max-time", "1", "--save", model) == 0
+    saved = model.read_bytes()
+    picture = tmp_path / "both.png"
+    for arguments, said in (
+        (("train", iris, "--target", "species", "--save", iris), "is the table that is read"),
+        (("train", iris, "--target", "species", "--save", picture, "--plot", picture), "is the file of --save"),
+        (("predict", model, iris, "--output", iris), "is the table that is read"),
+        (("predict", model, iris, "--output", tmp_path / "." / "model.fastmlp"), "is the model that is read"),
+    ):
+        assert run(*arguments) == 1
+        assert f"{said}; name another file" in capsys.readouterr().err
+    assert (iris.read_bytes(), model.read_bytes(), picture.exists()) == (before, saved, False)

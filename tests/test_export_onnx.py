@@ -103,6 +103,17 @@ def test_several_labels(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["probabilities"], model.predict_proba(X), rtol=1e-12)
 
 
+def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
+    model = MLPRegressor(hidden_layer_sizes=(20,), max_iter=50, random_state=0, dtype="bfloat16").fit(X, VALUES)
+    found = exported(model, tmp_path)["variable"]
+    W, V = model.coefs_
+    expected = np.maximum(X @ W + model.intercepts_[0], 0) @ V + model.intercepts_[1]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected[:, 0], rtol=1e-5, atol=1e-5)
+    # Factors are rounded to eight bits.
+    np.testing.assert_allclose(found, model.predict(X), atol=0.05 * np.abs(expected).max())
+
+
 def test_one_class(tmp_path: Path) -> None:
     model = MLPClassifier((3,), max_iter=2, random_state=0).fit(X, np.full(len(X), "only"))
     assert exported(model, tmp_path)["label"].tolist() == model.predict(X).tolist()

@@ -102,14 +102,16 @@ def test_rows_in_the_last_short_batch(isa: str, dtype: str, train: Any) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect as Linux has it")
 @pytest.mark.parametrize("n_units", [(1, 1), (3, 1), (9, 5), (2, 17), (4, 33, 3)])
 @pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
-def test_nothing_is_read_behind_the_parameters(isa: str, dtype: str, n_units: tuple[int, ...], as_matrix: Any) -> None:
+def test_nothing_is_read_behind_the_parameters(
+    isa: str, precision: str, n_units: tuple[int, ...], as_matrix: Any
+) -> None:
     """They end where memory ends, as they may in a mapped file: reading on would be a crash."""
-    network = _core.Network(n_units, "relu", "squared_error", dtype)
+    network = _core.Network(n_units, "relu", "squared_error", precision)
     memory = np.frombuffer(mmap.mmap(-1, 2 * mmap.PAGESIZE), np.uint8)
     end = memory.ctypes.data + mmap.PAGESIZE
     assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0) == 0
-    params = memory[: mmap.PAGESIZE].view(dtype)[-network.n_params :]
+    params = memory[: mmap.PAGESIZE].view(network.dtype)[-network.n_params :]
     for n_rows in (1, 16, 17):
-        outputs = np.empty((n_rows, n_units[-1]), dtype)
-        network.predict(params, as_matrix(np.ones((n_rows, n_units[0]), dtype)), outputs)
+        outputs = np.empty((n_rows, n_units[-1]), network.dtype)
+        network.predict(params, as_matrix(np.ones((n_rows, n_units[0]), network.dtype)), outputs)
         assert not outputs.any()

@@ -300,7 +300,7 @@ def test_hops_below_python_are_those_listed() -> None:
     assert [function for function, file in below[:-1] if CALLS[function] not in body_of(function, file)] == []
     engine = "".join(path.read_text(encoding="utf-8") for path in ENGINE)
     assert "[FM_TRAIN] = train_body," in engine
-    assert "static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }" in engine
+    assert "static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 0); }" in engine
     assert body_of(*below[-1])
 
 

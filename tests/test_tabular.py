@@ -4,6 +4,7 @@ import copy
 import pickle
 import time
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sklearn.metrics import log_loss, mean_pinball_loss, r2_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 
 import fastmlp
-from fastmlp import TabularClassifier, TabularRegressor, tabular_training
+from fastmlp import TabularClassifier, TabularRegressor, tabular_preparation, tabular_training
 from fastmlp.tabular_columns import read_table
 from fastmlp.tabular_preparation import Preparation, which_are_categories
 from fastmlp.tabular_training import Preset, folds_of
@@ -121,7 +122,7 @@ def test_numbers_are_scaled_as_published() -> None:
     scaled = (x - 4) / 6
     assert_allclose(inputs[:, 0], scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-6)  # float32
     gaps = read_table(np.array([[1.0], [np.nan], [3.0]]))
-    assert_allclose(Preparation.of(gaps, [False]).inputs(gaps)[1], [0, 1])
+    assert_allclose(Preparation.of(gaps, [False]).inputs(gaps)[1], [0, 1, *np.zeros(4)])
 
 
 def test_quartiles_that_coincide_leave_half_the_range() -> None:
@@ -293,7 +294,8 @@ def test_probabilities_are_calibrated() -> None:
     fitted = TabularClassifier(random_state=0).fit(X_train, y_train)
     probabilities = fitted.predict_proba(X_test)
     assert_allclose(probabilities.sum(axis=1), 1)
-    assert log_loss(y_test, probabilities) < -np.log(0.9 + 0.1 / 3)
+    assert log_loss(y_test, probabilities) < 0.1 < -np.log(0.9)
+    assert np.median(probabilities.max(axis=1)) > 0.96
     assert_allclose(np.exp(fitted.predict_log_proba(X_test)), probabilities)
 
 
@@ -302,7 +304,7 @@ def test_many_rare_and_lonely_categories() -> None:
     y = np.where(X["x"] > 0, "up", "down").astype(object)
     y[3] = "lonely"
     fitted = TabularClassifier(random_state=0).fit(X, y)
-    assert fitted._fitted.n_units[0] == 501
+    assert [member.n_inputs for member in fitted._fitted.members] == [501 + 16, 501]  # with ramps, and without
     assert fitted.predict_proba(X).shape == (1000, 3)
 
 
@@ -360,10 +362,25 @@ def test_damaged_states_are_refused(tmp_path: Path) -> None:
     X = frame()
     TabularClassifier(random_state=0).fit(X, labels(X)).save(tmp_path / "model")
     whole = read(tmp_path / "model")
-    for name, array in (("params", whole.arrays["params"][:, 1:]), ("classes", whole.arrays["classes"][:1])):
+    for name, array in (("params", whole.arrays["params"][1:]), ("classes", whole.arrays["classes"][:1])):
         write(tmp_path / "damaged", ModelFile(whole.kind, whole.parameters, whole.arrays | {name: array}))
         with pytest.raises(ModelFileError, match="not a TabularClassifier of this version"):
             fastmlp.load(tmp_path / "damaged")
+
+
+def test_ramps_rise_between_quantiles_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.append(np.random.default_rng(0).exponential(size=999), np.nan)[:, None]
+    table = read_table(values)
+    preparation = Preparation.of(table, [False])
+    edges = np.quantile(values[:-1], np.arange(17) / 16)
+    expected = [np.interp(values[:-1, 0], pair, (0, 1)) for pair in pairwise(edges)]
+    inputs = preparation.inputs(table)
+    assert (preparation.n_plain, preparation.n_inputs) == (2, 18)
+    assert_allclose(inputs[:-1, 2:], np.transpose(expected), atol=1e-6)
+    assert not inputs[-1, 2:].any()  # what is missing
+    for n_bytes, n_ramps in ((4 * 1000 * 5, 5), (4 * 1000 * 3, 0)):
+        monkeypatch.setattr(tabular_preparation, "MOST_BYTES_OF_RAMPS", n_bytes)
+        assert Preparation.of(table, [False]).n_inputs == 2 + n_ramps
 
 
 def test_with_scikit_learns_tools() -> None:
@@ -393,8 +410,9 @@ def test_verbose_tells_of_the_first_member(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "uint8 frame", "text frame"])
-def test_memory_is_that_of_the_inputs(kind: str) -> None:
+def test_memory_is_that_of_the_inputs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members share the inputs, in float32, and there is no copy of X in float64."""
+    monkeypatch.setattr(tabular_preparation, "MOST_BYTES_OF_RAMPS", 0)
     rng = np.random.default_rng(0)
     X: Any = rng.integers(0, 200, (100_000, 20)).astype(kind.split()[0] if "text" not in kind else "uint8")
     y = X[:, 0] > X[:, 1]

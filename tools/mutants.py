@@ -40,6 +40,8 @@ ENGINE_TESTS = {
     "gather.h": ["test_gather.py", "test_losses.py", "test_network.py"],
     "vec_math.h": ["test_elementwise.py", "test_activations.py", "test_losses.py"],
     "team.h": ["test_threads.py", "test_bits.py"],
+    "operand.h": ["test_bfloat16.py"],
+    "vec.h": ["test_bfloat16.py"],
 }
 """Files of tests that are likely to notice, for each file of the engine; the rest of the engine's come next."""
 ENGINE_REST = [
@@ -49,6 +51,8 @@ ENGINE_REST = [
     "test_bits.py",
     "test_optimizers.py",
     "test_door.py",
+    "test_bfloat16.py",
+    "test_uninitialised.py",
 ]
 
 

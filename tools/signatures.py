@@ -43,7 +43,7 @@ ATTRIBUTES = {
         "int",
         "Number of inputs, of outputs, and of layers of units, inputs and outputs included.",
     ),
-    "feature_names_in_": ("ndarray of str of shape (n_features_in_,)", "Where X has string names of columns."),
+    "feature_names_in_": ("ndarray of str of shape (n_features,)", "Where X has string names of columns."),
     "out_activation_": ("str", "Function of the outputs."),
 }
 """The fitted attributes that every estimator has: type and description, in numpydoc."""
@@ -91,7 +91,7 @@ def written(estimator: str, source: str) -> str:
     first = next(iter(ATTRIBUTES))
     for pattern, text in (
         (r"(?<=    Parameters\n    ----------\n).*?(?=\n\n    Attributes\n)", parameters(estimator)),
-        (rf"(?:    {first} :|    @attributes).*?(?=\n\n    Examples\n)", attributes()),
+        (rf"(?:    {first} :|    @attributes).*?(?=\n\n    See Also\n)", attributes()),
         (r"(?<=    def __init__\(\n        self,\n).*?(?=\n    \) -> None:\n)", signature(estimator)),
     ):
         source, n = re.subn(pattern, lambda _, text=text: text, source, count=1, flags=re.DOTALL)  # type: ignore[misc]

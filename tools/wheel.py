@@ -27,7 +27,18 @@ if sys.version_info >= (3, 11): print("%d.%d" % sys.version_info[:2] + getattr(s
 """
 MAX_BYTES = 1_000_000
 OLD_TAGS = r"manylinux2014|manylinux_2_(17|28)_"
-TEST_FILES = ("tests", "bench", "pyproject.toml", "docs", "examples", "CITATION.cff", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
+TEST_FILES = (
+    "tests",
+    "bench",
+    "pyproject.toml",
+    "docs",
+    "examples",
+    "CITATION.cff",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+)
 BUILD_PATHS = {str(ROOT), str(Path.home()), sys.prefix, sys.base_prefix, tempfile.gettempdir() + "/"} - {"/", "/usr"}
 
 

@@ -43,6 +43,6 @@ const fm_engine FM_ENGINE = {
     .random_words = random_words,
     .dot = dot,
     .fma_loop = fma_loop,
-    .fma_loop_flops = 2 * TERMS * FMA_CHAINS * VL,
+    .fma_loop_flops = {2 * FMA_CHAINS * VL, 2 * TERMS * FMA_CHAINS * VL},
     .barrier_loop = barrier_loop,
 };

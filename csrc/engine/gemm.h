@@ -28,7 +28,7 @@ enum { FLAT_DEPTH = 8 }; /* rows of B that flat_product reads at once: in A with
 _Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
 
 /* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
-INLINE void product_tile(const tile *t, const int width, const int rows) {
+INLINE void product_tile(const tile *t, const int width, const int rows, const int paired) {
     vec acc[TILE_ROWS][TILE_VECS];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
@@ -40,12 +40,12 @@ INLINE void product_tile(const tile *t, const int width, const int rows) {
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) row[v] = operand_load(b + v * VL);
+            for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) {
-                vec x = operand_broadcast(a[i * PANEL + k]);
+                vec x = vec_broadcast(a[i * PANEL + k]);
 #pragma GCC unroll 4
-                for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v]);
+                for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v], paired);
             }
         }
     }
@@ -90,7 +90,7 @@ INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], 
 }
 
 /* Rows of C are adjacent columns of A. */
-INLINE void weight_gradient_tile(const tile *t, const int width, const int rows) {
+INLINE void weight_gradient_tile(const tile *t, const int width, const int rows, const int paired) {
     vec acc[TILE_ROWS][TILE_VECS];
     if (t->update) /* W may be far away, and is needed at the end */
         for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(t->c + i, 1);
@@ -102,15 +102,15 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows)
     for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
         vec row[TILE_VECS];
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) row[v] = operand_load(b + v * VL);
+        for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            vec x = operand_broadcast(a[i]);
+            vec x = vec_broadcast(a[i]);
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v]);
+            for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v], paired);
         }
     }
-    if (TERMS > 1 || !t->update) store_sums(t, acc, width, rows); /* operands are made of whole blocks */
+    if (paired || !t->update) store_sums(t, acc, width, rows); /* whole blocks of W become pairs */
     else if (!t->squares) update_tile(t, acc, width, rows);
     else update_penalised_tile(t, acc, width, rows);
 }
@@ -122,12 +122,12 @@ INLINE void outer_product(const tile *t, int64_t rows, const int width, const in
     vec delta[TILE_VECS], squares[TILE_VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) {
-        delta[v] = operand_load(t->b + v * VL);
+        delta[v] = vec_load(t->b + v * VL);
         if (penalty) squares[v] = vec_load(t->squares + v * VL);
     }
     real *c = t->c;
     for (int64_t i = 0; i < rows; i++) {
-        vec x = operand_broadcast(t->a[i]);
+        vec x = vec_broadcast(t->a[i]);
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++, c += VL) {
             vec w = vec_load(c), g = x * delta[v];
@@ -149,25 +149,27 @@ WIDTHS(OUTER_PRODUCT)
 static void (*const outer_product_kernels[])(const tile *t, int64_t rows) = {WIDTHS(OUTER_PRODUCT_ENTRY)};
 
 /* Sums down the columns of rows PANEL apart, added to `initial`, all columns of a panel at once: one chain each. */
-INLINE void column_sums(const operand *a, int64_t rows, const real *initial, real *sums, const int width) {
-    vec acc[TILE_VECS], ones = operand_ones();
+INLINE void column_sums(const operand *a, int64_t rows, const real *initial, real *sums, const int width,
+                        const int paired) {
+    vec acc[TILE_VECS], ones = vec_ones(paired);
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
     for (int64_t i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) acc[v] = vec_dot(ones, operand_load(a + i * PANEL + v * VL), acc[v]);
+        for (int v = 0; v < width; v++) acc[v] = vec_dot(ones, vec_load(a + i * PANEL + v * VL), acc[v], paired);
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(sums + v * VL, acc[v]);
 }
 
 #define COLUMN_SUMS(width)                                                                                             \
-    static void column_sums_##width(const operand *a, int64_t rows, const real *initial, real *sums) {                 \
-        column_sums(a, rows, initial, sums, width);                                                                    \
+    static void column_sums_##width(const operand *a, int64_t rows, const real *initial, real *sums, int paired) {     \
+        if (paired) column_sums(a, rows, initial, sums, width, 1);                                                     \
+        else column_sums(a, rows, initial, sums, width, 0);                                                            \
     }
 WIDTHS(COLUMN_SUMS)
 #define COLUMN_SUMS_ENTRY(width) [width] = column_sums_##width,
-static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial,
-                                           real *sums) = {WIDTHS(COLUMN_SUMS_ENTRY)};
+static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial, real *sums,
+                                           int paired) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
 /* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
  * read once, in order, and the sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
@@ -200,6 +202,36 @@ INLINE void flat_product(const real *a, int64_t rows, const int depth, const rea
     flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
 }
 
+/* The same in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. */
+INLINE void flat_pairs(const operand *a, int64_t rows, const int depth, const real *b, const real *b_end,
+                       int64_t columns, real *c, int64_t c_panel_size) {
+    for (int64_t j = 0; j < columns; j += VL) {
+        vec row[FLAT_DEPTH], terms[FLAT_DEPTH];
+        row[1] = (vec){0};
+#pragma GCC unroll 8
+        for (int k = 0; k < depth; k++) row[k] = vec_load_up_to(b + k * columns + j, b_end);
+#pragma GCC unroll 8
+        for (int k = 0; k < depth; k += 2) {
+            if (!FM_PAIRS) terms[k + 1] = vec_rounded(row[k]);
+            terms[k / TERMS] = FM_PAIRS ? pairs_of(row[k], row[k + 1]) : vec_rounded(row[k + 1]);
+        }
+        real *to = c + j / PANEL * c_panel_size + j % PANEL;
+        for (int64_t i = 0; i < rows; i++, to += PANEL) {
+            vec sum = vec_load(to);
+#pragma GCC unroll 8
+            for (int k = 0; k < (depth + 1) / 2 * PAIR; k++)
+                sum = vec_dot(vec_broadcast(a[i * PANEL + k]), terms[k], sum, FM_PAIRS);
+            vec_store(to, sum);
+        }
+    }
+}
+static void flat_product_of_pairs(const operand *a, int64_t rows, int64_t depth, const real *b, const real *b_end,
+                                  int64_t columns, real *c, int64_t c_panel_size) {
+    if (depth == FLAT_DEPTH) flat_pairs(a, rows, FLAT_DEPTH, b, b_end, columns, c, c_panel_size);
+    else if (depth == 2) flat_pairs(a, rows, 2, b, b_end, columns, c, c_panel_size);
+    else flat_pairs(a, rows, 1, b, b_end, columns, c, c_panel_size);
+}
+
 /* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
  * `valid` rows exist, `stride` apart, is turned round VL x VL at a time, in registers. Terms are added in product_tile's
  * order. */
@@ -222,14 +254,29 @@ static void transposed_columns(const real *a, int64_t rows, const real *b, int64
 }
 
 #define MICROKERNELS(width, rows)                                                                                      \
-    static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows); }                              \
-    static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows); }
+    static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 0); }                           \
+    static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows, 0); }
 TILES(MICROKERNELS)
 
 #define PRODUCT_ENTRY(width, rows) [width][rows] = product_##width##x##rows,
-static microkernel *const product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(PRODUCT_ENTRY)};
 #define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
-static microkernel *const weight_gradient_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(WEIGHT_GRADIENT_ENTRY)};
+/* Of pairs: a product computes a row more than there is where that is odd; nobody reads it. */
+#define PAIRED_PRODUCT(width, rows)                                                                                    \
+    static void paired_product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 1); }
+#define PAIRED_WEIGHT_GRADIENT(width, rows)                                                                            \
+    static void paired_weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows, 1); }
+#define PAIRED_PRODUCT_ENTRY(width, rows)                                                                              \
+    [width][rows - 1] = paired_product_##width##x##rows, [width][rows] = paired_product_##width##x##rows,
+#define PAIRED_WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = paired_weight_gradient_##width##x##rows,
+EVEN_TILES(PAIRED_PRODUCT)
+EVEN_TILES(PAIRED_WEIGHT_GRADIENT)
+LOW_TILES(PAIRED_WEIGHT_GRADIENT)
+
+/* By whether operands are pairs, registers wide, rows. */
+static microkernel *const product_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {{TILES(PRODUCT_ENTRY)},
+                                                                             {EVEN_TILES(PAIRED_PRODUCT_ENTRY)}};
+static microkernel *const weight_gradient_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {
+    {TILES(WEIGHT_GRADIENT_ENTRY)}, {EVEN_TILES(PAIRED_WEIGHT_GRADIENT_ENTRY) LOW_TILES(PAIRED_WEIGHT_GRADIENT_ENTRY)}};
 
 /* A run of rows cut into tiles of nearly even height, rather than high ones and a low last one; in whole pairs where `pairs`
  * is 1. */
@@ -256,20 +303,21 @@ INLINE int64_t next_tile(cut *c) {
 }
 
 /* Operations in registers only: the peak that the percentages of a benchmark refer to. */
-static double fma_loop(int64_t n) {
-    vec acc[FMA_CHAINS], one = operand_ones(), sum = {0};
+INLINE double dot_loop(int64_t n, const int paired) {
+    vec acc[FMA_CHAINS], one = vec_ones(paired), sum = {0};
 #pragma GCC unroll 16
     for (int i = 0; i < FMA_CHAINS; i++) acc[i] = vec_broadcast((real)i);
     for (; n > 0; n--)
 #pragma GCC unroll 16
         for (int i = 0; i < FMA_CHAINS; i++) {
-            acc[i] = vec_dot(one, one, acc[i]);
+            acc[i] = vec_dot(one, one, acc[i], paired);
             KEEP_IN_REGISTER(acc[i]);
         }
 #pragma GCC unroll 16
     for (int i = 0; i < FMA_CHAINS; i++) sum = sum + acc[i];
     return (double)sum[0];
 }
+static double fma_loop(int64_t n, int32_t bfloat16) { return FM_PAIRS && bfloat16 ? dot_loop(n, 1) : dot_loop(n, 0); }
 
 /* What a product in bfloat16 makes of a pair: see fm_engine.dot. */
 #if FM_REAL_BITS == 32
@@ -282,7 +330,7 @@ static void dot(const float a[32], const float b[32], float c[16]) {
         for (int lane = 0; lane < VL; lane++) {
             vec sum = vec_broadcast(c[i + lane]);
             for (int k = 0; k < PAIR; k++)
-                sum = vec_dot(operand_broadcast(x[PAIR * lane + k]), operand_load(y + k * VL), sum);
+                sum = vec_dot(vec_broadcast(x[PAIR * lane + k]), vec_load(y + k * VL), sum, FM_PAIRS);
             c[i + lane] = sum[lane];
         }
     }

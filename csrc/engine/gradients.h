@@ -34,6 +34,7 @@ static void input_gradient_in_place(const network *net, int64_t l, const blocks 
 static void input_gradient(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l], *below = here - 1;
     int64_t panel_size = net->capacity * PANEL, rows = c->rows;
+    int paired = FM_PAIRS && rounds(net->task);
     drop drop_below;
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
@@ -55,7 +56,7 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
                             .depth = depth_of(here->fan_out, rounds(net->task)),
                             .initial = net->zeros,
                             .c = tile_values(&below->delta, b.panel * panel_size + i * PANEL, buffer)};
-            product_kernels[width / VL][n](&product);
+            product_kernels[paired][width / VL][n](&product);
             differentiate(net, l - 1, dropping, i, b.panel, n, width, product.c);
         }
     }
@@ -87,8 +88,10 @@ static parameters_block block_of(const layer *here, int64_t l, int32_t biases, i
 static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
                               real *c, const constants *update, real *squares) {
     const layer *here = &net->layers[l];
-    int64_t width = panel_width(here->fan_out, b->panel), panel_size = net->capacity * PANEL / TERMS;
+    int64_t width = panel_width(here->fan_out, b->panel),
+            panel_size = depth_of(net->capacity, rounds(net->task)) * PANEL;
     const operand *A = l ? net->layers[l - 1].A.down : net->X.down;
+    int paired = FM_PAIRS && rounds(net->task);
     tile sums = {.b = here->delta.down + b->panel * panel_size,
                  .depth = depth_of(rows, rounds(net->task)),
                  .initial = initial ? initial : net->zeros,
@@ -104,18 +107,21 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
     for (int64_t k = b->row, end; k < b->row_end; k = end) {
         end = least(b->row_end, k + PANEL);
         sums.a = A + k / PANEL * panel_size;
-        if (TERMS == 1 && update && sums.depth == 1) {
+        if (update && rows == 1 && !rounds(net->task)) {
             outer_product_kernels[width / VL](&sums, end - k);
             sums.c += (end - k) * width;
             continue;
         }
-        cut heights = cut_rows(end - k, tile_rows[width / VL], 0);
+        cut heights = cut_rows(end - k, tile_rows[width / VL], paired);
         while (heights.tiles > 0) {
-            int64_t n = next_tile(&heights);
-            weight_gradient_kernels[width / VL][n](&sums);
-            sums.a += n;
-            sums.c += n * width;
-            sums.initial += n * sums.initial_stride;
+            int64_t n = next_tile(&heights),
+                    odd = paired && n > 1 ? n % 2 : 0; /* pairs have no kernel of such a height */
+            for (int64_t part = n - odd; n > 0; n -= part, part = n) {
+                weight_gradient_kernels[paired][width / VL][part](&sums);
+                sums.a += part;
+                sums.c += part * width;
+                sums.initial += part * sums.initial_stride;
+            }
         }
     }
 }
@@ -130,10 +136,11 @@ static int64_t row_blocks(const layer *here) { return (here->fan_in + BLOCK_ROWS
 static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t rows, learning how, real *block) {
     const layer *here = &net->layers[l];
     int64_t width = panel_width(here->fan_out, panel), at = panel * PANEL;
-    const operand *delta = here->delta.down + panel * net->capacity * PANEL / TERMS;
+    int in_bfloat16 = rounds(net->task);
+    const operand *delta = here->delta.down + panel * depth_of(net->capacity, in_bfloat16) * PANEL;
     real *db = how.stays ? here->gradient.b + at : block;
-    column_sums_kernels[width / VL](delta, depth_of(rows, rounds(net->task)),
-                                    how.carry ? here->gradient.b + at : net->zeros, db);
+    const real *initial = how.carry ? here->gradient.b + at : net->zeros;
+    column_sums_kernels[width / VL](delta, depth_of(rows, in_bfloat16), initial, db, FM_PAIRS && in_bfloat16);
     if (!how.numbers) return;
     constants numbers = numbers_of(net->task, how.numbers, l, 1);
     parameters_block biases = block_of(here, l, 1, at, 1, width, db);
@@ -159,7 +166,8 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
     constants numbers = {0};
     if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
     int32_t sparse = l == 0 && !net->X.across;
-    if (TERMS > 1 && !how.finish && !sparse) how.finish = optimizers[net->task->optimizer.kind].block;
+    if (FM_PAIRS && rounds(net->task) && !how.finish && !sparse)
+        how.finish = optimizers[net->task->optimizer.kind].block;
     for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
         int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
         int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
@@ -175,8 +183,7 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
             if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
             if (how.numbers) how.finish(&numbers, &weights);
         }
-        if (how.numbers && rounds(net->task))
-            refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty && !numbers.general);
+        if (how.numbers && rounds(net->task)) refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty);
         if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
     }
 }

@@ -82,6 +82,7 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     int64_t panel_size = net->capacity * PANEL;
     const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
+    int paired = FM_PAIRS && rounds(net->task);
     blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_out, b.panel);
@@ -94,11 +95,32 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
             n = next_tile(&heights);
             product.a = A ? A + i * PANEL : NULL;
             product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
-            if (A) product_kernels[width / VL][n](&product);
+            if (A) product_kernels[paired][width / VL][n](&product);
             else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
             activate(net, l, c, dropping, i, b.panel, n, width, product.c);
         }
     }
+}
+
+/* The product of the few rows of a prediction that reads W where it lies in the parameters, in bfloat16. */
+static void few_rows_in_bfloat16(const network *net, int64_t l, int64_t rows, const real *W, const real *end) {
+    const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
+    real *Z = net->layers[l].A.values;
+    int64_t fan_in = net->layers[l].fan_in, n = net->layers[l].fan_out, panel_size = net->capacity * PANEL;
+    for (int64_t k = 0, depth; A && k < fan_in; k += depth) {
+        int64_t left = fan_in - k, at = k / TERMS;
+        depth = left >= FLAT_DEPTH ? FLAT_DEPTH : least(2, left);
+        flat_product_of_pairs(A + at / PANEL * panel_size + at % PANEL, rows, depth, W + k * n, end, n, Z, panel_size);
+    }
+    const sparse_rows *x = &net->sparse;
+    for (int64_t i = 0; i < rows && !A; i++)
+        for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++) {
+            operand alone[PAIR] = {0};
+            alone[PAIR - 1] = operand_alone(x->value[k], 0, 1); /* an even term, the last of its pair */
+            flat_product_of_pairs(alone, 1, 1, W + x->column[k] * n, end, n, Z + i * PANEL, panel_size);
+        }
+    for (int64_t column = n; column < padded(n); column++) /* what lies behind a row of W came there */
+        for (int64_t i = 0; i < rows; i++) Z[column / PANEL * panel_size + i * PANEL + column % PANEL] = 0;
 }
 
 /* The same for the few rows of a prediction that reads W where it lies in the parameters. */
@@ -114,7 +136,8 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c) {
         for (int64_t i = 0; i < rows; i++)
             memcpy(Z + j * panel_size + i * PANEL, here->params.b + j * PANEL,
                    (size_t)panel_width(n, j) * sizeof(real));
-    if (A) {
+    if (rounds(task)) few_rows_in_bfloat16(net, l, rows, W, end);
+    else if (A) {
         int64_t k = 0;
         for (; k + FLAT_DEPTH <= here->fan_in; k += FLAT_DEPTH)
             flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, Z, panel_size);

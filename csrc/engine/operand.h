@@ -2,18 +2,26 @@
  *
  * Products in float32 and float64 read the panels of reals themselves. Those in bfloat16 read operands: copies, rounded
  * once, when the values are made; parameters, gradients and slots stay reals. Of a pair of terms the odd one is added
- * first, as the CPU's instruction does it: an operand is a pair, or where there is no such instruction the terms are
- * reals, and those of a pair have changed places. A sum of an odd number of terms ends with a pair whose odd term is 0.
+ * first, as the CPU's instruction does it: an operand is such a pair, or in an engine without the instruction a real, and
+ * those of a pair have changed places. A sum of an odd number of terms ends with a pair whose odd term is 0.
  */
 
 /* Whether products are in bfloat16: then rows and columns go by twos. */
-INLINE int rounds(const fm_task *task) { return FM_PAIRS || (FM_REAL_BITS == 32 && task->bfloat16); }
-enum { PAIR = 2 / TERMS }; /* operands of a pair */
+INLINE int rounds(const fm_task *task) { return FM_REAL_BITS == 32 && task->bfloat16; }
 
-/* Operands that n terms of a sum take. */
+/* Operands that n terms of a sum take, or of a matrix. */
 INLINE int64_t depth_of(int64_t n, int rounds) { return rounds ? (n + 1) / 2 * PAIR : n; }
 /* The place of a term among them. */
-INLINE int64_t place_of(int64_t k, int rounds) { return FM_PAIRS ? k / 2 : k ^ rounds; }
+INLINE int64_t place_of(int64_t k, int rounds) { return !rounds ? k : FM_PAIRS ? k / 2 : k ^ 1; }
+/* A term that is rounded already, alone in its operand. */
+INLINE operand operand_alone(real x, int64_t place, int rounds) {
+    if (!FM_PAIRS || !rounds || place % 2) return x; /* the upper half of a pair, as it is */
+    integer bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (integer)((uint32_t)bits >> 16);
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
 /* n or n + 1: whole pairs. */
 INLINE int64_t whole(int64_t n, int rounds) { return rounds ? (n + 1) / 2 * 2 : n; }
 
@@ -24,6 +32,26 @@ typedef struct batch_matrix {
         *across; /* batch panels (capacity, depth of columns): rows that are summed over; NULL: not wanted, as below */
     operand *down; /* batch panels (depth of capacity, columns): columns that are */
 } batch_matrix;
+
+/* The elements of two registers, which follow each other in a row of values, rounded, as operands of that row. */
+INLINE void store_neighbours(operand *to, vec low, vec high) {
+    if (FM_PAIRS) {
+        vec_store(to, neighbours(low, high));
+        return;
+    }
+    vec a = vec_rounded(low), b = vec_rounded(high);
+    vec_store(to, SWAP(a, 1));
+    vec_store(to + VL, SWAP(b, 1));
+}
+/* Those of two rows, whose terms are summed, as operands; `stride` is from a row of operands to the next. */
+INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
+    if (FM_PAIRS) {
+        vec_store(to, pairs_of(even, odd));
+        return;
+    }
+    vec_store(to, vec_rounded(odd));
+    vec_store(to + stride, vec_rounded(even));
+}
 
 /* IN a tile of n rows PANEL apart, the first of which is an even one -> OUT its operands; see batch_matrix. */
 static void round_tile(const real *from, int64_t n, int64_t width, operand *across, operand *down) {
@@ -67,14 +95,15 @@ static void round_transposed(const real *W, int64_t fan_in, int64_t fan_out, int
             for (int i = 0; i < VL; i++) {
                 const real *from = W + (k + i) * width + c;
                 vec zero = {0}, low = k + i < fan_in ? vec_load(from) : zero;
-                block[i] = neighbours(low, k + i < fan_in && c + VL < width ? vec_load(from + VL) : zero);
+                vec high = FM_PAIRS && k + i < fan_in && c + VL < width ? vec_load(from + VL) : zero;
+                block[i] = FM_PAIRS ? neighbours(low, high) : vec_rounded(low);
             }
             transpose_registers(block);
             int64_t at = first + c / TERMS;
 #pragma GCC unroll 16
             for (int i = 0; i < VL; i++) {
                 int64_t place = TERMS == 1 ? (at + i) ^ 1 : at + i;
-                if (place < depth) operand_store(column + place * stride, block[i]);
+                if (place < depth) vec_store(column + place * stride, block[i]);
             }
         }
     }

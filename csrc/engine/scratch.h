@@ -102,9 +102,7 @@ static int streams_weights(const fm_task *task) {
 }
 
 /* And a prediction of a few rows would spend more time on packing than on the product. */
-static int reads_weights_in_place(const fm_task *task) {
-    return !rounds(task) && streams_weights(task) && task->n_rows <= FEW_ROWS;
-}
+static int reads_weights_in_place(const fm_task *task) { return streams_weights(task) && task->n_rows <= FEW_ROWS; }
 
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
@@ -228,7 +226,8 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
         int64_t columns = task->n_units[l + 1];
         int32_t learns = differentiates(task), last = l == net->n_layers - 1;
         batch_matrix A =
-            carve_batch_matrix(net, columns, !rounds(task) || learns || last, !last, learns && !last, base, &used);
+            carve_batch_matrix(net, columns, !rounds(task) || learns || last || reads_weights_in_place(task), !last,
+                               learns && !last, base, &used);
         batch_matrix delta = A;
         real *slopes = NULL;
         if (learns && (rounds(task) || !last)) {
@@ -263,7 +262,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = chunks ? (rows + chunks - 1) / chunks : 0};
     net->capacity = whole(net->capacity, rounds(task));
     if (reads_weights_in_place(task))
-        net->capacity |= 1; /* or the panels of a row could lie 4096 bytes apart, in one set of L1 */
+        net->capacity |= 1 + rounds(task); /* or the panels of a row could lie 4096 bytes apart, in one set of L1 */
     net->layers = carve(base, &used, net->n_layers, sizeof(layer));
     net->zeros = carve(base, &used, PANEL, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);

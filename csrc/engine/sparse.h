@@ -18,9 +18,9 @@ INLINE void sparse_product_row(const sparse_rows *x, int64_t i, const tile *t, r
     for (int v = 0; v < width; v++) acc[v] = vec_load(t->initial + v * VL);
     for (int64_t k = x->row_start[i], end = x->row_start[i + 1]; k < end; k++) {
         const operand *w = t->b + place_of(x->column[k], x->rounds) * (width * VL);
-        vec value = operand_broadcast(operand_alone(x->value[k], x->column[k]));
+        vec value = vec_broadcast(operand_alone(x->value[k], x->column[k], x->rounds));
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) acc[v] = vec_dot(value, operand_load(w + v * VL), acc[v]);
+        for (int v = 0; v < width; v++) acc[v] = vec_dot(value, vec_load(w + v * VL), acc[v], x->rounds);
     }
 #pragma GCC unroll 4
     for (int v = 0; v < width; v++) vec_store(c + v * VL, acc[v]);
@@ -40,9 +40,9 @@ INLINE void sparse_weight_gradient(const sparse_rows *x, int64_t first, int64_t 
         for (int v = 0; v < width; v++) acc[v] = vec_load(initial + v * VL);
         for (; k < end; k++) {
             const operand *delta = t->b + place_of(x->row[k], x->rounds) * PANEL;
-            vec value = operand_broadcast(operand_alone(x->row_value[k], x->row[k]));
+            vec value = vec_broadcast(operand_alone(x->row_value[k], x->row[k], x->rounds));
 #pragma GCC unroll 4
-            for (int v = 0; v < width; v++) acc[v] = vec_dot(value, operand_load(delta + v * VL), acc[v]);
+            for (int v = 0; v < width; v++) acc[v] = vec_dot(value, vec_load(delta + v * VL), acc[v], x->rounds);
         }
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) {

@@ -1,7 +1,7 @@
 /* vec.h: the vector type and its arithmetic; all that knows a register width or an instruction.
  *
  * An ISA file defines FM_ISA (a string), FM_VECTOR_BYTES (64, 32 or 16), FM_REAL_BITS (32 or 64) and FM_ENGINE; and
- * FM_PAIRS where products are of pairs of bfloat16, by the CPU's own instructions.
+ * FM_PAIRS 1 where it uses the CPU's own instructions for bfloat16.
  * Every operation is IEEE and lane by lane, multiply-adds are written out, so all instruction sets with FMA compute the
  * same bits. Sums across lanes run over a virtual width of 64 bytes (LANES) and a fixed tree.
  */
@@ -35,14 +35,13 @@ enum {
 #define FM_PAIRS 0
 #endif
 
-/* What the products multiply: reals, or pairs of bfloat16, of which as many fit a register. */
-#if FM_PAIRS
-typedef uint32_t operand; /* two terms of a sum, the even one in the low half */
-enum { TERMS = 2 };       /* of a sum in an operand */
-#else
+/* What the products multiply: reals; or in bfloat16 pairs, bit patterns in their place of which the lower half comes first,
+ * where there are instructions for them. */
 typedef real operand;
-enum { TERMS = 1 };
-#endif
+enum {
+    TERMS = 1 + FM_PAIRS, /* of a sum, in an operand in bfloat16 */
+    PAIR = 2 / TERMS      /* operands of a pair of terms */
+};
 
 /* Tiles: TILE_VECS registers wide at the most; TILES lists (registers wide, rows) of each micro-kernel, and
  * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. */
@@ -97,6 +96,18 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 #endif
 #endif
 
+/* The micro-kernels of pairs: products of every second height, and weight gradients of those and of one row. */
+#if FM_PAIRS
+#define EVEN_ROWS_2_6(X, v) X(v, 2) X(v, 4) X(v, 6)
+#define EVEN_ROWS_2_12(X, v) EVEN_ROWS_2_6(X, v) X(v, 8) X(v, 10) X(v, 12)
+#define EVEN_TILES(X)                                                                                                  \
+    EVEN_ROWS_2_12(X, 1) X(1, 14) X(1, 16) EVEN_ROWS_2_12(X, 2) EVEN_ROWS_2_6(X, 3) X(3, 8) EVEN_ROWS_2_6(X, 4)
+#define LOW_TILES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+#else
+#define EVEN_TILES(X)
+#define LOW_TILES(X)
+#endif
+
 /* Enough independent chains to hide the latency of a multiply-add; the compiler may not merge or drop rounds. */
 enum { FMA_CHAINS = 12 };
 #if defined(__aarch64__) || defined(_M_ARM64)
@@ -110,6 +121,13 @@ INLINE void vec_store(real *p, vec v) { *(vec *)p = v; }
 INLINE vec vec_load_unaligned(const real *p) {
     vec v;
     memcpy(&v, p, sizeof v);
+    return v;
+}
+/* Nothing is read from `end` on. */
+INLINE vec vec_load_up_to(const real *p, const real *end) {
+    if (end - p >= VL) return vec_load_unaligned(p);
+    vec v = {0};
+    memcpy(&v, p, (size_t)(end - p) * sizeof(real));
     return v;
 }
 INLINE void vec_store_unaligned(real *p, vec v) { memcpy(p, &v, sizeof v); }
@@ -257,46 +275,26 @@ INLINE vec vec_rounded(vec a) {
 INLINE vec vec_rounded(vec a) { return a; }
 #endif
 
-/* store_neighbours: the elements of two registers as operands of one row. store_pairs: those of two rows that are summed
- * over, as operands of columns; `stride` is from a row of operands to the next. Both are rounded. An operand alone: a term
- * that is rounded already. vec_dot: c + a b. */
+/* neighbours: the elements of two registers, rounded, as pairs; pairs_of: pairs of the elements of two registers. vec_dot:
+ * c + a b, where a and b are pairs or reals. */
 #if FM_PAIRS
-INLINE vec operand_load(const operand *p) { return *(const vec *)p; }
-INLINE void operand_store(operand *p, vec v) { *(vec *)p = v; }
-INLINE vec operand_broadcast(operand x) { return (vec)((words){0} + x); }
-INLINE vec operand_ones(void) { return operand_broadcast(0x3f803f80); }
-INLINE operand operand_alone(real x, int64_t place) {
-    operand term;
-    memcpy(&term, &x, sizeof term);
-    return place % 2 ? term : term >> 16;
-}
 INLINE vec neighbours(vec low, vec high) { return (vec)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low); }
-INLINE void store_neighbours(operand *to, vec low, vec high) { operand_store(to, neighbours(low, high)); }
-INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
+INLINE vec pairs_of(vec even, vec odd) {
     static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    (void)stride;
-    operand_store(to, (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd)));
+    return (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd));
 }
-INLINE vec vec_dot(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
-#else
-INLINE vec operand_load(const operand *p) { return vec_load(p); }
-INLINE void operand_store(operand *p, vec v) { vec_store(p, v); }
-INLINE vec operand_broadcast(operand x) { return vec_broadcast(x); }
-INLINE vec operand_ones(void) { return vec_broadcast((real)1); }
-INLINE operand operand_alone(real x, int64_t place) { return (void)place, x; }
-INLINE vec neighbours(vec low, vec high) { return (void)high, vec_rounded(low); }
-INLINE void store_neighbours(operand *to, vec low, vec high) {
-    vec a = vec_rounded(low), b = vec_rounded(high);
-    vec_store(to, SWAP(a, 1));
-    vec_store(to + VL, SWAP(b, 1));
+INLINE vec vec_dot(vec a, vec b, vec c, const int paired) {
+    return paired ? (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b) : vec_fma(a, b, c);
 }
-INLINE void store_pairs(operand *to, int64_t stride, vec even, vec odd) {
-    vec_store(to, vec_rounded(odd));
-    vec_store(to + stride, vec_rounded(even));
-}
-INLINE vec vec_dot(vec a, vec b, vec c) { return vec_fma(a, b, c); }
+#else /* not needed: reals that have changed places do as well */
+INLINE vec neighbours(vec low, vec high) { return (void)high, low; }
+INLINE vec pairs_of(vec even, vec odd) { return (void)odd, even; }
+INLINE vec vec_dot(vec a, vec b, vec c, const int paired) { return (void)paired, vec_fma(a, b, c); }
 #endif
+
+/* 1, in every term. */
+INLINE vec vec_ones(const int paired) { return paired ? (vec)(ivec_broadcast(0x3f803f80)) : vec_broadcast((real)1); }
 
 /* Whether there are denormals from here on in this thread, or they are 0, as inputs and as results; and as it was before. */
 #ifdef MM

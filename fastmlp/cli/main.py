@@ -24,6 +24,8 @@ OF_THE_DEMONSTRATION = {
 }
 """Options and their defaults."""
 OF_A_TABLE = {"target": None, "task": None, "drop": None, "preset": "default"}
+READ = (("data", "the table that is read"), ("model", "the model that is read"))
+WRITTEN = ("save", "plot", "output")
 EXPECTED = (OSError, ValueError, TypeError, ImportError, MemoryError)
 """Errors whose message is a sentence for the user."""
 
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.data and str(arguments.data) != "-" and not arguments.data.exists():
             raise ValueError(f"no such file: {arguments.data}")
+        _require_different_files(arguments)
         return _command(arguments)(arguments)
     except BrokenPipeError:
         # Whoever read the output has had enough; Python would complain once more when it closes stdout.
@@ -84,6 +87,17 @@ def _settle(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
     options |= {name: default for name, default in defaults.items() if options[name] is None}
     if not arguments.data and arguments.compare and (arguments.solver != "sgd" or arguments.max_time):
         parser.error("--compare needs --solver sgd and all epochs, without --max-time")
+
+
+def _require_different_files(arguments: argparse.Namespace) -> None:
+    """Refuse to write over what is read, or one result over another."""
+    known = [(getattr(arguments, name, None), words) for name, words in READ]
+    taken = {path.resolve(): words for path, words in known if path and str(path) != "-"}
+    for name in WRITTEN:
+        if path := getattr(arguments, name, None):
+            if path.resolve() in taken:
+                raise ValueError(f"--{name}: {path} is {taken[path.resolve()]}; name another file")
+            taken[path.resolve()] = f"the file of --{name}"
 
 
 def _command(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:

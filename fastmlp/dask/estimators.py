@@ -23,6 +23,7 @@ from fastmlp.dask.conclusion import conclude
 from fastmlp.dask.coordinator import Coordinator
 from fastmlp.dask.preparation import Data, job_of
 from fastmlp.dask.refusals import refuse
+from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.hyperparameters import COUNT
 from fastmlp.regressor import MLPRegressor
 
@@ -69,6 +70,7 @@ PARAMETERS = """
 class DaskMLP(BaseMLP):
     """What the estimators of a cluster share."""
 
+    _doc_link_template = PAGE_OF_CLASS.replace("fastmlp.{", "fastmlp.dask.{")
     _local: ClassVar[type[BaseMLP]]
     _targets: ClassVar[str]
     client: Any

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 HEAD = """\
-/* a b + c: rounded once where the processor can, which gives the bits of fastmlp's own predict. */
+/* a b + c: rounded once where the processor can, which gives the bits of fastmlp's own predict (-std=c99). */
 #ifndef @FMA
 #if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define @FMA(a, b, c) fmaf(a, b, c)
@@ -203,6 +203,24 @@ static inline void @sort(float *y, int n) {
             y[j - 1] = y[j];
             y[j] = above;
         }
+}""",
+    ),
+    "number": (
+        (),
+        """\
+/* A number of a table: centred, scaled and clipped smoothly; 0 where it is missing. */
+static inline float @number(double x, double center, double factor) {
+    double scaled = (x - center) * factor, relative = scaled / 3.0, square = relative * relative;
+    return x != x ? 0.0f : (float)(scaled / sqrt(1.0 + square));
+}""",
+    ),
+    "ramp": (
+        (),
+        """\
+/* It rises from 0 at low to 1 at high; 0 where the number is missing. */
+static inline float @ramp(double x, double low, double high) {
+    double risen = (x - low) / (high - low);
+    return !(risen > 0.0) ? 0.0f : risen < 1.0 ? (float)risen : 1.0f;
 }""",
     ),
     "argmax": (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import fastmlp
 from fastmlp.export.c_functions import FUNCTIONS, HEAD, sources
-from fastmlp.export.contents import Contents, contents_of
+from fastmlp.export.contents import Contents, Layers, contents_of
 
 LARGEST = np.finfo(np.float32).max
 SIGNATURES = {"binary": "int", "multiclass": "int"}
@@ -21,35 +21,47 @@ SIGNATURES = {"binary": "int", "multiclass": "int"}
 
 def write(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator as a header."""
+    contents = contents_of(estimator)
+    layers = contents.layers
+    constants = [*parameters(layers)]
+    if contents.classes is not None and contents.meaning != "multilabel":
+        constants = [classes(contents.classes), *constants]
+    write_header(path, _comment(contents), (layers.n_units[0], _n_outputs(contents)), constants, _body(contents))
+
+
+def write_header(
+    path: str | os.PathLike[str], comment: str, n_ports: tuple[int, int], constants: list[str], body: str
+) -> None:
+    """Put a header together, all of whose names begin with the file's.
+
+    Parameters
+    ----------
+    path : str or path-like
+    comment : str
+    n_ports : tuple of int
+        Number of inputs and of outputs.
+    constants : list of str
+    body : str
+        The function. `@` stands for the beginning of a name.
+    """
     name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII)
     name = name if re.match("[A-Za-z]", name) else f"model_{name}"
-    Path(path).write_text(header_of(contents_of(estimator), name), encoding="ascii")
-
-
-def header_of(contents: Contents, name: str) -> str:
-    """The header, all of whose names begin with the name."""
-    layers = contents.layers
-    for part in (*layers.coefs, *layers.intercepts):
-        if not (np.abs(part) <= LARGEST).all():
-            raise ValueError("A parameter is too large for float32, in which the C function computes.")
-    body = _body(contents)
     used = set(re.findall(r"@(\w+)\(", body)) & set(FUNCTIONS)
     parts = [
-        _comment(contents),
+        comment,
         "#ifndef @H\n#define @H",
         "#include <math.h>\n#include <stdint.h>\n#include <string.h>",
-        f"#define @N_INPUTS {layers.n_units[0]}\n#define @N_OUTPUTS {_n_outputs(contents)}",
+        f"#define @N_INPUTS {n_ports[0]}\n#define @N_OUTPUTS {n_ports[1]}",
         HEAD,
         *sources(sorted(used)),
-        *_classes(contents),
-        *_parameters(contents),
+        *constants,
         body,
         "#endif",
     ]
     text = "\n\n".join(parts)
     # Macros are upper case.
     text = re.sub(r"@(H|N_INPUTS|N_OUTPUTS|FMA)\b", lambda found: f"{name.upper()}_{found[1]}", text)
-    return text.replace("@", f"{name}_") + "\n"
+    Path(path).write_text(text.replace("@", f"{name}_") + "\n", encoding="ascii")
 
 
 def _n_outputs(contents: Contents) -> int:
@@ -57,16 +69,14 @@ def _n_outputs(contents: Contents) -> int:
     return 2 if contents.meaning == "binary" and contents.has_probabilities else contents.layers.n_units[-1]
 
 
-def _memory(contents: Contents) -> tuple[int, int]:
-    """Bytes of constants, and of static memory."""
-    layers = contents.layers
-    n_parameters = sum(part.size for part in (*layers.coefs, *layers.intercepts))
-    return 4 * n_parameters, 4 * sum(_buffers(contents))
+def n_bytes(layers: Layers) -> int:
+    """Of the constants of a network."""
+    return 4 * sum(part.size for part in (*layers.coefs, *layers.intercepts))
 
 
-def _buffers(contents: Contents) -> list[int]:
+def buffers(layers: Layers) -> list[int]:
     """Sizes of the static arrays that hold the hidden layers in turn."""
-    hidden = contents.layers.n_units[1:-1]
+    hidden = layers.n_units[1:-1]
     return [max(hidden[i::2]) for i in range(2) if hidden[i::2]]
 
 
@@ -81,7 +91,7 @@ WORDS = {
 
 
 def _comment(contents: Contents) -> str:
-    constants, static = _memory(contents)
+    constants, static = n_bytes(contents.layers), 4 * sum(buffers(contents.layers))
     scores = "probabilities" if contents.has_probabilities else "margins"
     layers = contents.layers
     lines = [
@@ -104,17 +114,25 @@ def _signature(contents: Contents) -> str:
 def _body(contents: Contents) -> str:
     """The function."""
     layers = contents.layers
-    lines = [f"{_signature(contents)} {{"]
-    lines += [f"    static float {'ab'[i]}[{size}];" for i, size in enumerate(_buffers(contents))]
-    source, last = "x", len(layers.coefs) - 1
+    lines = [f"{_signature(contents)} {{", *declared(layers), *network(layers, "x", "y")]
+    return "\n".join([*lines, *_conclusion(contents), "}"])
+
+
+def declared(layers: Layers) -> list[str]:
+    """Lines that declare the arrays of the hidden layers."""
+    return [f"    static float {'ab'[i]}[{size}];" for i, size in enumerate(buffers(layers))]
+
+
+def network(layers: Layers, inputs: str, outputs: str, prefix: str = "") -> list[str]:
+    """Lines that compute a network, whose constants have a prefix."""
+    lines, source, last = [], inputs, len(layers.coefs) - 1
     for i, function in enumerate((*layers.activations, layers.output)):
         n, m = layers.coefs[i].shape
-        target = "y" if i == last else "ab"[i % 2]
-        lines.append(f"    @dense(@W{i}, @b{i}, {n}, {m}, {source}, {target});")
+        target = outputs if i == last else "ab"[i % 2]
+        lines.append(f"    @dense(@{prefix}W{i}, @{prefix}b{i}, {n}, {m}, {source}, {target});")
         lines += _applied(function, target, m)
         source = target
-    lines += _conclusion(contents)
-    return "\n".join([*lines, "}"])
+    return lines
 
 
 def _applied(function: str, values: str, n: int) -> list[str]:
@@ -140,7 +158,7 @@ def _conclusion(contents: Contents) -> list[str]:
     return ["    y[1] = y[0];", "    y[0] = 1.0f - y[1];", "    return y[1] > 0.5f;"]
 
 
-def _classes(contents: Contents) -> list[str]:
+def classes(labels: NDArray[Any]) -> str:
     """The table of the classes.
 
     Raises
@@ -148,34 +166,39 @@ def _classes(contents: Contents) -> list[str]:
     ValueError
         If they are neither text nor numbers.
     """
-    if contents.classes is None or contents.meaning == "multilabel":
-        return []
-    classes = contents.classes.tolist()
-    classes = classes * 2 if len(classes) == 1 else classes  # where the fit has seen but one
-    if all(isinstance(label, str) for label in classes):
-        kind, words = "char *const", [_text(label) for label in classes]
-    elif all(isinstance(label, int) and -(2**63) < label < 2**63 for label in classes):
-        kind, words = "int64_t", [f"{int(label)}" for label in classes]
-    elif all(isinstance(label, (int, float)) for label in classes):
-        kind, words = "double", [repr(float(label)) for label in classes]
+    found = labels.tolist()
+    found = found * 2 if len(found) == 1 else found  # where the fit has seen but one
+    if all(isinstance(label, str) for label in found):
+        kind, words = "char *const", [text(label) for label in found]
+    elif all(isinstance(label, int) and -(2**63) < label < 2**63 for label in found):
+        kind, words = "int64_t", [f"{int(label)}" for label in found]
+    elif all(isinstance(label, (int, float)) for label in found):
+        kind, words = "double", [repr(float(label)) for label in found]
     else:
-        raise ValueError(f"C knows classes that are text or numbers, all of one kind: got {classes!r}.")
-    return [f"static const {kind} @classes[{len(words)}] = {{{', '.join(words)}}};"]
+        raise ValueError(f"C knows classes that are text or numbers, all of one kind: got {found!r}.")
+    return f"static const {kind} @classes[{len(words)}] = {{{', '.join(words)}}};"
 
 
-def _text(label: str) -> str:
+def text(label: str) -> str:
     """A C string of UTF-8."""
     safe = re.compile(rb"[A-Za-z0-9 _.,:;+*()=<>/-]")
     characters = (bytes([byte]) for byte in label.encode())
     return '"' + "".join(c.decode() if safe.match(c) else f"\\{c[0]:03o}" for c in characters) + '"'
 
 
-def _parameters(contents: Contents) -> list[str]:
-    """Weights and biases, rows of weights (inputs) one after the other."""
-    layers = contents.layers
+def parameters(layers: Layers, prefix: str = "") -> list[str]:
+    """Weights and biases, rows of weights (inputs) one after the other.
+
+    Raises
+    ------
+    ValueError
+        If one is too large for float32.
+    """
+    if not all((np.abs(part) <= LARGEST).all() for part in (*layers.coefs, *layers.intercepts)):
+        raise ValueError("A parameter is too large for float32, in which the C function computes.")
     arrays: list[tuple[str, NDArray[Any]]] = []
     for i, (W, b) in enumerate(zip(layers.coefs, layers.intercepts, strict=True)):
-        arrays += [(f"W{i}", W), (f"b{i}", b)]
+        arrays += [(f"{prefix}W{i}", W), (f"{prefix}b{i}", b)]
     return [_array(name, values) for name, values in arrays]
 
 

@@ -29,6 +29,7 @@ def from_sklearn(mlp: Any) -> Any:
     Returns
     -------
     MLPClassifier or MLPRegressor
+        Fitted, ready to predict and to be trained further.
 
     Raises
     ------
@@ -36,6 +37,10 @@ def from_sklearn(mlp: Any) -> Any:
         If it has not been fitted.
     TypeError
         If it is of another class.
+
+    See Also
+    --------
+    load : Reads a file that `save` has written.
 
     Examples
     --------

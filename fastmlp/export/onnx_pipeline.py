@@ -26,6 +26,10 @@ def register_onnx_converters() -> None:
     ImportError
         If skl2onnx is not installed: ``pip install "fastmlp[onnx]"``.
 
+    See Also
+    --------
+    MLPClassifier.to_onnx : Writes an estimator without a pipeline.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

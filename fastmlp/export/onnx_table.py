@@ -55,14 +55,15 @@ def _takes_numbers(encoding: Encoding) -> bool:
 
 def _prepared(graph: Graph, encodings: tuple[Encoding, ...], columns: list[str], first: str) -> str:
     """The inputs (n_rows, n_inputs) of the networks."""
-    parts = []
+    parts, ramps = [], []
     for encoding, column in zip(encodings, columns, strict=True):
         if isinstance(encoding, Numbers):
             parts += _numbers(graph, encoding, column)
+            ramps += [_ramps(graph, encoding, column)] if encoding.edges else []
         elif encoding.values:
             parts.append(_categories(graph, encoding, column))
     if parts:
-        return graph.cast(graph.node("Concat", *parts, axis=1), np.float32)
+        return graph.cast(graph.node("Concat", *parts, *ramps, axis=1), np.float32)
     # Columns that say nothing make one input, which is 0.
     n_rows = graph.node("Gather", graph.node("Shape", first), graph.constant(np.array([0])))
     return graph.node("ConstantOfShape", graph.node("Concat", n_rows, graph.constant(np.array([1])), axis=0))
@@ -79,6 +80,15 @@ def _numbers(graph: Graph, encoding: Numbers, column: str) -> list[str]:
     zero = graph.constant(0.0)
     parts = [graph.node("Where", missing, zero, graph.node("Div", scaled, root))]
     return [*parts, graph.cast(missing, np.float64)] if encoding.has_missing else parts
+
+
+def _ramps(graph: Graph, encoding: Numbers, column: str) -> str:
+    """The steps of `Numbers.write_ramps`."""
+    edges = np.array(encoding.edges)
+    below = graph.node("Where", graph.node("IsNaN", column), graph.constant(edges[0]), column)
+    risen = graph.node("Sub", below, graph.constant(edges[:-1]))
+    share = graph.node("Div", risen, graph.constant(np.diff(edges)))
+    return graph.node("Clip", share, graph.constant(0.0), graph.constant(1.0))
 
 
 def _categories(graph: Graph, encoding: Categories, column: str) -> str:
@@ -101,7 +111,9 @@ def _mean_of_members(graph: Graph, inputs: str, fitted: Any) -> str:
     """Mean of the members' outputs, in float64."""
     total = ""
     for member in fitted.members:
-        outputs = graph.cast(add_layers(graph, inputs, layers_of(fitted.network, member.params)), np.float64)
+        rows = graph.node("Slice", inputs, *(graph.constant(np.array([part])) for part in (0, member.n_inputs, 1)))
+        layers = layers_of(fitted.network_of(member), member.params)
+        outputs = graph.cast(add_layers(graph, rows, layers), np.float64)
         total = graph.node("Add", total, outputs) if total else outputs
     return graph.node("Div", total, graph.constant(float(len(fitted.members))))
 

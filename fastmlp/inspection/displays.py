@@ -115,6 +115,7 @@ class LearningRateDisplay:
         Returns
         -------
         display : LearningRateDisplay
+            With what was drawn in its attributes.
 
         Raises
         ------
@@ -154,6 +155,7 @@ class LearningRateDisplay:
         Returns
         -------
         display : LearningRateDisplay
+            With what was drawn in its attributes.
         """
         ax = _axes(ax, "LearningRateDisplay")
         # Losses above the first one say no more than that: a diverging training would flatten all others.
@@ -198,6 +200,7 @@ class WeightsDisplay:
     Parameters
     ----------
     weights : array-like of shape (fan_in, fan_out)
+        Those that are drawn.
     image_shape : tuple of int, default=None
         Shape of the inputs where they are pixels: (height, width).
     estimator_name : str, default=None
@@ -207,6 +210,10 @@ class WeightsDisplay:
     ----------
     axes_ : ndarray of matplotlib Axes
     figure_ : matplotlib Figure
+
+    See Also
+    --------
+    ActivationsDisplay : What the hidden layers give.
 
     Examples
     --------
@@ -255,6 +262,7 @@ class WeightsDisplay:
         Returns
         -------
         display : WeightsDisplay
+            With what was drawn in its attributes.
         """
         check_is_fitted(estimator)
         weights = np.array(estimator.coefs_[layer])
@@ -277,6 +285,7 @@ class WeightsDisplay:
         Returns
         -------
         display : WeightsDisplay
+            With what was drawn in its attributes.
         """
         pyplot = optional("matplotlib.pyplot", "plot", "WeightsDisplay")
         images = [self.weights]
@@ -356,6 +365,7 @@ class ActivationsDisplay:
         Returns
         -------
         display : ActivationsDisplay
+            With what was drawn in its attributes.
 
         Raises
         ------
@@ -383,6 +393,7 @@ class ActivationsDisplay:
         Returns
         -------
         display : ActivationsDisplay
+            With what was drawn in its attributes.
         """
         ax = _axes(ax, "ActivationsDisplay")
         low, high = (float(f([f(values) for values in self.activations])) for f in (np.min, np.max))

@@ -141,7 +141,10 @@ def summary(estimator: Any) -> Summary:
     check_is_fitted(estimator)
     fitted = estimator._require_fitted()
     members = getattr(fitted, "members", None)
-    network = fitted.network if members is not None else fitted.fit.network
+    # Those of a table that read ramps are larger.
+    network = (
+        fitted.fit.network if members is None else fitted.network_of(max(members, key=lambda member: member.n_inputs))
+    )
     title = f"{type(estimator).__name__}, {network.dtype.name}"
     return Summary(title, _layers(network), 1 if members is None else len(members))
 
