@@ -18,7 +18,7 @@ from fastmlp.dask.worker import Attempt, Job
 
 GRACE_SECONDS = 5.0
 """So much longer than the others a worker may take to say how an attempt has ended."""
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 """So long a cluster that has lost all its workers may take to start others."""
 MOST_FRUITLESS = 5
 """After so many attempts in a row that fail though no worker has gone, it is the network's fault."""

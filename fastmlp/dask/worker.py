@@ -111,6 +111,7 @@ class Post:
 
     fit: SharedFit | None = None
     listener: Any = None
+    door: tuple[str, int] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     training: threading.Lock = field(default_factory=threading.Lock)
 
@@ -133,7 +134,8 @@ def open_door(name: str, dask_worker: Worker) -> tuple[str, int]:
     host = "127.0.0.1" if address.startswith("inproc://") else get_address_host(address)
     post.stop, post.listener = threading.Event(), listen(host)
     host, port, *_ = post.listener.getsockname()
-    return host, port
+    post.door = host, port
+    return post.door
 
 
 def stop(name: str, dask_worker: Worker) -> None:
@@ -177,7 +179,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
     n_threads = worker.state.nthreads
     secede()  # or two fits at once could wait for each other's threads
     post = _posts.get((job.name, worker.address))
-    if post is None or post.stop.is_set() or post.listener.getsockname()[:2] != attempt.doors[attempt.rank]:
+    if post is None or post.stop.is_set() or post.door != attempt.doors[attempt.rank]:
         return {"status": "stopped", "message": "it was told to stop", "place": (-1, 0)}
     stopped = post.stop
 
