@@ -126,6 +126,13 @@ def test_sizes_in_the_place_of_the_loss(sizes: Any) -> None:
         MLPRegressor("nothing").fit(X, CLASSES)
 
 
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor, Trainer])
+def test_a_rate_in_the_place_of_the_schedule(estimator: Any) -> None:
+    with pytest.raises(ValueError, match="The 'learning_rate' parameter of") as caught:
+        estimator(learning_rate=0.01).fit(X, CLASSES)
+    assert str(caught.value).endswith(" Did you mean learning_rate_init=0.01?")
+
+
 def test_a_missing_compiler_is_named(tmp_path: Path) -> None:
     if sys.platform == "win32" or not (ROOT / "setup.py").exists():
         pytest.skip("needs the sources, and another system")
