@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.schedules import SCHEDULES, schedule_of
+
 N_ROWS = 256
 """Rows that are looked at, the same distance apart."""
 LARGE = 20.0
@@ -57,15 +59,32 @@ def is_falling(loss_curve: list[float]) -> bool:
     return len(loss_curve) > 1 and loss_curve[-1] < min(loss_curve[-N_EPOCHS - 1 : -1])
 
 
-def about_the_end(loss_curve: list[float]) -> str:
-    """What to do where the epochs have run out."""
+def about_the_end(loss_curve: list[float], has_schedule: bool = False) -> str:
+    """What to do where the epochs have run out; other than a schedule where there is one."""
     before = loss_curve[-N_EPOCHS - 1 : -1]
     if not before:
         return "Raise max_iter."
     if not is_falling(loss_curve):
-        return "The loss was no longer falling: lower learning_rate_init, or let a schedule do so."
+        remedy = "lower learning_rate_init" + ("." if has_schedule else ", or let a schedule do so.")
+        return f"The loss was no longer falling: {remedy}"
     fallen = (before[0] - loss_curve[-1]) / max(abs(before[0]), np.finfo(float).tiny)
+    epochs = "epoch" if len(before) == 1 else f"{len(before)} epochs"
     return (
-        f"The loss was still falling, by {100 * fallen:.2g} % in the last {len(before)} epochs: raise max_iter, or "
+        f"The loss was still falling, by {100 * fallen:.2g} % in the last {epochs}: raise max_iter, or "
         "learning_rate_init."
+    )
+
+
+def about_max_iter(settings: Any, loss_curve: list[float], rows: Any) -> str:
+    """What to say of a training that nothing has stopped before its last epoch; empty where that was the plan.
+
+    Where a schedule ends with the last epoch, only the inputs may be amiss.
+    """
+    schedule = schedule_of(settings)
+    if schedule.ends:
+        return about_inputs(rows)
+    about_loss = about_the_end(loss_curve, has_schedule=schedule is not SCHEDULES["constant"])
+    return (
+        f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) reached and the optimization hasn't converged "
+        f"yet. {about_loss} {about_inputs(rows)}".rstrip()
     )

@@ -163,6 +163,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             If training was interrupted from the keyboard: the steps so far are kept.
         """
         held_out = (X_val, y_val, sample_weight_val)
+        if callable(callbacks):
+            raise TypeError(f"callbacks must be a list of functions: [{getattr(callbacks, '__name__', callbacks)}]")
         asked = Asked(tuple(callbacks), checkpoint, checkpoint_seconds)
         with Call(self, (X, y, sample_weight), held_out, asked=asked) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
@@ -328,6 +330,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def _set_parameters(self, parameters: dict[str, Any]) -> None:
         """Keep the arguments of `__init__` under their names, as scikit-learn's estimators do."""
         self.__dict__.update((name, value) for name, value in parameters.items() if name not in ("self", "__class__"))
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except ValueError as error:
+            rate = getattr(self, "learning_rate", None)
+            if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0:
+                raise type(error)(f"{error} Did you mean learning_rate_init={rate!r}?") from None
+            raise
 
     def _settings(self) -> Any:
         """The hyper-parameters, found valid: a look takes longer than a small step, unless they are the last call's."""

@@ -129,17 +129,16 @@ class Call:
 
     def _conclude(self, error: BaseException | None) -> None:
         """Say how a training has ended that has not failed."""
-        fit, max_iter = self._fit, self._settings.max_iter
+        fit = self._fit
+        diverges = any(isinstance(each, Divergence) and each.sees(fit) for each in self._listeners)
         if isinstance(error, KeyboardInterrupt):
             warn("Training interrupted by user.")
         elif error is not None:
             warn(f"Training stops at its best parameters so far. {error}", ConvergenceWarning)
-        elif not self._resumes and not fit.stopped:
-            warn(
-                f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't converged "
-                f"yet. {advice.about_the_end(fit.loss_curve)} {advice.about_inputs(fit.samples.rows)}".rstrip(),
-                ConvergenceWarning,
-            )
+        elif not (self._resumes or fit.stopped or diverges) and (
+            words := advice.about_max_iter(self._settings, fit.loss_curve, fit.samples.rows)
+        ):
+            warn(words, ConvergenceWarning)
         if not self._resumes:
             fit.n_epochs_of_fit = len(fit.loss_curve)
         for listener in self._listeners:

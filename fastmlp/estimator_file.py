@@ -77,6 +77,11 @@ def load(path: str | os.PathLike[str]) -> Any:
     True
     """
     file = read(path)
+    if file.kind.startswith("checkpoint of "):
+        raise ModelFileError(
+            f"{os.fspath(path)} is a checkpoint, not a model: finish its training with fit(..., checkpoint=...), then "
+            "save."
+        )
     if file.kind not in (*CLASSES, *TABULAR):
         raise ModelFileError(
             f"{os.fspath(path)}: holds {file.kind!r}, not an estimator: that is what the method save of an estimator "

@@ -36,8 +36,13 @@ def first_rows(X: Any, dtype: str | type | None, estimator: Any) -> Any:
     TypeError, ValueError
         If X is not a matrix of finite numbers.
     """
-    _require_numbers(X)
-    return _readable(check_array(X, estimator=estimator, input_name="X", **_checks(dtype)), dtype)
+    try:
+        _require_numbers(X)
+        return _readable(check_array(X, estimator=estimator, input_name="X", **_checks(dtype)), dtype)
+    except ValueError as error:
+        if any(words in str(error) for words in ("contains NaN", "bytes/strings", "could not convert string")):
+            error.args = (f"{error} TabularClassifier and TabularRegressor take text and gaps as they are.",)
+        raise
 
 
 def feature_names(X: Any) -> NDArray[Any] | None:

@@ -63,6 +63,11 @@ class Schedule:
     lowers: bool = False
     sgd_only: bool = False
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is planned to end with the last epoch."""
+        return self.factor is not None
+
 
 def _inverse_power(at: Place) -> float:
     try:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp._core import LOSSES
+from fastmlp.advice import N_ROWS, about_inputs
 from fastmlp.fitting import Fit
 from fastmlp.listener import Listener, warn
 from fastmlp.rows import Samples
@@ -128,19 +129,33 @@ class Divergence(Listener):
     """
 
     def __init__(self, samples: Samples, settings: Any, resumes: bool) -> None:
-        self._targets, self._settings, self._resumes = samples.targets, settings, resumes
+        self._rows, self._targets, _ = samples
+        self._settings, self._resumes = settings, resumes
 
-    def finished(self, fit: Fit) -> None:
+    def sees(self, fit: Fit) -> bool:
         """Compare the loss with that of guessing."""
         if self._resumes and fit.no_improvement_count <= self._settings.n_iter_no_change:
-            return
-        guess = self._guess(fit)
-        if fit.last_loss > DIVERGED * guess:
+            return False
+        return fit.last_loss > DIVERGED * self._guess(fit)
+
+    def finished(self, fit: Fit) -> None:
+        """Warn."""
+        if self.sees(fit):
             warn(
-                f"Training diverges: the loss of epoch {fit.n_iter} is {fit.last_loss:.6g}, where guessing costs "
-                f"{guess:.6g} at most. {fit.remedy}",
+                f"Training diverges: the loss of epoch {fit.n_iter} is {fit.last_loss:.6g}, where a network that has "
+                f"learned nothing has {self._untrained(fit):.2g}. {fit.remedy} {about_inputs(self._rows)}".rstrip(),
                 ConvergenceWarning,
             )
+
+    def _untrained(self, fit: Fit) -> float:
+        """The loss of outputs of zero, which is that of any class where there are classes; of some rows elsewhere."""
+        network, n_outputs = fit.network, fit.network.n_units[-1]
+        loss = LOSSES[network.loss]
+        some = self._targets[:: max(1, len(self._targets) // N_ROWS)][:N_ROWS]
+        targets = np.resize(some, (len(some), n_outputs)) if loss.threshold is None else np.zeros(1, np.int64)
+        rows = np.zeros((len(targets), network.n_units[0]), network.dtype)
+        untrained = network.evaluate(np.zeros_like(fit.params), rows, targets)
+        return untrained / n_outputs if loss.mean_over_outputs else untrained
 
     def _guess(self, fit: Fit) -> float:
         """What outputs of zero cost is at most 1 for each output of a loss of classes.

@@ -25,7 +25,7 @@ from fastmlp.rows import Samples
 from fastmlp.tabular_columns import read_table
 from fastmlp.tabular_preparation import Categories, Preparation, which_are_categories
 from fastmlp.tabular_training import N_FOLDS, PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
-from fastmlp.targets import check_weights
+from fastmlp.targets import check_weights, require_present
 from fastmlp.threads import prediction_threads
 from fastmlp.validation import naming
 
@@ -411,5 +411,6 @@ def checked_targets(y: Any, estimator: Any, dtype: str | None) -> NDArray[Any]:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
         )
+    require_present(y)
     array: NDArray[Any] = check_array(y, ensure_2d=False, dtype=dtype, estimator=estimator, input_name="y")
     return column_or_1d(array, warn=True) if array.ndim == 2 and array.shape[1] == 1 else array

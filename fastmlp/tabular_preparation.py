@@ -167,7 +167,8 @@ class Preparation:
         kinds = (f"{len(numbers)} {columns} of numbers", numbers), (f"{len(categories)} of categories", categories)
         told = ", ".join(f"{what} ({', '.join(_some(names))})" if names else what for what, names in kinds)
         n_ramps = self.n_inputs - self.n_plain
-        return f"{told}: {self.n_plain} inputs" + (f" and {n_ramps} ramps" if n_ramps else "")
+        inputs = "input" if self.n_plain == 1 else "inputs"
+        return f"{told}: {self.n_plain} {inputs}" + (f" and {n_ramps} ramps" if n_ramps else "")
 
 
 def _some(names: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
 from fastmlp._core import LOSSES, Loss
@@ -59,6 +60,19 @@ def check_targets(y: Any, loss: str, n_outputs: int | None, estimator: Any) -> t
     if loss == "quantile" and n_outputs is not None and Y.shape[1] == 1 and np.size(estimator.quantile) > 1:
         Y = np.repeat(Y, n_outputs, axis=1)
     return _check_values(Y, loss, n_outputs)
+
+
+def require_present(y: Any) -> None:
+    """Raise ValueError where values of y are NaN, None or the NA of pandas."""
+    values = np.asarray(y, dtype=object if isinstance(y, (list, tuple)) else None)
+    if values.dtype.kind == "f":
+        n_missing = int(np.isnan(values).sum())
+    elif values.dtype.kind == "O":
+        n_missing = sum(each is None or is_scalar_nan(each) or is_pandas_na(each) for each in values.ravel())
+    else:
+        return
+    if n_missing:
+        raise ValueError(f"y has {n_missing} missing {'value' if n_missing == 1 else 'values'}: drop those rows.")
 
 
 def check_weights(sample_weight: Any, rows: Any) -> NDArray[np.float64] | None:

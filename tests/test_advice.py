@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastmlp import MLPClassifier, MLPRegressor, TabularClassifier, Trainer, advice
+from fastmlp.inspection import diagnose
 
 ROOT = Path(__file__).resolve().parents[1]
 RAW, CLASSES = load_wine(return_X_y=True)
@@ -41,7 +42,51 @@ def test_a_loss_that_was_still_falling() -> None:
 
 
 def test_a_loss_that_no_longer_fell() -> None:
-    assert advice.about_the_end([3.0, 1.0, 2.0, 1.0]).startswith("The loss was no longer falling: lower")
+    said = advice.about_the_end([3.0, 1.0, 2.0, 1.0])
+    assert said == "The loss was no longer falling: lower learning_rate_init, or let a schedule do so."
+    said = advice.about_the_end([3.0, 1.0, 2.0, 1.0], has_schedule=True)
+    assert said == "The loss was no longer falling: lower learning_rate_init."
+    assert "by 50 % in the last epoch: raise" in advice.about_the_end([2.0, 1.0])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "linear", "coslog", lambda at: 1 - at])
+def test_a_schedule_that_ends_as_planned(schedule: Any) -> None:
+    model = MLPClassifier((10,), max_iter=8, random_state=0, learning_rate=schedule)
+    assert warned(model, X, CLASSES) == []
+    (message,) = warned(model, X / 1000, CLASSES)
+    assert message.startswith("All columns of X have values of the size of")
+    if isinstance(schedule, str):
+        assert [finding.kind for finding in diagnose(model.fit(X, CLASSES), X)] == []
+
+
+@pytest.mark.parametrize("schedule", ["invscaling", "adaptive"])
+def test_a_schedule_without_an_end(schedule: str) -> None:
+    model = MLPClassifier((10,), max_iter=8, random_state=0, solver="sgd", learning_rate=schedule)
+    (message,) = warned(model, X, CLASSES)
+    assert "hasn't converged" in message
+    assert "let a schedule" not in message
+
+
+@pytest.mark.parametrize(
+    ("estimator", "targets", "untrained"),
+    [
+        (MLPClassifier(), CLASSES, np.log(3)),
+        (MLPClassifier(), CLASSES == 1, np.log(2)),
+        (MLPClassifier(), np.eye(3)[CLASSES].astype(int), 3 * np.log(2)),
+        (MLPClassifier(loss="hinge"), CLASSES, 3.0),
+        (MLPRegressor(), CLASSES, np.mean(CLASSES**2) / 2),
+        (MLPRegressor(), np.c_[CLASSES, 3 * CLASSES], 5 * np.mean(CLASSES**2) / 2),
+        (MLPRegressor("absolute_error"), CLASSES, np.mean(CLASSES)),
+    ],
+)
+def test_a_training_that_diverges_is_told_once(estimator: Any, targets: Any, untrained: float) -> None:
+    estimator.set_params(hidden_layer_sizes=(), max_iter=3, random_state=0, solver="sgd", learning_rate_init=1e4)
+    (message,) = warned(estimator, X, targets)
+    assert message.startswith("Training diverges: the loss of epoch 3 is ")
+    assert f"where a network that has learned nothing has {untrained:.2g}. The input" in message
+    (message,) = warned(estimator, RAW, targets)
+    assert "Training diverges" in message
+    assert "Column 12 of X has values of the size of 810: scale X" in message
 
 
 def test_inputs_that_are_not_scaled() -> None:
@@ -79,6 +124,13 @@ def test_sizes_in_the_place_of_the_loss(sizes: Any) -> None:
     assert str(caught.value).endswith(f"did you mean hidden_layer_sizes={sizes!r}?")
     with pytest.raises(ValueError, match=r"Got 'nothing' instead\.$"):
         MLPRegressor("nothing").fit(X, CLASSES)
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor, Trainer])
+def test_a_rate_in_the_place_of_the_schedule(estimator: Any) -> None:
+    with pytest.raises(ValueError, match="The 'learning_rate' parameter of") as caught:
+        estimator(learning_rate=0.01).fit(X, CLASSES)
+    assert str(caught.value).endswith(" Did you mean learning_rate_init=0.01?")
 
 
 def test_a_missing_compiler_is_named(tmp_path: Path) -> None:

@@ -250,6 +250,11 @@ def test_what_is_no_function() -> None:
         assert not hasattr(fresh, "coefs_")
 
 
+def test_a_function_outside_a_list() -> None:
+    with pytest.raises(TypeError, match=r"^callbacks must be a list of functions: \[print\]$"):
+        small().fit(X, Y, callbacks=print)
+
+
 def test_functions_and_callbacks_of_scikit_learn_together(callbacks: Any) -> None:
     recorder, listening = Recorder(), Listening(True, last=4)
     stopped = small().set_callbacks(recorder).fit(X, Y, callbacks=[listening])

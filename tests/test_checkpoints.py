@@ -336,7 +336,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         assert not hasattr(fresh, "coefs_")
         assert path.read_bytes() == before
     classifier().fit(X, Y, checkpoint=tmp_path / "other")
-    with pytest.raises(ModelFileError, match="holds 'checkpoint of MLPClassifier', not an estimator"):
+    with pytest.raises(ModelFileError, match=r"other is a checkpoint, not a model: finish its training with fit"):
         fastmlp.load(tmp_path / "other")
 
 

@@ -140,6 +140,20 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "usage: fastmlp" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--test-fraction", "2", "from 0 to below 1"),
+        ("--epochs", "1.5", "a positive integer"),
+        ("--seed", "x", "from 0"),
+    ],
+)
+def test_numbers_that_are_refused(option: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", option, value])
+    assert re.search(rf"argument {option}: must be {expected}.*, got {value}\n$", capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("widths", ["8,x", "0", "", "8,", "-1", "1.5"])
 def test_hidden_layers_that_are_none(widths: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -230,7 +244,10 @@ def test_a_diverging_training_says_what_to_do(capsys: pytest.CaptureFixture[str]
     assert error.endswith("non-finite parameter weights. Use a smaller --lr than 1e+38.\n")
     assert run("train", "--hidden", "none", "--lr", 1e9, "--epochs", 2, "--no-compare") == 0
     warning = capsys.readouterr().err
-    assert re.match(r"fastmlp: warning: Training diverges: .* at most\. Use a smaller --lr than 1e\+09\.\n$", warning)
+    assert re.match(
+        r"fastmlp: warning: Training diverges: .* learned nothing has 2\.3\. Use a smaller --lr than 1e\+09\.\n$",
+        warning,
+    )
 
 
 def test_errors_of_any_kind_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,15 @@ def test_tables(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(model.classes_[label], model.predict(table))
 
 
+def test_categories_can_be_told_apart(tmp_path: Path) -> None:
+    towns = np.array(["Köln", "Käln", "a*/", "a@/", "a\u202eb"])[np.arange(150) % 5]
+    model = TabularClassifier(n_members=1, random_state=0).fit(pandas.DataFrame({"town": towns}), CLASSES)
+    model.to_c(tmp_path / "model.h")
+    header = (tmp_path / "model.h").read_text(encoding="utf-8")
+    told = "town: 0 for 'Käln', 1 for 'Köln', 2 for 'a\\u002a/', 3 for 'a\\u0040/', 4 for 'a\\u202eb'; -1 for what is"
+    assert told in header
+
+
 def test_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         MLPClassifier().to_c(tmp_path / "model.h")

@@ -141,6 +141,8 @@ def test_asked_categories() -> None:
         TabularClassifier(categorical_features=["nothing"]).fit(X, labels(X))
     fitted = TabularClassifier(categorical_features=["count"], random_state=0).fit(X, labels(X))
     assert "4 of categories" in fitted.summary()
+    fitted = TabularClassifier(n_members=1, random_state=0).fit(X[["rest"]].fillna(0), labels(X))
+    assert ": 1 input;" in fitted.summary()
 
 
 def test_what_is_refused() -> None:
@@ -172,6 +174,21 @@ def test_what_is_refused() -> None:
         TabularClassifier().fit(X, y, X_val=X)
     with pytest.raises(ValueError, match="classes that were not in fit"):
         TabularClassifier().fit(X, y, X_val=X, y_val=np.full(N_ROWS, "perhaps"))
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA])
+def test_missing_targets_are_counted(missing: Any) -> None:
+    X = frame()
+    names, numbers = labels(X).astype(object), values(X).copy()
+    names[3] = missing
+    numbers[[3, 5]] = np.nan
+    for y in (names, names.tolist(), pd.Series(names)):
+        with pytest.raises(ValueError, match=r"^y has 1 missing value: drop those rows\.$"):
+            TabularClassifier().fit(X, y)
+        with pytest.raises(ValueError, match=r"^y_val has 1 missing value: "):
+            TabularClassifier().fit(X, labels(X), X_val=X, y_val=y)
+    with pytest.raises(ValueError, match=r"^y has 2 missing values: drop those rows\.$"):
+        TabularRegressor().fit(X, numbers)
 
 
 @pytest.mark.parametrize(("estimator", "target"), CASES)

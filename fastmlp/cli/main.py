@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -114,15 +115,14 @@ def _command(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], in
 
 
 def _number(kind: type[int] | type[float], name: str, accepts: Callable[[float], bool]) -> Callable[[str], float]:
-    """A type for argparse, which calls it by its name when it refuses a text."""
+    """A type for argparse, and what it must be when it refuses a text."""
 
     def convert(text: str) -> float:
-        value = kind(text)
-        if not accepts(value):
-            raise ValueError
-        return value
+        with suppress(ValueError):
+            if accepts(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"must be {name}, got {text}")
 
-    convert.__name__ = name
     return convert
 
 
@@ -151,11 +151,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train_options(command: argparse.ArgumentParser) -> None:
-    positive = _number(int, "positive integer", lambda value: value >= 1)
-    threads = _number(int, f"1 to {_core.MAX_THREADS}", lambda value: 1 <= value <= _core.MAX_THREADS)
-    seed = _number(int, "0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
-    above_zero = _number(float, "positive number", lambda value: 0 < value < inf)
-    fraction = _number(float, "0 to below 1", lambda value: 0 <= value < 1)
+    positive = _number(int, "a positive integer", lambda value: value >= 1)
+    threads = _number(int, f"from 1 to {_core.MAX_THREADS}", lambda value: 1 <= value <= _core.MAX_THREADS)
+    seed = _number(int, "from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
+    above_zero = _number(float, "a positive number", lambda value: 0 < value < inf)
+    fraction = _number(float, "from 0 to below 1", lambda value: 0 <= value < 1)
     add = command.add_argument
     files = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npz with X, y and perhaps X_test, y_test; - for standard input"
     add("data", nargs="?", type=Path, metavar="FILE", help=files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def _of_frame(title: str, table: Any, target: str | None, drop: Sequence[str]) -
     left_out = [name for item in drop for name in ([item] if item in names else item.split(","))]
     for name in (target, *left_out):
         if name not in names:
-            raise TableError(f"{title}: no column {name!r}; its columns are {_listed(names)}")
+            raise TableError(f"{title}: no column {name!r}{_guess(name, names)}; its columns are {_listed(names, 30)}")
     X = table.drop(columns=[target, *left_out])
     if target in left_out:
         raise TableError(f"{title}: --drop names the target")
@@ -215,5 +216,12 @@ def _some(X: Rows, rows: NDArray[np.intp]) -> Rows:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _guess(name: str, names: Sequence[str]) -> str:
+    """Which of the names may have been meant."""
+    by_lower = {each.lower(): each for each in names}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
+from fastmlp import advice
 from fastmlp.dask.preparation import Data
 from fastmlp.dask.worker import Job
 from fastmlp.fitted import Fitted
@@ -20,15 +21,14 @@ def conclude(estimator: Any, job: Job, data: Data, state: dict[str, Any], said: 
     fit = Fit.from_state(state)
     fit.n_epochs_of_fit = len(fit.loss_curve)
     fit.remedy = job.remedy
+    divergence = Divergence(Samples(None, data.size_of_targets(), None), job.settings, resumes=False)
     if said["status"] == "interrupted":
         warn("Training interrupted by user.")
     elif said["warning"]:
         warn(f"Training stops at its best parameters so far. {said['warning']}", ConvergenceWarning)
-    elif not said["stopped"]:
-        warn(
-            f"Stochastic Optimizer: Maximum iterations ({job.settings.max_iter}) reached and the optimization hasn't "
-            "converged yet.",
-            ConvergenceWarning,
-        )
-    Divergence(Samples(None, data.size_of_targets(), None), job.settings, resumes=False).finished(fit)
+    elif not (said["stopped"] or divergence.sees(fit)) and (
+        words := advice.about_max_iter(job.settings, fit.loss_curve, None)
+    ):
+        warn(words, ConvergenceWarning)
+    divergence.finished(fit)
     return Fitted(fit, job.n_units[0], job.names, job.labels)

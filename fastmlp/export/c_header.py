@@ -61,7 +61,7 @@ def write_header(
     text = "\n\n".join(parts)
     # Macros are upper case.
     text = re.sub(r"@(H|N_INPUTS|N_OUTPUTS|FMA)\b", lambda found: f"{name.upper()}_{found[1]}", text)
-    Path(path).write_text(text.replace("@", f"{name}_") + "\n", encoding="ascii")
+    Path(path).write_text(text.replace("@", f"{name}_") + "\n", encoding="utf-8")
 
 
 def _n_outputs(contents: Contents) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from itertools import pairwise
 from typing import Any
 
@@ -56,12 +55,12 @@ def _comment(kind: str, fitted: Any, members: list[Layers]) -> str:
 
 
 def _described(encoding: Encoding) -> str:
-    """What a column takes, in ASCII that ends no comment and is no name."""
+    """What a column takes, in text that ends no comment and is no name."""
     words = f"{encoding.name}: a number; NAN where it is missing"
     if isinstance(encoding, Categories):
         numbered = ", ".join(f"{number} for {value!r}" for number, value in enumerate(encoding.values))
         words = f"{encoding.name}: {numbered or 'anything'}; -1 for what is missing or anything else"
-    return re.sub(r"[^ -~]|[*@\\\\]", "?", words)
+    return "".join(c if c.isprintable() and c not in "*@" else f"\\u{ord(c):04x}" for c in words)
 
 
 def _body(fitted: Any, members: list[Layers]) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastmlp import advice
 from fastmlp.inspection.activations import hidden_activations
+from fastmlp.schedules import schedule_of
 
 DEAD = 0.1
 """A share of dead units that is worth a word."""
@@ -85,7 +86,8 @@ def diagnose(estimator: Any, X: Any) -> list[Finding]:
         found.append(Finding("unscaled inputs", *_parts(words)))
     for number, (name, outputs) in enumerate(layers):
         found += _of_layer(number, name, outputs)
-    if fit.n_iter == estimator.max_iter and advice.is_falling(fit.loss_curve):
+    is_planned = schedule_of(estimator).ends
+    if fit.n_iter == estimator.max_iter and advice.is_falling(fit.loss_curve) and not is_planned:
         found.append(Finding("unfinished training", *_parts(advice.about_the_end(fit.loss_curve))))
     return found
 
