@@ -99,7 +99,7 @@ def test_summary() -> None:
     assert found.n_operations == 2 * sum(W.size for W in model.coefs_)
     assert "7 × 5" in str(found)
     assert found._repr_html_().count("<tr>") == 5
-    table = TabularRegressor(n_members=2, random_state=0, max_time=0.1).fit(X[:60], VALUES[:60])
+    table = TabularRegressor(n_members=2, random_state=0).fit(X[:60], VALUES[:60])
     assert "2 networks" in str(summary(table))
     with pytest.raises(NotFittedError):
         summary(MLPClassifier())

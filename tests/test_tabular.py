@@ -142,7 +142,7 @@ def test_asked_categories() -> None:
     fitted = TabularClassifier(categorical_features=["count"], random_state=0).fit(X, labels(X))
     assert "4 of categories" in fitted.summary()
     fitted = TabularClassifier(n_members=1, random_state=0).fit(X[["rest"]].fillna(0), labels(X))
-    assert ": 1 input;" in fitted.summary()
+    assert ": 1 input and 4 ramps;" in fitted.summary()
 
 
 def test_what_is_refused() -> None:
