@@ -66,7 +66,7 @@ sanitize: # the tests on an engine with address and undefined-behaviour sanitize
 tsan: # the tests of threads on an engine with the thread sanitizer; then the usual engine again
 	FASTMLP_SANITIZE=thread $(PYTHON) setup.py build_ext --inplace --force --build-temp build/tsan
 	rm -f build/tsan/report*
-	LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" TSAN_OPTIONS="log_path=$(CURDIR)/build/tsan/report exitcode=66" \
+	LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" TSAN_OPTIONS="log_path=$(CURDIR)/build/tsan/report exitcode=66 die_after_fork=0" \
 	    $(PYTHON) -m pytest tests/test_threads.py tests/test_concurrency.py -k "not interrupted_prediction"; \
 	status=$$?; cat build/tsan/report* 2>/dev/null && status=66; \
 	$(PYTHON) setup.py build_ext --inplace --force && exit $$status
