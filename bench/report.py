@@ -95,7 +95,8 @@ def markdown(results: dict[str, Any]) -> str:
     peak = max((row.get("fma_peak", 0.0) for row in exact), default=0.0)
     blas = "; ".join(f"{ENGINES[name].title}: {text}" for name, text in results["blas"].items())
     text = (
-        f"Measured on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}), {results['started'][:10]}, in one "
+        f"fastmlp {results['versions'].get('fastmlp', '')} measured "
+        f"on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}), {results['started'][:10]}, in one "
         "thread, with plain gradient descent in float32: the time, and how many times as fast fastmlp is. Of PyTorch "
         "eager and compiled, and of NumPy with two builds of its BLAS, the faster.\n\n"
     )
