@@ -18,6 +18,8 @@ AWKWARD = [
     ((31, 65, 33, 5), 32, 640),
     ((5, 129, 2, 66), 14, 275),
     ((65, 9, 7, 5, 3), 25, 500),
+    ((20, 150, 70, 3), 17, 100),
+    ((6, 514, 515, 3), 5, 33),
 ]
 """Units, batch size, rows: twenty batches or so, the last one short in some."""
 

@@ -253,6 +253,63 @@ static void transposed_columns(const real *a, int64_t rows, const real *b, int64
     }
 }
 
+/* C = A Bt for a few rows of A and a B of many: inner products, whose LANES are one chain each. Of B, weight panels, so many
+ * rows are read together, with so many of A. */
+enum { INNER_ROWS = LANE_VECS < 4 ? 4 / LANE_VECS : 1, INNER_COLUMNS = 4 };
+
+/* Rows of B from `row` on, the last of which is `last`, with n rows of A -> lanes (n, LANES rows of B, LANES). */
+INLINE void inner_products(const real *a, int64_t a_panel_size, const int n, const real *B, int64_t last,
+                           int64_t columns, int64_t row, real *lanes) {
+    vec sum[INNER_ROWS][INNER_COLUMNS][LANE_VECS];
+    memset(sum, 0, sizeof sum);
+    for (int64_t j = 0; j < n_panels(columns); j++, a += a_panel_size, B += PANEL * (last + 1)) {
+        int64_t width = panel_width(columns, j);
+        const real *b[INNER_ROWS];
+#pragma GCC unroll 4
+        for (int i = 0; i < INNER_ROWS; i++) b[i] = B + least(row + i, last) * width;
+        for (int64_t k = 0; k < width; k += LANES)
+#pragma GCC unroll 4
+            for (int v = 0; v < LANE_VECS; v++) {
+                vec x[INNER_ROWS];
+#pragma GCC unroll 4
+                for (int i = 0; i < INNER_ROWS; i++) {
+                    x[i] = vec_load(b[i] + k + v * VL);
+                    __builtin_prefetch(b[i] + k + v * VL + LANES * width); /* panels are too far apart for the CPU */
+                }
+#pragma GCC unroll 4
+                for (int r = 0; r < n; r++) {
+                    vec y = vec_load(a + r * PANEL + k + v * VL);
+#pragma GCC unroll 4
+                    for (int i = 0; i < INNER_ROWS; i++) sum[i][r][v] = vec_fma(y, x[i], sum[i][r][v]);
+                }
+            }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < n; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < INNER_ROWS; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < LANE_VECS; v++) vec_store(lanes + (r * LANES + i) * LANES + v * VL, sum[i][r][v]);
+}
+
+/* All rows of A with LANES rows of B from `row` on -> LANES columns of C. */
+static void inner_product_columns(const real *a, int64_t a_panel_size, int64_t rows, const real *B, int64_t last,
+                                  int64_t columns, int64_t row, real *c) {
+    _Alignas(FM_ALIGNMENT) real lanes[INNER_COLUMNS * LANES * LANES];
+    for (int64_t r = 0, n; r < rows; r += n, a += n * PANEL, c += n * PANEL) {
+        n = least(rows - r, INNER_COLUMNS);
+        for (int64_t i = 0; i < LANES; i += INNER_ROWS) {
+            real *to = lanes + i * LANES;
+            if (n == 4) inner_products(a, a_panel_size, 4, B, last, columns, row + i, to);
+            else if (n == 3) inner_products(a, a_panel_size, 3, B, last, columns, row + i, to);
+            else if (n == 2) inner_products(a, a_panel_size, 2, B, last, columns, row + i, to);
+            else inner_products(a, a_panel_size, 1, B, last, columns, row + i, to);
+        }
+        for (int64_t q = 0; q < n; q++)
+            for (int64_t i = 0; i < LANES; i += VL) lanes_sums(lanes + (q * LANES + i) * LANES, c + q * PANEL + i);
+    }
+}
+
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 0); }                           \
     static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows, 0); }
