@@ -4,14 +4,15 @@
  */
 enum {
     CHUNK_ROWS = 256,
-    BLOCK_ROWS = 64,      /* fan-in rows of W in one block of the update */
-    FEW_ROWS = 32,        /* a prediction of no more reads W where it lies: measured against packing it */
-    FEW_TRAINED_ROWS = 4, /* an input gradient of no more reads W where it lies, ... */
-    FEW_INNER_ROWS = 8,   /* ... or of no more, in a layer with ... */
+    BLOCK_ROWS = 64,                             /* fan-in rows of W in one block of the update */
+    CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
+    FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
+    FEW_INNER_ROWS = 8,                          /* ... or of no more, in a layer with ... */
     MANY_WEIGHTS = 1 << 18,
     LEAST_TURNED = 12, /* rows of a chunk whose delta is turned round, ... */
     TURNED_SHARE = 4,  /* ... which has so many times as many inputs of the layer, at least */
 };
+_Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL, "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
 /* A vector of all parameters as it lies in scratch, the share of one layer. */
@@ -107,8 +108,13 @@ static int streams_weights(const fm_task *task) {
     return !differentiates(task) && task->job != FM_APPLY && task->n_rows <= CHUNK_ROWS;
 }
 
-/* And a prediction of a few rows would spend more time on packing than on the product. */
-static int reads_weights_in_place(const fm_task *task) { return streams_weights(task) && task->n_rows <= FEW_ROWS; }
+/* And a prediction of a few rows would spend more time on packing than on the product: sooner where W is narrow, or where
+ * a CSR X, which goes through W a row of X at a time, has more than a few values of each column. */
+static int reads_weights_in_place(const fm_task *task) {
+    const fm_matrix *X = &task->X;
+    int sooner = X->indices ? X->n_values > 2 * X->n_columns : task->n_units[1] < 128;
+    return streams_weights(task) && task->n_rows <= (sooner ? least(32, FEW_ROWS) : FEW_ROWS);
+}
 
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
