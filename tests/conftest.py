@@ -1,5 +1,7 @@
 """What the tests share: the instruction sets of this machine, the engine's training loop in one call, the data."""
 
+import ctypes
+import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +47,16 @@ def data_file() -> Callable[[str], Path]:
         return DATA / name
 
     return path
+
+
+def at_the_end_of_memory(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that ends where memory ends, as one may in a mapped file: reading on is a crash. Linux only."""
+    size = -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = np.frombuffer(mmap.mmap(-1, size + mmap.PAGESIZE), np.uint8)
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(memory.ctypes.data + size), mmap.PAGESIZE, 0) == 0
+    copy = memory[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @dataclass
