@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,12 @@ from fastmlp import _core
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("FASTMLP_DATA", ROOT.parent / "shared" / "data"))
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is ignored in what a shell starts in the background: tests of it would wait for ever, or fail."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=_core.available_isas())
