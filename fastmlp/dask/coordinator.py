@@ -123,9 +123,14 @@ class Coordinator:
     def _attempt(self, workers: Sequence[str], holder: str | None) -> Outcome:
         X = self._columns[0]
         assert X is not None
-        doors = self._on(near(self._client, X, workers), worker.open_door)
+        by_mpi = self._job.settings.transport == "mpi"
+        doors = self._on(near(self._client, X, workers), worker.mpi_door if by_mpi else worker.open_door)
         if not doors:
             return Outcome(gone=dict.fromkeys(workers, "is no longer there"))
+        if len(set(doors.values())) < len(doors):
+            raise RuntimeError(
+                "transport='mpi' needs mpi4py on every worker, and a process of MPI for each: start them with mpiexec."
+            )
         names = list(doors)
         root, token = names.index(holder) if holder in names else None, os.urandom(32)
         shares = self._job.plan.shares(len(names))

@@ -32,6 +32,7 @@ OWN: dict[str, Any] = {
     "n_blocks": 8,
     "local_steps": 1,
     "compression": None,
+    "transport": "sockets",
     "wait_limit": 60.0,
 }
 """The hyper-parameters that the estimators of one machine do not have, and their defaults."""
@@ -40,6 +41,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_blocks": [COUNT],
     "local_steps": [COUNT],
     "compression": [None, StrOptions({"bfloat16"})],
+    "transport": [StrOptions({"sockets", "mpi"})],
     "wait_limit": [Interval(Real, 0, inf, closed="neither")],
 }
 PARAMETERS = """
@@ -55,6 +57,8 @@ PARAMETERS = """
         part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
     compression : {"bfloat16"} or None, default=None
         How gradients of float32 travel and are summed: rounded to eight bits, which halves the bytes.
+    transport : {"sockets", "mpi"}, default="sockets"
+        What gradients travel by. "mpi" needs `fastmlp[mpi]`, and workers that mpiexec has started.
     wait_limit : float, default=60.0
         Seconds after which a worker that does not answer is left out.
     **parameters
@@ -77,6 +81,7 @@ class DaskMLP(BaseMLP):
     n_blocks: int
     local_steps: int
     compression: str | None
+    transport: str
     wait_limit: float
 
     def __init_subclass__(cls) -> None:

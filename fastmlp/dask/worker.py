@@ -19,7 +19,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from fastmlp._core import OPTIMIZERS
 from fastmlp.callbacks import Narration
-from fastmlp.dask.channel import Channel
+from fastmlp.dask import mpi
+from fastmlp.dask.channel import Channel, Transport
 from fastmlp.dask.partitions import joined
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
@@ -94,7 +95,7 @@ class Attempt:
     names : list of str
         Of all workers.
     doors : list of tuple of str and int
-        Where they listen.
+        Where they listen; the ranks of their processes where MPI is the transport.
     token : bytes
     """
 
@@ -135,6 +136,18 @@ def open_door(name: str, dask_worker: Worker) -> tuple[str, int]:
     post.stop, post.listener = threading.Event(), listen(host)
     host, port, *_ = post.listener.getsockname()
     post.door = host, port
+    return post.door
+
+
+def mpi_door(name: str, dask_worker: Worker) -> tuple[str, int]:
+    """What `open_door` is for MPI, which needs no doors: the rank of this process; -1 where there is no MPI."""
+    post = _posts.setdefault((name, dask_worker.address), Post())
+    stop(name, dask_worker)
+    try:
+        rank = mpi.world().Get_rank()
+    except (ImportError, RuntimeError):  # of mpi4py without a library of MPI
+        rank = -1
+    post.stop, post.door = threading.Event(), ("MPI", rank)
     return post.door
 
 
@@ -193,9 +206,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
         status, message, channel = "done", "", None
         fit = post.fit
         try:
-            meeting = Meeting(post.listener, attempt.rank, attempt.names, attempt.token, _contexts(worker))
-            wires = meeting.meet(attempt.doors, job.settings.wait_limit, check)
-            channel = _channel(job, attempt, wires, check)
+            channel = _channel(job, attempt, _transport(job, attempt, post, _contexts(worker), check), check)
             fit, listeners = _prepared(job, attempt, channel, post, held_out)
             fit.begin_shared(job, _shards(job, fit, pieces), channel, job.settings.n_threads or n_threads, check)
             post.fit = fit
@@ -222,14 +233,23 @@ def _contexts(worker: Worker) -> Contexts | None:
     return security.get_listen_args("worker")["ssl_context"], security.get_connection_args("worker")["ssl_context"]
 
 
-def _channel(job: Job, attempt: Attempt, wires: Any, check: Callable[[], None]) -> Channel:
+def _transport(
+    job: Job, attempt: Attempt, post: Post, contexts: Contexts | None, check: Callable[[], None]
+) -> Transport:
+    if job.settings.transport == "mpi":
+        return mpi.Messages(attempt.rank, [process for _, process in attempt.doors], attempt.names, attempt.token)
+    meeting = Meeting(post.listener, attempt.rank, attempt.names, attempt.token, contexts)
+    return meeting.meet(attempt.doors, job.settings.wait_limit, check)
+
+
+def _channel(job: Job, attempt: Attempt, transport: Transport, check: Callable[[], None]) -> Channel:
     tree = Tree(job.plan.n_blocks, job.settings.compression == "bfloat16")
     n_params = sum((a + 1) * b for a, b in zip(job.n_units[:-1], job.n_units[1:], strict=True))
     if job.settings.local_steps > 1:
         n_params *= 1 + OPTIMIZERS[optimizer_name(job.settings)]
     shares = job.plan.shares(len(attempt.names))
     limit = job.settings.wait_limit
-    return Channel(attempt.rank, wires, tree, shares, n_params, job.real, limit, check)
+    return Channel(attempt.rank, transport, tree, shares, n_params, job.real, limit, check)
 
 
 def _prepared(
