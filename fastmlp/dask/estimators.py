@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fastmlp.base import BaseMLP
 from fastmlp.classifier import MLPClassifier
+from fastmlp.dask.checkpoint import Checkpoint
 from fastmlp.dask.conclusion import conclude
 from fastmlp.dask.coordinator import Coordinator
 from fastmlp.dask.preparation import Data, job_of
@@ -107,6 +108,8 @@ class DaskMLP(BaseMLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 0.0,
     ) -> Self:
         """Train on the workers of the cluster, on the rows that they hold.
 
@@ -118,6 +121,11 @@ class DaskMLP(BaseMLP):
             As for the estimator of one machine. Their chunks need not be those of X.
         X_val, y_val, sample_weight_val : likewise, default=None
             Rows to validate on, all of them on every worker.
+        checkpoint : str or path-like, default=None
+            A file of this machine that the client writes the training to, between epochs. Where it is there already,
+            the fit goes on from it, to the bits of one never interrupted, on any number of workers.
+        checkpoint_seconds : float, default=0.0
+            Least time between two writings; they are half a second apart at least.
 
         Returns
         -------
@@ -130,6 +138,8 @@ class DaskMLP(BaseMLP):
             infinite or NaN. The estimator is left as it was.
         RuntimeError
             If the cluster has no workers, or they do not reach each other.
+        ModelFileError
+            If the checkpoint is something else, or damaged.
 
         Warns
         -----
@@ -145,7 +155,11 @@ class DaskMLP(BaseMLP):
         held_out = (X_val, y_val, sample_weight_val)
         data = Data(client, local, self._targets, (X, y, sample_weight), held_out, settings.wait_limit)
         job = job_of(local, settings, data)
-        state, said = Coordinator(client, job, data.columns, data.held_out).run()
+        saved = None
+        if checkpoint is not None:
+            saved = Checkpoint(checkpoint, type(self).__name__, settings, job, data)
+            job = saved.resumed(job, checkpoint_seconds)
+        state, said = Coordinator(client, job, data.columns, data.held_out, saved).run()
         self._fitted = conclude(local, job, data, state, said)
         self.communication_ = said["communication"] / max(said["seconds"], 1e-9)
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -24,7 +25,7 @@ from fastmlp.dask.channel import Channel, Transport
 from fastmlp.dask.partitions import joined
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
-from fastmlp.dask.sharedfit import SharedFit
+from fastmlp.dask.sharedfit import SharedFit, Snapshots
 from fastmlp.dask.tree import Tree
 from fastmlp.dask.wires import Contexts, Meeting, WorkerLostError, listen
 from fastmlp.engine_settings import optimizer_name
@@ -61,6 +62,8 @@ class Job:
     random_state : RandomState
         That the first parameters are drawn from.
     remedy : str
+    checkpoint_seconds : float or None
+        How often the training is copied for a checkpoint; None for never.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Job:
     heaviest: float
     random_state: np.random.RandomState
     remedy: str
+    checkpoint_seconds: float | None = None
 
     @property
     def real(self) -> np.dtype[Any]:
@@ -111,6 +115,7 @@ class Post:
     """A worker's part in a fit, which outlasts an attempt."""
 
     fit: SharedFit | None = None
+    snapshot: dict[str, Any] | None = None
     listener: Any = None
     door: tuple[str, int] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -161,6 +166,19 @@ def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
     """What has come of the training, at the end of a step."""
     post = _posts.get((name, dask_worker.address))
     return None if post is None or post.fit is None else post.fit.state()
+
+
+def snapshot_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
+    """The last copy of the training, once."""
+    if post := _posts.get((name, dask_worker.address)):
+        found, post.snapshot = post.snapshot, None
+        return found
+    return None
+
+
+def begin_from(name: str, dask_worker: Worker, snapshot: dict[str, Any]) -> None:
+    """Let the next attempt go on from a copy."""
+    _posts[name, dask_worker.address].snapshot = snapshot
 
 
 def forget(name: str, dask_worker: Worker) -> None:
@@ -260,6 +278,10 @@ def _prepared(
     listeners = _listeners(job, fit, held_out, attempt.rank)
     if attempt.root == attempt.rank and post.fit is not None:
         fit.copy(post.fit)
+    elif attempt.root is None and post.snapshot is not None:
+        fit.resume(post.snapshot)
+    if job.checkpoint_seconds is not None and attempt.rank == 0:
+        listeners.insert(0, Snapshots(partial(setattr, post, "snapshot"), job.checkpoint_seconds))
     fit.synchronize(channel, attempt.root or 0)
     return fit, listeners
 
