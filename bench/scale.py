@@ -236,6 +236,9 @@ def measured(torch: str, lightgbm: str, n_epochs: int) -> None:
         if torch:
             theirs = torch_seconds(torch, n_units)
             print(f"| {name} | 2 | PyTorch DDP, gloo | {theirs * 1e3:.2f} | | | |", flush=True)
+            seconds, waited = step_seconds(n_units, 2, LOOPBACK, n_blocks=2, n_epochs=n_epochs)  # as DDP does
+            columns = [f"{seconds * 1e3:.2f}", f"{waited * 1e3:.2f}", "", f"{theirs / seconds:.2f} of DDP"]
+            print(f"| {name} | 2 | loopback, n_blocks=2 | {' | '.join(columns)} |", flush=True)
 
 
 def projected() -> None:

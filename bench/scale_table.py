@@ -57,7 +57,7 @@ def train(folder: Path, n_workers: int, tell: Callable[[str], Any] = print) -> N
         start = perf_counter()
         model = DaskMLPClassifier(hidden_layer_sizes=(128, 128), batch_size=2048, max_iter=1, random_state=0)
         model.fit(table[columns], table["y"])
-        tell(f"one epoch with {n_workers} workers: {perf_counter() - start:.0f} s, loss {model.loss_:.4f}, ")
+        tell(f"one epoch with {n_workers} workers: {perf_counter() - start:.0f} s, loss {model.loss_:.4f}")
         tell(f"communication {model.communication_:.0%} of the time of training")
         for name, held in client.run(most_memory).items():
             tell(f"most memory of worker {name}: {held / 1e9:.2f} GB")

@@ -281,7 +281,7 @@ def test_an_adaptive_cluster(undisturbed: tuple[Any, float]) -> None:
         assert not client.nthreads()
         for _ in range(2):
             np.testing.assert_array_equal(parameters(regressor().fit(*data())), undisturbed[0])
-            end = perf_counter() + 60
+            end = perf_counter() + 180  # where the machine is busy with other things
             while client.nthreads() and perf_counter() < end:  # it takes all away where there is nothing to do
                 sleep(0.1)
             assert not client.nthreads()

@@ -98,6 +98,8 @@ def check_rows(parts: Sequence[Any], first: int, name: str, estimator: Any) -> G
                 raise ValueError(f"Expected 2D array, got {part.ndim}D array instead.")
             if part.shape[0]:
                 rows = first_rows(part, estimator.dtype, estimator)
+                if hasattr(part, "columns") and isinstance(rows, np.ndarray):
+                    rows = np.ascontiguousarray(rows)  # columns lie one after the other, a row's values far apart
                 found = found or About((), rows.shape[1:], rows.dtype, feature_names(part))
                 if rows.shape[1:] != found.shape:
                     raise ValueError(f"it has {rows.shape[1]} columns, those before it have {found.shape}")

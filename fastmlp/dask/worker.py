@@ -115,6 +115,7 @@ class Post:
     """A worker's part in a fit, which outlasts an attempt."""
 
     fit: SharedFit | None = None
+    start: dict[str, Any] | None = None
     snapshot: dict[str, Any] | None = None
     listener: Any = None
     door: tuple[str, int] | None = None
@@ -178,7 +179,7 @@ def snapshot_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
 
 def begin_from(name: str, dask_worker: Worker, snapshot: dict[str, Any]) -> None:
     """Let the next attempt go on from a copy."""
-    _posts[name, dask_worker.address].snapshot = snapshot
+    _posts[name, dask_worker.address].start = snapshot
 
 
 def forget(name: str, dask_worker: Worker) -> None:
@@ -278,8 +279,8 @@ def _prepared(
     listeners = _listeners(job, fit, held_out, attempt.rank)
     if attempt.root == attempt.rank and post.fit is not None:
         fit.copy(post.fit)
-    elif attempt.root is None and post.snapshot is not None:
-        fit.resume(post.snapshot)
+    elif attempt.root is None and post.start is not None:
+        fit.resume(post.start)
     if job.checkpoint_seconds is not None and attempt.rank == 0:
         listeners.insert(0, Snapshots(partial(setattr, post, "snapshot"), job.checkpoint_seconds))
     fit.synchronize(channel, attempt.root or 0)
