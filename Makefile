@@ -19,7 +19,7 @@ docs: build # the site, into docs/_build/html: every page and example is run, an
 fuzz: build # ten thousand damaged model files, instead of the hundreds of the tests
 	FASTMLP_FUZZ=10000 $(PYTHON) -m pytest tests/test_model_files.py
 
-faults: build # fifty fits on a Dask cluster, one of whose workers is killed at any moment
+faults: build # fifty fits on a Dask cluster, one of whose workers is killed at any moment, and one stopped for 30 s
 	FASTMLP_FAULTS=50 $(PYTHON) -m pytest tests/test_dask_faults.py
 
 bench: build # all rows; python -m bench --help for fewer

@@ -1,17 +1,19 @@
 """``python -m bench scale``: steps that workers share, measured with one and two, modelled for many.
 
 Each worker is a process of one thread. A slower network is a delay in the channel: each message waits until it would
-have come at the network's latency and bandwidth. `--torch PYTHON` measures PyTorch's DistributedDataParallel (gloo)
-with an interpreter that has it.
+have come at the network's latency and bandwidth. Where root asks and the kernel can, `tc` shapes a loopback of its own
+as well, which checks the delay. `--torch PYTHON` measures PyTorch's DistributedDataParallel (gloo), and `--lightgbm
+PYTHON` the coordination of LightGBM's Dask, with an interpreter that has them.
 """
 
 import argparse
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from time import perf_counter, sleep
@@ -20,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from bench import scale_table
+from bench.scale_network import inside
 from fastmlp import _core
 from fastmlp.dask.channel import Channel
 from fastmlp.dask.plan import Plan
@@ -55,9 +59,9 @@ class DelayedChannel(Channel):
         start, sent = perf_counter(), self.bytes_sent
         super()._exchange(out, into)
         if self.net.latency:
-            due = start + self.net.latency + (self.bytes_sent - sent) / self.net.bandwidth
-            sleep(max(due - perf_counter(), 0))
-            self.seconds += max(due - perf_counter(), 0)
+            due, come = start + self.net.latency + (self.bytes_sent - sent) / self.net.bandwidth, perf_counter()
+            sleep(max(due - come, 0))
+            self.seconds += perf_counter() - come
 
 
 def training(n_units: tuple[int, ...], rank: int, size: int, connections: Any, net: Net, n_blocks: int) -> Any:
@@ -196,9 +200,28 @@ def torch_seconds(python: str, n_units: tuple[int, ...]) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def measured(torch: str, n_epochs: int) -> None:
+def start_seconds(python: str, library: str) -> float:
+    """Seconds of a fit on a cluster of two workers in which there is nothing to train."""
+    command = [python, str(Path(__file__).with_name("scale_start.py")), library]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return float(found.stdout.split()[-1])
+
+
+def measured(torch: str, lightgbm: str, n_epochs: int) -> None:
     """Print what was measured on this machine, beside the model."""
-    print(f"all-reduce of 1 MB between two processes: {reduce_seconds(250_000) * 1e3:.2f} ms")
+    alone = reduce_seconds(250_000)
+    print(f"all-reduce of 1 MB between two processes: {alone * 1e3:.2f} ms")
+    for net in NETS[1:]:
+        kind, seconds = inside(net.latency, net.bandwidth, reduce_seconds, 250_000)
+        if kind:
+            guess = Model(0, 0, 1_000_000, alone / 1e6).seconds(
+                2, net if kind == "netem" else replace(net, latency=0.0)
+            )
+            print(f"the same on {net.name} ({kind}): {seconds * 1e3:.2f} ms, by the model {guess * 1e3:.2f} ms")
+    for library, python in (("fastmlp", sys.executable), ("lightgbm", lightgbm)):
+        if python:
+            print(f"start of a fit on an existing cluster, {library}: {start_seconds(python, library):.2f} s")
     print(f"\n| network, batch {BATCH} | workers | network | ms a step | in the channel | model | speed-up |")
     print("|---|---|---|---|---|---|---|")
     for n_units in NETWORKS:
@@ -213,6 +236,9 @@ def measured(torch: str, n_epochs: int) -> None:
         if torch:
             theirs = torch_seconds(torch, n_units)
             print(f"| {name} | 2 | PyTorch DDP, gloo | {theirs * 1e3:.2f} | | | |", flush=True)
+            seconds, waited = step_seconds(n_units, 2, LOOPBACK, n_blocks=2, n_epochs=n_epochs)  # as DDP does
+            columns = [f"{seconds * 1e3:.2f}", f"{waited * 1e3:.2f}", "", f"{theirs / seconds:.2f} of DDP"]
+            print(f"| {name} | 2 | loopback, n_blocks=2 | {' | '.join(columns)} |", flush=True)
 
 
 def projected() -> None:
@@ -232,8 +258,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench scale", description=__doc__)
     parser.add_argument("--torch", default="", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("--epochs", type=int, default=6, help="so often each is measured")
+    parser.add_argument("--lightgbm", default="", metavar="PYTHON", help="an interpreter that has LightGBM and Dask")
+    parser.add_argument("--rows", type=int, default=0, help="train on a table of so many rows from parquet instead")
     arguments = parser.parse_args(argv)
-    measured(arguments.torch, arguments.epochs)
+    if arguments.rows:
+        scale_table.main(arguments.rows)
+        return 0
+    measured(arguments.torch, arguments.lightgbm, arguments.epochs)
     projected()
     return 0
 

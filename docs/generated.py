@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from bench import page, plots, report
+from bench import page, plots, report, scale_plot
 from bench.engines import ENGINES
 from fastmlp import _core
 
@@ -43,6 +43,7 @@ def write(folder: Path) -> None:
         draw(ax)
         figure.savefig(folder / f"{name}.svg", transparent=True)
         plt.close(figure)
+    scale_plot.draw(folder / "when_dask_pays.svg")
 
 
 # -- the engine's constants --

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -52,11 +53,7 @@ class Checkpoint(Listener):
     def __init__(self, path: str | os.PathLike[str], seconds: float, estimator: str, settings: Any) -> None:
         self._path, self._seconds, self._kind = Path(path), seconds, f"checkpoint of {estimator}"
         self._written = perf_counter()
-        self._settings = {
-            name: to_json(name, value)
-            for name, value in vars(settings).items()
-            if name not in FREE and not callable(value) and not isinstance(value, np.random.RandomState)
-        }
+        self._settings = comparable(settings)
         self._found: dict[str, Any] | None = None
         if self._path.exists():
             file = read(self._path)
@@ -64,7 +61,7 @@ class Checkpoint(Listener):
                 raise ModelFileError(f"{self._path}: holds {file.kind!r}, not a {self._kind}")
             self._found = {name: from_json(value) for name, value in file.parameters.items() if name != "settings"}
             self._found |= file.arrays
-            self._require_the_same("hyper-parameters", file.parameters["settings"], self._settings)
+            require_the_same(self._path, "hyper-parameters", file.parameters["settings"], self._settings)
 
     def begins_from(self, random_state: np.random.RandomState) -> None:
         """Let the fit begin with the random numbers with which the first began."""
@@ -86,7 +83,7 @@ class Checkpoint(Listener):
         self._shape["rows to validate on"] = validation and list(validation.rows.shape)
         self._shape["values (their checksum)"] = _checksum(samples, *([validation] if validation else []))
         if self._found is not None:
-            self._require_the_same("data", self._found["shape"], self._shape)
+            require_the_same(self._path, "data", self._found["shape"], self._shape)
         return self._found
 
     def epoch_begins(self, fit: Fit) -> None:
@@ -108,13 +105,24 @@ class Checkpoint(Listener):
         write(self._path, ModelFile(self._kind, values, arrays))
         self._written = perf_counter()
 
-    def _require_the_same(self, what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-        for name in sorted({*found, *expected}):
-            if found.get(name) != expected.get(name):
-                raise ValueError(
-                    f"The checkpoint {self._path} belongs to a fit with other {what}: {name} was {found.get(name)!r}, "
-                    f"now it is {expected.get(name)!r}. Name another file, or delete this one to begin anew."
-                )
+
+def comparable(settings: Any, free: Sequence[str] = FREE) -> dict[str, Any]:
+    """The hyper-parameters that a training goes on with, in plain values."""
+    return {
+        name: to_json(name, value)
+        for name, value in vars(settings).items()
+        if name not in free and not callable(value) and not isinstance(value, np.random.RandomState)
+    }
+
+
+def require_the_same(path: Path, what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another fit."""
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            raise ValueError(
+                f"The checkpoint {path} belongs to a fit with other {what}: {name} was {found.get(name)!r}, "
+                f"now it is {expected.get(name)!r}. Name another file, or delete this one to begin anew."
+            )
 
 
 def _checksum(*parts: Samples) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fit_blocks
 from fastmlp.dask.channel import Channel
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.wires import WorkerLostError
+from fastmlp.model_file import ModelFileError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph")
 
@@ -185,6 +187,13 @@ def test_empty_partitions_and_one_row_each(client: Client) -> None:
         np.testing.assert_array_equal(parameters(model), parameters(expected))
     found = model.predict(da.from_array(X, ((0, 60, 0), 5))).compute()
     np.testing.assert_array_equal(found, expected.to_local().predict(X))
+
+
+def test_ten_thousand_partitions(client: Client) -> None:
+    X = np.random.RandomState(0).standard_normal((10_000, 5))
+    few = regressor(batch_size=1000).fit(da.from_array(X, (5000, 5)), da.from_array(X[:, 0], 5000))
+    many = regressor(batch_size=1000).fit(da.from_array(X, (1, 5)), da.from_array(X[:, 0], 100))
+    np.testing.assert_array_equal(parameters(many), parameters(few))
 
 
 def test_more_workers_than_blocks_and_than_rows() -> None:
@@ -370,6 +379,70 @@ def test_a_fit_goes_on_from_the_step_at_which_a_connection_was_lost(
     assert model.validation_scores_ == undisturbed.validation_scores_
     n_steps = 8 * (3 if "local_steps" in options else 5)
     assert calls.count(0) <= n_steps + 1  # and not all steps again
+
+
+@pytest.mark.parametrize("random_state", [1, None])
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True, "solver": "sgd"}, {"local_steps": 2}])
+def test_a_fit_goes_on_from_the_file_on_another_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], random_state: Any
+) -> None:
+    def fit(chunk: int, **asked: Any) -> Any:
+        arrays = [da.from_array(each, (chunk, 5)[: each.ndim]) for each in (numbers(), numbers()[:, 0])]
+        held_out = {"X_val": arrays[0], "y_val": arrays[1]} if "early_stopping" in options else {}
+        return regressor(max_iter=30, random_state=random_state, **options).fit(*arrays, **held_out, **asked)
+
+    original, calls, path = Channel.all_reduce, list[int](), tmp_path / "checkpoint"
+    n_steps = 30 * (3 if "local_steps" in options else 5)
+
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        calls.append(self.rank)
+        sleep(4 / n_steps)
+        if calls.count(0) == n_steps // 2 and not state:
+            raise OSError("the power is gone")
+        return original(self, sums)
+
+    state: Any = None
+
+    with cluster(2):
+        np.random.seed(5)
+        with monkeypatch.context() as patched:
+            patched.setattr(Channel, "all_reduce", all_reduce)
+            with pytest.raises(OSError, match="power"):
+                fit(100, checkpoint=path)
+    state = np.random.get_state()
+    with cluster(3):
+        np.random.seed(5)
+        undisturbed = fit(40)
+        np.random.set_state(state)
+        calls.clear()
+        monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+        model = fit(31, checkpoint=path)
+        assert n_steps // 2 < calls.count(0) < n_steps
+        calls.clear()
+        again = fit(31, checkpoint=path)
+        assert not calls
+    for found in (model, again):
+        np.testing.assert_array_equal(parameters(found), parameters(undisturbed))
+        assert found.loss_curve_ == undisturbed.loss_curve_
+        assert found.validation_scores_ == undisturbed.validation_scores_
+
+
+def test_a_checkpoint_of_another_fit_is_refused(client: Client, tmp_path: Path) -> None:
+    X, path = numbers(), tmp_path / "checkpoint"
+    dX, dy = da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100)
+    regressor().fit(dX, dy, checkpoint=path)
+    regressor(wait_limit=50, verbose=False).fit(dX.rechunk((7, 5)), dy, checkpoint=path)
+    for other, data, message in (
+        (regressor(alpha=0.5), (dX, dy), "other hyper-parameters: alpha was"),
+        (regressor(), (da.from_array(X + 1, (100, 5)), dy), "other data: values"),
+        (regressor(), (dX, dy + 1), "other data: mean square of y"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            other.fit(*data, checkpoint=path)
+    with pytest.raises(ModelFileError, match="not a checkpoint of DaskMLPClassifier"):
+        classifier().fit(dX, da.from_array(classes(X), 100), checkpoint=path)
+    with pytest.raises(OSError, match="nowhere"):
+        regressor().fit(dX, dy, checkpoint=tmp_path / "nowhere" / "checkpoint")
 
 
 def test_workers_that_never_reach_each_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
@@ -22,12 +24,14 @@ from distributed.security import Security
 
 from fastmlp.dask import DaskMLPRegressor, worker
 from fastmlp.dask.coordinator import Coordinator
+from fastmlp.model_file import read, write
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph"),
     pytest.mark.skipif(sys.platform == "win32", reason="needs signals"),
 ]
 RUNS = int(os.environ.get("FASTMLP_FAULTS", "3"))
+PAUSE_SECONDS = 2 if RUNS <= 3 else 30
 N_WORKERS = 3
 
 
@@ -122,8 +126,13 @@ def test_a_worker_that_stops_is_left_out(client: Client, undisturbed: tuple[Any,
 def test_a_worker_that_stops_for_a_while_is_waited_for(client: Client, undisturbed: tuple[Any, float]) -> None:
     victim = processes(client)[0]
     later(undisturbed[1] / 2, lambda: os.kill(victim, signal.SIGSTOP))
-    later(undisturbed[1] / 2 + 2, lambda: os.kill(victim, signal.SIGCONT))
-    np.testing.assert_array_equal(parameters(regressor().fit(*data())), undisturbed[0])
+    continued = later(undisturbed[1] / 2 + PAUSE_SECONDS, lambda: os.kill(victim, signal.SIGCONT))
+    start = perf_counter()
+    model = regressor(wait_limit=60).fit(*data())
+    print(f"undisturbed {undisturbed[1]:.1f} s, with a worker stopped for a while {perf_counter() - start:.1f} s")
+    continued.join()
+    np.testing.assert_array_equal(parameters(model), undisturbed[0])
+    assert victim in processes(client)  # nobody took its place
 
 
 def posts(dask_worker: Any = None) -> list[Any]:
@@ -223,3 +232,56 @@ def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float]) -> N
     model = regressor().fit(*data())
     killer.join()
     np.testing.assert_array_equal(parameters(model), undisturbed[0])
+
+
+WHOLE = """
+import sys
+import tests.test_dask_faults as faults
+from distributed import Client, LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as workers, Client(workers):
+        faults.regressor(max_iter=10**6).fit(*faults.data(), checkpoint=sys.argv[1])
+"""
+
+
+def n_epochs(path: Path) -> int:
+    found: int = read(path).parameters["values"]["dict"][0][1]
+    return found
+
+
+def test_a_cluster_that_dies_with_its_client(client: Client, tmp_path: Path) -> None:
+    """Its fit goes on from the file, here, to the bits of one that nothing happened to."""
+    path = tmp_path / "checkpoint"
+    command = [sys.executable, "-c", WHOLE, str(path)]
+    victim = subprocess.Popen(command, cwd=Path(__file__).parents[1], start_new_session=True)
+    end = perf_counter() + 120
+    while not (path.exists() and n_epochs(path) >= 20):
+        assert perf_counter() < end
+        assert victim.poll() is None
+        sleep(0.05)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    n_iter = n_epochs(path) + 10
+    processes(client)
+    found = read(path)
+    found.parameters["hyper-parameters"]["max_iter"] = n_iter
+    write(path, found)
+    model = regressor(max_iter=n_iter).fit(*data(), checkpoint=path)
+    np.testing.assert_array_equal(parameters(model), parameters(regressor(max_iter=n_iter).fit(*data())))
+
+
+def test_an_adaptive_cluster(undisturbed: tuple[Any, float]) -> None:
+    """It starts workers when a fit asks for some, and takes none away while they train."""
+    with (
+        LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address=":0") as workers,
+        Client(workers) as client,
+    ):
+        workers.adapt(minimum=0, maximum=2, interval="100ms", wait_count=2)
+        assert not client.nthreads()
+        for _ in range(2):
+            np.testing.assert_array_equal(parameters(regressor().fit(*data())), undisturbed[0])
+            end = perf_counter() + 180  # where the machine is busy with other things
+            while client.nthreads() and perf_counter() < end:  # it takes all away where there is nothing to do
+                sleep(0.1)
+            assert not client.nthreads()

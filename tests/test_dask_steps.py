@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -205,6 +206,20 @@ def test_a_shard_finds_its_rows_in_any_pieces(sparse: bool) -> None:
         found = found.toarray() if sparse else found
         np.testing.assert_array_equal(found, X[rows].astype("float32"))
         np.testing.assert_array_equal(targets, X[rows, 0])
+
+
+def test_a_block_costs_no_copy_of_its_shard_however_that_lies_in_memory() -> None:
+    X = np.random.RandomState(0).standard_normal((200_000, 5)).astype("float32")
+    unaligned = np.ndarray(X.shape, "float32", np.zeros(X.nbytes + 1, np.uint8), 1)
+    unaligned[...] = X
+    rows = np.array([199_999, 0, 7])
+    for piece in (X, np.asfortranarray(X), unaligned):
+        shard = Shard([piece], X[:, 0], None, X.dtype)
+        np.testing.assert_array_equal(shard.block(rows)[0], X[rows])
+        tracemalloc.start()
+        shard.block(rows)
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+        tracemalloc.stop()
 
 
 def test_the_model_of_a_step() -> None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.dask.tree import N_NUMBERS, Node, Sum, Tree, cover, from_bfloat16, to_bfloat16
-from fastmlp.dask.wires import Wire, exchange
+from fastmlp.dask.wires import Buffers
 
 SMALL = 1 << 16
 """Up to so many bytes everybody sends everything to everybody: to wait a second time takes longer."""
+
+
+class Transport(Protocol):
+    """How bytes travel: `fastmlp.dask.wires.Wires` or `fastmlp.dask.mpi.Messages`."""
+
+    def __iter__(self) -> Iterator[int]:
+        """The ranks of all other workers."""
+
+    def exchange(self, number: int, out: Buffers, into: Buffers, seconds: float, check: Callable[[], None]) -> None:
+        """Send to workers and receive from them at the same time."""
+
+    def close(self) -> None:
+        """Take no more part."""
 
 
 class Channel:
@@ -27,7 +40,7 @@ class Channel:
     ----------
     rank : int
         Of this worker.
-    wires : mapping of int to Wire
+    transport : Transport
         To all others.
     tree : Tree
     shares : sequence of Node
@@ -44,7 +57,7 @@ class Channel:
     def __init__(
         self,
         rank: int,
-        wires: Mapping[int, Wire],
+        transport: Transport,
         tree: Tree,
         shares: Sequence[Node],
         n_params: int,
@@ -53,7 +66,7 @@ class Channel:
         check: Callable[[], None],
     ) -> None:
         self.rank, self.seconds, self.bytes_sent = rank, 0.0, 0
-        self._wires, self._tree, self._limit, self._check = wires, tree, seconds_limit, check
+        self._transport, self._tree, self._limit, self._check = transport, tree, seconds_limit, check
         self._number, size = 0, len(shares)
         self._whole = size <= 2 or n_params * dtype.itemsize <= SMALL
         ends = [0 if self._whole else n_params * part // size for part in range(size)] + [n_params]
@@ -64,7 +77,7 @@ class Channel:
                 Sum(node, np.empty(mine.stop - mine.start, dtype), np.zeros(N_NUMBERS))
                 for node in cover(shares[peer], tree.root)
             ]
-            for peer in wires
+            for peer in transport
         }
         self._total = np.empty(0 if self._whole else n_params, dtype)
 
@@ -81,7 +94,7 @@ class Channel:
         Sum
             Valid until the next call.
         """
-        out = {peer: self._packed(sums, self._parts[peer]) for peer in self._wires}
+        out = {peer: self._packed(sums, self._parts[peer]) for peer in self._transport}
         into = {peer: self._room(theirs) for peer, theirs in self._received.items()}
         self._exchange(out, into)
         for peer, room in into.items():
@@ -97,23 +110,22 @@ class Channel:
     def broadcast(self, array: NDArray[Any], root: int) -> None:
         """Overwrite an array of the same shape and dtype on all workers with that of one."""
         if self.rank == root:
-            self._exchange({key: [array] for key in self._wires}, {})
+            self._exchange({key: [array] for key in self._transport}, {})
         else:
             self._exchange({}, {root: [array]})
 
     def barrier(self) -> None:
         """Wait for all workers."""
-        self._exchange({key: [] for key in self._wires}, {key: [] for key in self._wires})
+        self._exchange({key: [] for key in self._transport}, {key: [] for key in self._transport})
 
     def close(self) -> None:
         """Let those who wait for this worker know that it has gone."""
-        for wire in self._wires.values():
-            wire.close()
+        self._transport.close()
 
-    def _exchange(self, out: Mapping[int, Sequence[Any]], into: Mapping[int, Sequence[Any]]) -> None:
+    def _exchange(self, out: Buffers, into: Buffers) -> None:
         start = perf_counter()
         self._number += 1
-        exchange(self._wires, self._number, out, into, self._limit, self._check)
+        self._transport.exchange(self._number, out, into, self._limit, self._check)
         self.bytes_sent += sum(memoryview(buffer).nbytes for buffers in out.values() for buffer in buffers)
         self.seconds += perf_counter() - start
 
@@ -139,12 +151,12 @@ class Channel:
         total, parts = self._total, self._parts
         total[parts[self.rank]] = part
         if not self._tree.rounds:
-            into = {peer: [total[parts[peer]]] for peer in self._wires}
-            self._exchange({key: [part] for key in self._wires}, into)
+            into = {peer: [total[parts[peer]]] for peer in self._transport}
+            self._exchange({key: [part] for key in self._transport}, into)
             return total
-        halves = {peer: np.empty(parts[peer].stop - parts[peer].start, np.uint16) for peer in self._wires}
+        halves = {peer: np.empty(parts[peer].stop - parts[peer].start, np.uint16) for peer in self._transport}
         self._exchange(
-            {key: [to_bfloat16(part)] for key in self._wires}, {peer: [each] for peer, each in halves.items()}
+            {key: [to_bfloat16(part)] for key in self._transport}, {peer: [each] for peer, each in halves.items()}
         )
         for peer, each in halves.items():
             from_bfloat16(each, total[parts[peer]])

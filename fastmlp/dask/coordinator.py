@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from distributed import Client, Future
 
 from fastmlp.dask import worker
+from fastmlp.dask.checkpoint import Checkpoint
 from fastmlp.dask.placement import Column, near
 from fastmlp.dask.silence import GLANCE_SECONDS, glance, remove_silent
 from fastmlp.dask.worker import Attempt, Job
@@ -61,12 +63,19 @@ class Coordinator:
     job : Job
     columns : (X, y, weights or None) as Column
     held_out : the same for the rows to validate on, or None
+    checkpoint : Checkpoint or None
     """
 
     def __init__(
-        self, client: Client, job: Job, columns: Sequence[Column | None], held_out: Sequence[Column | None] | None
+        self,
+        client: Client,
+        job: Job,
+        columns: Sequence[Column | None],
+        held_out: Sequence[Column | None] | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._client, self._job, self._columns, self._held_out = client, job, columns, held_out
+        self._checkpoint, self._first = checkpoint, ""
         self._limit: float = job.settings.wait_limit
 
     def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,6 +91,7 @@ class Coordinator:
             while True:
                 outcome = self._attempt(workers, holder)
                 for name in outcome.finished():
+                    self._save()
                     if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
                         return state, outcome.said[name]
                 best = outcome.best()
@@ -123,11 +133,19 @@ class Coordinator:
     def _attempt(self, workers: Sequence[str], holder: str | None) -> Outcome:
         X = self._columns[0]
         assert X is not None
-        doors = self._on(near(self._client, X, workers), worker.open_door)
+        by_mpi = self._job.settings.transport == "mpi"
+        doors = self._on(near(self._client, X, workers), worker.mpi_door if by_mpi else worker.open_door)
         if not doors:
             return Outcome(gone=dict.fromkeys(workers, "is no longer there"))
+        if len(set(doors.values())) < len(doors):
+            raise RuntimeError(
+                "transport='mpi' needs mpi4py on every worker, and a process of MPI for each: start them with mpiexec."
+            )
         names = list(doors)
         root, token = names.index(holder) if holder in names else None, os.urandom(32)
+        self._first = names[0]
+        if root is None and self._checkpoint and self._checkpoint.snapshot:
+            self._on(names[:1], partial(worker.begin_from, snapshot=self._checkpoint.snapshot))
         shares = self._job.plan.shares(len(names))
         futures = {}
         for rank, name in enumerate(names):
@@ -158,6 +176,7 @@ class Coordinator:
         while pending:
             glance(self._client, list(pending.values()), self._limit)
             self._collect(pending, outcome)
+            self._save()
             if outcome.error or outcome.said:
                 ended = ended or perf_counter()
             if pending and (outcome.error or outcome.gone):  # or they would wait for those who do not come
@@ -166,6 +185,11 @@ class Coordinator:
                 outcome.gone |= dict.fromkeys(pending, "does not answer")
                 break
         return outcome
+
+    def _save(self) -> None:
+        """Write what the first worker has copied for the checkpoint, if anything."""
+        if self._checkpoint and (found := self._on([self._first], worker.snapshot_of).get(self._first)):
+            self._checkpoint.write(found)
 
     def _collect(self, pending: dict[str, Future], outcome: Outcome) -> None:
         """Take note of the workers that have ended."""

@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fastmlp.base import BaseMLP
 from fastmlp.classifier import MLPClassifier
+from fastmlp.dask.checkpoint import Checkpoint
 from fastmlp.dask.conclusion import conclude
 from fastmlp.dask.coordinator import Coordinator
 from fastmlp.dask.preparation import Data, job_of
@@ -32,6 +33,7 @@ OWN: dict[str, Any] = {
     "n_blocks": 8,
     "local_steps": 1,
     "compression": None,
+    "transport": "sockets",
     "wait_limit": 60.0,
 }
 """The hyper-parameters that the estimators of one machine do not have, and their defaults."""
@@ -40,6 +42,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_blocks": [COUNT],
     "local_steps": [COUNT],
     "compression": [None, StrOptions({"bfloat16"})],
+    "transport": [StrOptions({"sockets", "mpi"})],
     "wait_limit": [Interval(Real, 0, inf, closed="neither")],
 }
 PARAMETERS = """
@@ -55,6 +58,8 @@ PARAMETERS = """
         part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
     compression : {"bfloat16"} or None, default=None
         How gradients of float32 travel and are summed: rounded to eight bits, which halves the bytes.
+    transport : {"sockets", "mpi"}, default="sockets"
+        What gradients travel by. "mpi" needs `fastmlp[mpi]`, and workers that mpiexec has started.
     wait_limit : float, default=60.0
         Seconds after which a worker that does not answer is left out.
     **parameters
@@ -77,6 +82,7 @@ class DaskMLP(BaseMLP):
     n_blocks: int
     local_steps: int
     compression: str | None
+    transport: str
     wait_limit: float
 
     def __init_subclass__(cls) -> None:
@@ -102,6 +108,8 @@ class DaskMLP(BaseMLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 0.0,
     ) -> Self:
         """Train on the workers of the cluster, on the rows that they hold.
 
@@ -113,6 +121,11 @@ class DaskMLP(BaseMLP):
             As for the estimator of one machine. Their chunks need not be those of X.
         X_val, y_val, sample_weight_val : likewise, default=None
             Rows to validate on, all of them on every worker.
+        checkpoint : str or path-like, default=None
+            A file of this machine that the client writes the training to, between epochs. Where it is there already,
+            the fit goes on from it, to the bits of one never interrupted, on any number of workers.
+        checkpoint_seconds : float, default=0.0
+            Least time between two writings; they are half a second apart at least.
 
         Returns
         -------
@@ -125,6 +138,8 @@ class DaskMLP(BaseMLP):
             infinite or NaN. The estimator is left as it was.
         RuntimeError
             If the cluster has no workers, or they do not reach each other.
+        ModelFileError
+            If the checkpoint is something else, or damaged.
 
         Warns
         -----
@@ -140,7 +155,11 @@ class DaskMLP(BaseMLP):
         held_out = (X_val, y_val, sample_weight_val)
         data = Data(client, local, self._targets, (X, y, sample_weight), held_out, settings.wait_limit)
         job = job_of(local, settings, data)
-        state, said = Coordinator(client, job, data.columns, data.held_out).run()
+        saved = None
+        if checkpoint is not None:
+            saved = Checkpoint(checkpoint, type(self).__name__, settings, job, data)
+            job = saved.resumed(job, checkpoint_seconds)
+        state, said = Coordinator(client, job, data.columns, data.held_out, saved).run()
         self._fitted = conclude(local, job, data, state, said)
         self.communication_ = said["communication"] / max(said["seconds"], 1e-9)
         return self

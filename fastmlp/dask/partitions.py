@@ -35,6 +35,8 @@ class About:
         Of the weights.
     square : float
         Sum of the squares of the targets.
+    checksum : int
+        Sum of the bits of all rows as integers, which does not depend on how they are partitioned.
     """
 
     rows: tuple[int, ...]
@@ -45,6 +47,7 @@ class About:
     counts: NDArray[np.int64] | None = None
     highest: float = 0.0
     square: float = 0.0
+    checksum: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def check_rows(parts: Sequence[Any], first: int, name: str, estimator: Any) -> G
                 raise ValueError(f"Expected 2D array, got {part.ndim}D array instead.")
             if part.shape[0]:
                 rows = first_rows(part, estimator.dtype, estimator)
+                if hasattr(part, "columns") and isinstance(rows, np.ndarray):
+                    rows = np.ascontiguousarray(rows)  # columns lie one after the other, a row's values far apart
                 found = found or About((), rows.shape[1:], rows.dtype, feature_names(part))
                 if rows.shape[1:] != found.shape:
                     raise ValueError(f"it has {rows.shape[1]} columns, those before it have {found.shape}")
@@ -105,7 +110,8 @@ def check_rows(parts: Sequence[Any], first: int, name: str, estimator: Any) -> G
     about = found or About(())
     dtypes = [rows.dtype for rows in checked if rows is not None]
     dtype = np.result_type(*dtypes) if dtypes else None
-    return Group(checked, About(rows_of_each, about.shape, dtype, about.names))
+    checksum = sum(_checksum(rows) for rows in checked if rows is not None)
+    return Group(checked, About(rows_of_each, about.shape, dtype, about.names, checksum=checksum))
 
 
 def check_labels(parts: Sequence[Any], first: int, name: str, estimator: Any) -> Group:
@@ -182,6 +188,11 @@ def joined(pieces: Sequence[Sequence[Any]]) -> Any:
     if len(parts) == 1:
         return parts[0]
     return scipy.sparse.vstack(parts, "csr") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts)
+
+
+def _checksum(rows: Any) -> int:
+    values = rows.data if scipy.sparse.issparse(rows) else np.ravel(rows, order="K")
+    return int(values.view(f"u{values.itemsize}").sum(dtype=np.uint64))
 
 
 def _vector(part: Any) -> Any:

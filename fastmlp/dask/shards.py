@@ -53,7 +53,9 @@ class Shard:
         if self._spare is None or len(self._spare) < len(rows):
             self._spare = np.empty((len(rows), self._pieces[0].shape[1]), self._dtype)
         out = self._spare[: len(rows)]
-        if len(self._pieces) == 1 and self._pieces[0].dtype == self._dtype:
+        flags = self._pieces[0].flags
+        # NumPy's take would copy the whole piece where it is not so: as columns of a frame are, or what has travelled.
+        if len(self._pieces) == 1 and self._pieces[0].dtype == self._dtype and flags.c_contiguous and flags.aligned:
             return self._pieces[0].take(rows, axis=0, out=out, mode="clip")
         of_piece = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(of_piece):

@@ -88,7 +88,8 @@ class SharedFit(Fit):
     def values(self) -> dict[str, Any]:
         """What `take` needs beside the arrays."""
         names = (*self.VALUES, *CURVES, "stopped", "ended", "in_epoch")
-        return {name: getattr(self, name) for name in names} | {"place": vars(self._place)}
+        place = self._training.place if isinstance(self._training, SharedTraining) else self._place
+        return {name: getattr(self, name) for name in names} | {"place": vars(place)}
 
     def take(self, values: Any) -> None:
         """Take what another copy has reached, as JSON holds it."""
@@ -100,6 +101,17 @@ class SharedFit(Fit):
         """Take what another copy has reached, arrays included."""
         self.take(json.loads(json.dumps(to_json("state", other.values()))))
         for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
+            mine[...] = theirs
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of all that `resume` needs, in plain values and arrays."""
+        return {"values": to_json("state", self.values()), "arrays": [array.copy() for array in self._arrays()]}
+
+    def resume(self, snapshot: dict[str, Any]) -> None:
+        """Go on between the two epochs at which a snapshot was taken."""
+        self.take(snapshot["values"])
+        self.stopped = self.ended
+        for mine, theirs in zip(self._arrays(), snapshot["arrays"], strict=True):
             mine[...] = theirs
 
     def synchronize(self, channel: Channel, root: int) -> None:
@@ -117,3 +129,31 @@ class SharedFit(Fit):
     def _arrays(self) -> list[NDArray[Any]]:
         """All arrays; that of the best parameters is there from the beginning or never."""
         return [self.params, *self.slots, *([] if self.best_params is None else [self.best_params])]
+
+
+class Snapshots(Listener):
+    """Copies a training between two epochs, for a checkpoint. It is the first of the listeners, as `Checkpoint` is.
+
+    Parameters
+    ----------
+    keep : callable
+        Called with each copy.
+    seconds : float
+        Least time between two of them.
+    """
+
+    def __init__(self, keep: Callable[[dict[str, Any]], None], seconds: float) -> None:
+        self._keep, self._seconds, self._kept = keep, seconds, -inf
+
+    def epoch_begins(self, fit: Fit) -> None:
+        """Copy what the epoch before has left, if it is time."""
+        if perf_counter() - self._kept >= self._seconds:
+            assert isinstance(fit, SharedFit)
+            self._keep(fit.snapshot())
+            self._kept = perf_counter()
+
+    def finished(self, fit: Fit) -> None:
+        """Copy the end; what is left of an epoch that was cut is no place to go on from."""
+        if not fit.in_epoch:
+            assert isinstance(fit, SharedFit)
+            self._keep(fit.snapshot())

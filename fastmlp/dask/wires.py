@@ -28,6 +28,8 @@ GREETING_SECONDS = 5.0
 GLANCE_SECONDS = 0.1
 """So often a wait looks whether it is still wanted."""
 
+Buffers = Mapping[int, Sequence[Any]]
+"""For each worker."""
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 """Of TLS: for those who connect to us, and for those whom we connect to."""
 
@@ -59,11 +61,11 @@ class Wire:
     def begin(self, number: int, out: Sequence[Any] | None, into: Sequence[Any] | None) -> None:
         """Set out to send and to receive a message of these buffers; None for no message."""
         if out is not None:
-            views = _views(out)
+            views = views_of(out)
             header = HEADER.pack(MAGIC, number, sum(map(len, views)))
             self._sending = [memoryview(header), *views]
         if into is not None:
-            views = _views(into)
+            views = views_of(into)
             self._expected = (number, sum(map(len, views)))
             self._receiving = [memoryview(self._header), *views]
 
@@ -105,52 +107,56 @@ class Wire:
         self.connection.close()
 
 
-def _views(buffers: Sequence[Any]) -> list[memoryview]:
+def views_of(buffers: Sequence[Any]) -> list[memoryview]:
+    """The bytes of those that have any."""
     views = [memoryview(buffer) for buffer in buffers]
     return [view.cast("B") for view in views if view.nbytes]
 
 
-def exchange(
-    wires: Mapping[int, Wire],
-    number: int,
-    out: Mapping[int, Sequence[Any]],
-    into: Mapping[int, Sequence[Any]],
-    seconds: float,
-    check: Callable[[], None],
-) -> None:
-    """Send these buffers to workers and receive from them at the same time.
+class Wires(dict[int, Wire]):
+    """The connections of a worker to all others, by their ranks: a `fastmlp.dask.channel.Transport`."""
 
-    Parameters
-    ----------
-    wires : mapping of int to Wire
-    number : int
-        Of the message, the same at both ends.
-    out, into : mapping of int to sequence of buffers
-        For each worker that gets or sends something.
-    seconds : float
-        Longest time to wait.
-    check : callable
-        Called again and again while waiting; what it raises ends the wait.
+    def exchange(self, number: int, out: Buffers, into: Buffers, seconds: float, check: Callable[[], None]) -> None:
+        """Send these buffers to workers and receive from them at the same time.
 
-    Raises
-    ------
-    WorkerLostError
-        If a worker closes its connection, sends what it should not, or takes too long.
-    """
-    for rank in {*out, *into}:
-        wires[rank].begin(number, out.get(rank), into.get(rank))
-    busy, end = [wires[rank] for rank in sorted({*out, *into})], perf_counter() + seconds
-    while busy:
-        for wire in busy:
-            wire.advance()
-        busy = [wire for wire in busy if wire.events]
-        if busy and not _ready(busy, GLANCE_SECONDS):
-            check()
-            if perf_counter() > end:
-                raise WorkerLostError(
-                    f"worker{'s' * (len(busy) > 1)} {', '.join(wire.name for wire in busy)} did not answer within "
-                    f"{seconds:g} seconds"
-                )
+        Parameters
+        ----------
+        number : int
+            Of the message, the same at both ends.
+        out, into : mapping of int to sequence of buffers
+            For each worker that gets or sends something.
+        seconds : float
+            Longest time to wait.
+        check : callable
+            Called again and again while waiting; what it raises ends the wait.
+
+        Raises
+        ------
+        WorkerLostError
+            If a worker closes its connection, sends what it should not, or takes too long.
+        """
+        for rank in {*out, *into}:
+            self[rank].begin(number, out.get(rank), into.get(rank))
+        busy, end = [self[rank] for rank in sorted({*out, *into})], perf_counter() + seconds
+        while busy:
+            for wire in busy:
+                wire.advance()
+            busy = [wire for wire in busy if wire.events]
+            if busy and not _ready(busy, GLANCE_SECONDS):
+                check()
+                if perf_counter() > end:
+                    raise silent([wire.name for wire in busy], seconds)
+
+    def close(self) -> None:
+        """Let those who wait for this worker know that it has gone."""
+        for wire in list(self.values()):
+            wire.close()
+
+
+def silent(names: Sequence[str], seconds: float) -> WorkerLostError:
+    """The error of a wait for workers that do not answer."""
+    workers = f"worker{'s' * (len(names) > 1)} {', '.join(names)}"
+    return WorkerLostError(f"{workers} did not answer within {seconds:g} seconds")
 
 
 def _ready(wires: Sequence[Wire], seconds: float) -> bool:
@@ -187,10 +193,10 @@ class Meeting:
         self, listener: socket.socket, rank: int, names: Sequence[str], token: bytes, contexts: Contexts | None = None
     ) -> None:
         self._listener, self._rank, self._names, self._token = listener, rank, names, token
-        self._contexts, self.wires = contexts, dict[int, Wire]()
+        self._contexts, self.wires = contexts, Wires()
         self._lock = threading.Lock()
 
-    def meet(self, addresses: Sequence[tuple[str, int]], seconds: float, check: Callable[[], None]) -> dict[int, Wire]:
+    def meet(self, addresses: Sequence[tuple[str, int]], seconds: float, check: Callable[[], None]) -> Wires:
         """Return the connections to all others, which listen at these addresses.
 
         Raises
@@ -223,8 +229,7 @@ class Meeting:
     def close(self) -> None:
         """Close what is open."""
         self._listener.close()
-        for wire in list(self.wires.values()):
-            wire.close()
+        self.wires.close()
 
     def _connect(self, rank: int, address: tuple[str, int], seconds: float) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -19,11 +20,12 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from fastmlp._core import OPTIMIZERS
 from fastmlp.callbacks import Narration
-from fastmlp.dask.channel import Channel
+from fastmlp.dask import mpi
+from fastmlp.dask.channel import Channel, Transport
 from fastmlp.dask.partitions import joined
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
-from fastmlp.dask.sharedfit import SharedFit
+from fastmlp.dask.sharedfit import SharedFit, Snapshots
 from fastmlp.dask.tree import Tree
 from fastmlp.dask.wires import Contexts, Meeting, WorkerLostError, listen
 from fastmlp.engine_settings import optimizer_name
@@ -60,6 +62,8 @@ class Job:
     random_state : RandomState
         That the first parameters are drawn from.
     remedy : str
+    checkpoint_seconds : float or None
+        How often the training is copied for a checkpoint; None for never.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Job:
     heaviest: float
     random_state: np.random.RandomState
     remedy: str
+    checkpoint_seconds: float | None = None
 
     @property
     def real(self) -> np.dtype[Any]:
@@ -94,7 +99,7 @@ class Attempt:
     names : list of str
         Of all workers.
     doors : list of tuple of str and int
-        Where they listen.
+        Where they listen; the ranks of their processes where MPI is the transport.
     token : bytes
     """
 
@@ -110,6 +115,8 @@ class Post:
     """A worker's part in a fit, which outlasts an attempt."""
 
     fit: SharedFit | None = None
+    start: dict[str, Any] | None = None
+    snapshot: dict[str, Any] | None = None
     listener: Any = None
     door: tuple[str, int] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -138,6 +145,18 @@ def open_door(name: str, dask_worker: Worker) -> tuple[str, int]:
     return post.door
 
 
+def mpi_door(name: str, dask_worker: Worker) -> tuple[str, int]:
+    """What `open_door` is for MPI, which needs no doors: the rank of this process; -1 where there is no MPI."""
+    post = _posts.setdefault((name, dask_worker.address), Post())
+    stop(name, dask_worker)
+    try:
+        rank = mpi.world().Get_rank()
+    except (ImportError, RuntimeError):  # of mpi4py without a library of MPI
+        rank = -1
+    post.stop, post.door = threading.Event(), ("MPI", rank)
+    return post.door
+
+
 def stop(name: str, dask_worker: Worker) -> None:
     """End the training, without waiting for it."""
     if post := _posts.get((name, dask_worker.address)):
@@ -148,6 +167,19 @@ def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
     """What has come of the training, at the end of a step."""
     post = _posts.get((name, dask_worker.address))
     return None if post is None or post.fit is None else post.fit.state()
+
+
+def snapshot_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
+    """The last copy of the training, once."""
+    if post := _posts.get((name, dask_worker.address)):
+        found, post.snapshot = post.snapshot, None
+        return found
+    return None
+
+
+def begin_from(name: str, dask_worker: Worker, snapshot: dict[str, Any]) -> None:
+    """Let the next attempt go on from a copy."""
+    _posts[name, dask_worker.address].start = snapshot
 
 
 def forget(name: str, dask_worker: Worker) -> None:
@@ -193,9 +225,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
         status, message, channel = "done", "", None
         fit = post.fit
         try:
-            meeting = Meeting(post.listener, attempt.rank, attempt.names, attempt.token, _contexts(worker))
-            wires = meeting.meet(attempt.doors, job.settings.wait_limit, check)
-            channel = _channel(job, attempt, wires, check)
+            channel = _channel(job, attempt, _transport(job, attempt, post, _contexts(worker), check), check)
             fit, listeners = _prepared(job, attempt, channel, post, held_out)
             fit.begin_shared(job, _shards(job, fit, pieces), channel, job.settings.n_threads or n_threads, check)
             post.fit = fit
@@ -222,14 +252,23 @@ def _contexts(worker: Worker) -> Contexts | None:
     return security.get_listen_args("worker")["ssl_context"], security.get_connection_args("worker")["ssl_context"]
 
 
-def _channel(job: Job, attempt: Attempt, wires: Any, check: Callable[[], None]) -> Channel:
+def _transport(
+    job: Job, attempt: Attempt, post: Post, contexts: Contexts | None, check: Callable[[], None]
+) -> Transport:
+    if job.settings.transport == "mpi":
+        return mpi.Messages(attempt.rank, [process for _, process in attempt.doors], attempt.names, attempt.token)
+    meeting = Meeting(post.listener, attempt.rank, attempt.names, attempt.token, contexts)
+    return meeting.meet(attempt.doors, job.settings.wait_limit, check)
+
+
+def _channel(job: Job, attempt: Attempt, transport: Transport, check: Callable[[], None]) -> Channel:
     tree = Tree(job.plan.n_blocks, job.settings.compression == "bfloat16")
     n_params = sum((a + 1) * b for a, b in zip(job.n_units[:-1], job.n_units[1:], strict=True))
     if job.settings.local_steps > 1:
         n_params *= 1 + OPTIMIZERS[optimizer_name(job.settings)]
     shares = job.plan.shares(len(attempt.names))
     limit = job.settings.wait_limit
-    return Channel(attempt.rank, wires, tree, shares, n_params, job.real, limit, check)
+    return Channel(attempt.rank, transport, tree, shares, n_params, job.real, limit, check)
 
 
 def _prepared(
@@ -240,6 +279,10 @@ def _prepared(
     listeners = _listeners(job, fit, held_out, attempt.rank)
     if attempt.root == attempt.rank and post.fit is not None:
         fit.copy(post.fit)
+    elif attempt.root is None and post.start is not None:
+        fit.resume(post.start)
+    if job.checkpoint_seconds is not None and attempt.rank == 0:
+        listeners.insert(0, Snapshots(partial(setattr, post, "snapshot"), job.checkpoint_seconds))
     fit.synchronize(channel, attempt.root or 0)
     return fit, listeners
 
