@@ -8,6 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.optional import optional
+
+
+def axes(ax: Any, name: str) -> Any:
+    """Where a display draws: in a new figure, unless axes are given."""
+    if ax is not None:
+        return ax
+    return optional("matplotlib.pyplot", "plot", name).subplots()[1]
+
 
 class LossCurveDisplay:
     """The loss of each epoch, in training and on validation rows, with the best epoch marked.
@@ -128,12 +137,7 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             With what was drawn in its attributes.
         """
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError('LossCurveDisplay needs matplotlib: pip install "fastmlp[plot]"') from error
-            _, ax = plt.subplots()
+        ax = axes(ax, "LossCurveDisplay")
         curves = {"Training": self.loss_curve, "Validation": self.validation_loss_curve}
         self.lines_ = []
         for label, curve in curves.items():
@@ -158,7 +162,7 @@ class LossCurveDisplay:
 
     def _drawn_scores(self, ax: Any, line_kwargs: dict[str, Any]) -> Any:
         """The line of the validation scores, whose axis is on the right."""
-        color, scores = "tab:green", np.asarray(self.validation_scores)
+        color, scores = "#1d7a1d", np.asarray(self.validation_scores)
         right = ax.twinx()
         right.set_ylabel("Validation score", color=color)
         right.tick_params(axis="y", labelcolor=color)

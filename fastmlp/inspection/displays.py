@@ -13,20 +13,13 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.base import BaseMLP
-from fastmlp.inspection.activations import hidden_activations
+from fastmlp.inspection.activations import check_network, hidden_activations
 from fastmlp.listener import NonFiniteError
 from fastmlp.optional import optional
+from fastmlp.plotting import axes
 
 SHARE = 0.5
 """The suggested learning rate is the smallest one that reaches this share of the greatest fall of the loss."""
-
-
-def _axes(ax: Any, name: str) -> Any:
-    """Where to draw: a new figure, unless axes are given."""
-    if ax is not None:
-        return ax
-    return optional("matplotlib.pyplot", "plot", name).subplots()[1]
 
 
 class LearningRateDisplay:
@@ -124,8 +117,7 @@ class LearningRateDisplay:
         ValueError
             If its solver is lbfgs, which has no learning rate.
         """
-        if not isinstance(estimator, BaseMLP):
-            raise TypeError(f"Takes an MLPClassifier, MLPRegressor or Trainer, got {type(estimator).__name__}.")
+        check_network(estimator, "LearningRateDisplay")
         if estimator.solver == "lbfgs":
             raise ValueError("The solver 'lbfgs' has no learning rate.")
         settings: dict[str, Any] = {"max_iter": n_epochs, "early_stopping": False, "learning_rate": "constant"}
@@ -157,7 +149,7 @@ class LearningRateDisplay:
         display : LearningRateDisplay
             With what was drawn in its attributes.
         """
-        ax = _axes(ax, "LearningRateDisplay")
+        ax = axes(ax, "LearningRateDisplay")
         # Losses above the first one say no more than that: a diverging training would flatten all others.
         shown = np.minimum(self.losses, 1.5 * self.initial_loss)
         ax.plot(self.learning_rates, shown, **{"marker": "o", "markersize": 4, **line_kwargs})
@@ -395,7 +387,7 @@ class ActivationsDisplay:
         display : ActivationsDisplay
             With what was drawn in its attributes.
         """
-        ax = _axes(ax, "ActivationsDisplay")
+        ax = axes(ax, "ActivationsDisplay")
         low, high = (float(f([f(values) for values in self.activations])) for f in (np.min, np.max))
         edges = np.linspace(low, high, 61) if high > low else np.linspace(low - 0.5, high + 0.5, 61)
         for number, (values, activation) in enumerate(zip(self.activations, self.names, strict=True)):
