@@ -8,15 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.optional import optional
-
-
-def axes(ax: Any, name: str) -> Any:
-    """Where a display draws: in a new figure, unless axes are given."""
-    if ax is not None:
-        return ax
-    return optional("matplotlib.pyplot", "plot", name).subplots()[1]
-
 
 class LossCurveDisplay:
     """The loss of each epoch, in training and on validation rows, with the best epoch marked.
@@ -137,7 +128,12 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             With what was drawn in its attributes.
         """
-        ax = axes(ax, "LossCurveDisplay")
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError('LossCurveDisplay needs matplotlib: pip install "fastmlp[plot]"') from error
+            _, ax = plt.subplots()
         curves = {"Training": self.loss_curve, "Validation": self.validation_loss_curve}
         self.lines_ = []
         for label, curve in curves.items():

@@ -16,7 +16,10 @@ from test_bench_grid import RESULTS
 from bench import grid, heat, plots, report
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="needs the sources of the site")
+pytestmark = [
+    pytest.mark.skipif(not DOCS.exists(), reason="needs the sources of the site"),
+    pytest.mark.skipif(not any(report.RESULTS.glob("[0-9]*.json")), reason="needs results of the benchmark"),
+]
 
 
 @pytest.fixture

@@ -16,10 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.inspection.activations import check_network, hidden_activations
 from fastmlp.listener import NonFiniteError
 from fastmlp.optional import optional
-from fastmlp.plotting import axes
 
 SHARE = 0.5
 """The suggested learning rate is the smallest one that reaches this share of the greatest fall of the loss."""
+
+
+def _axes(ax: Any, name: str) -> Any:
+    """Where to draw: a new figure, unless axes are given."""
+    if ax is not None:
+        return ax
+    return optional("matplotlib.pyplot", "plot", name).subplots()[1]
 
 
 class LearningRateDisplay:
@@ -149,7 +155,7 @@ class LearningRateDisplay:
         display : LearningRateDisplay
             With what was drawn in its attributes.
         """
-        ax = axes(ax, "LearningRateDisplay")
+        ax = _axes(ax, "LearningRateDisplay")
         # Losses above the first one say no more than that: a diverging training would flatten all others.
         shown = np.minimum(self.losses, 1.5 * self.initial_loss)
         ax.plot(self.learning_rates, shown, **{"marker": "o", "markersize": 4, **line_kwargs})
@@ -387,7 +393,7 @@ class ActivationsDisplay:
         display : ActivationsDisplay
             With what was drawn in its attributes.
         """
-        ax = axes(ax, "ActivationsDisplay")
+        ax = _axes(ax, "ActivationsDisplay")
         low, high = (float(f([f(values) for values in self.activations])) for f in (np.min, np.max))
         edges = np.linspace(low, high, 61) if high > low else np.linspace(low - 0.5, high + 0.5, 61)
         for number, (values, activation) in enumerate(zip(self.activations, self.names, strict=True)):
