@@ -58,9 +58,10 @@ def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     from sphinx_gallery.scrapers import matplotlib_scraper  # which only a build has
 
     amiss = [text for number in plt.get_fignums() for text in unreadable(plt.figure(number))]
+    pictures = str(matplotlib_scraper(block, block_vars, gallery_conf))  # which closes them
     if amiss:
         raise ValueError(f"{block_vars['src_file']}: not enough contrast: {', '.join(amiss)}")
-    return str(matplotlib_scraper(block, block_vars, gallery_conf))
+    return pictures
 
 
 def _pixels(text: Text, height: int) -> tuple[slice, slice]:

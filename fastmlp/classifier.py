@@ -382,7 +382,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, Labels]:
         y = self._check_labels(y)
         # Of many labels only their number counts, which two rows tell; the whole matrix takes longer than an epoch.
-        is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
+        kind = type_of_target(y, input_name="y")
+        if kind.startswith("continuous"):
+            raise ValueError(
+                f"Unknown label type: {kind}. A classifier learns classes, and y holds numbers that are not whole: use "
+                "MLPRegressor, or bin them."
+            )
+        is_multilabel = kind.startswith("multilabel")
         binarizer = LabelBinarizer().fit(y[:2] if is_multilabel else y if classes is None else classes)
         found = binarizer.classes_ if classes is None else unique_labels(classes)
         labels = Labels(found, binarizer.y_type_, bool(binarizer.sparse_input_))
