@@ -83,3 +83,28 @@ def test_the_site_shows_the_newest_grid(docs: Any, tmp_path: Path) -> None:
     assert (tmp_path / "grid.png").exists()
     assert "2026-01-02, Some CPU, x86-64-v3" in text
     assert "| float64, sgd, one thread | 32 | 4 | 0.90 | PyTorch |" in text
+
+
+def test_the_browser_finds_what_cannot_be_read(docs: Any, tmp_path: Path) -> None:
+    contrast = docs("contrast")
+    program = contrast.browser()
+    if program is None:
+        pytest.skip(f"needs one of {', '.join(contrast.BROWSERS)}")
+    (tmp_path / "index.html").write_text(
+        "<!doctype html><meta charset=utf-8><style>html[data-theme=dark] { background: #222; color: #eee }</style>"
+        "<p>as it should be</p><p style='color: #777'>in grey</p>"
+        "<p style='color: #999; font-size: 30px'>large, in grey</p>"
+        "<div style='background: #000'><p style='color: #fff8'>half seen</p></div>"
+        "<p hidden style='color: #fff'>hidden</p>"
+    )
+    (tmp_path / "wide.html").write_text(
+        "<!doctype html><p style='width: 600px; background: #fff; color: #000'>wide</p>"
+    )
+    total, *amiss = contrast.measure(tmp_path, program)
+    found = {(each["theme"], each["width"], each["what"].split(" in ")[0]) for each in amiss}
+    grey = {("light", width, '4.48 for "in grey"') for width in contrast.WIDTHS}
+    grey |= {("dark", width, '3.55 for "in grey"') for width in contrast.WIDTHS}
+    large = {("light", width, '2.85 for "large,') for width in contrast.WIDTHS}
+    wide = {(theme, 390, "is 608 pixels wide") for theme in contrast.THEMES}
+    assert found == grey | large | wide
+    assert total["texts"] == 4 * (4 + 1)
