@@ -142,6 +142,7 @@ class DaskMLP(BaseMLP):
         Returns
         -------
         self : estimator
+            Itself.
 
         Raises
         ------
