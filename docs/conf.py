@@ -37,7 +37,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["build", "_build", "generated", "gallery/**/README*", "gallery/GALLERY_HEADER.rst"]
-exclude_patterns += ["**/sg_execution_times.rst"]  # how long each example took: of no use to a reader
+# How long each example took is of no use to a reader.
+exclude_patterns += ["sg_execution_times.rst", "**/sg_execution_times.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3

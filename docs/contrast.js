@@ -26,13 +26,14 @@ function contrast(one, other) {
   return (light + 0.05) / (dark + 0.05);
 }
 
-// What lies behind an element: the backgrounds of its ancestors over the colour of the page.
+// What lies behind an element: the backgrounds of its ancestors over the colour of the page. Null if it is a picture.
 function behind(element, view) {
   const layers = [];
   for (let each = element; each; each = each.parentElement) {
-    const colour = parse(view.getComputedStyle(each).backgroundColor);
-    layers.unshift(colour);
-    if (colour[3] === 1) break;
+    const { backgroundColor, backgroundImage } = view.getComputedStyle(each);
+    if (backgroundImage !== "none") return null;
+    layers.unshift(parse(backgroundColor));
+    if (layers[0][3] === 1) break;
   }
   return layers.reduce((below, above) => over(above, below), [255, 255, 255, 1]);
 }
@@ -63,7 +64,7 @@ function* texts(page, view) {
     const colour = parse(style.color);
     colour[3] *= opacity(element, view);
     const path = `${element.parentElement.tagName}.${element.parentElement.className} > ${element.tagName}.${element.className}`;
-    yield { words, path: path.toLowerCase(), ratio: contrast(over(colour, ground), ground), needs: isLarge ? 3 : 4.5 };
+    yield { words, path: path.toLowerCase(), ratio: ground ? contrast(over(colour, ground), ground) : 0, needs: isLarge ? 3 : 4.5 };
   }
 }
 

@@ -96,6 +96,7 @@ def test_the_browser_finds_what_cannot_be_read(docs: Any, tmp_path: Path) -> Non
         "<p style='color: #999; font-size: 30px'>large, in grey</p>"
         "<div style='background: #000'><p style='color: #fff8'>half seen</p></div>"
         "<p hidden style='color: #fff'>hidden</p>"
+        "<p style='background: linear-gradient(#000, #fff)'>on a picture</p>"
     )
     (tmp_path / "wide.html").write_text(
         "<!doctype html><p style='width: 600px; background: #fff; color: #000'>wide</p>"
@@ -105,6 +106,7 @@ def test_the_browser_finds_what_cannot_be_read(docs: Any, tmp_path: Path) -> Non
     grey = {("light", width, '4.48 for "in grey"') for width in contrast.WIDTHS}
     grey |= {("dark", width, '3.55 for "in grey"') for width in contrast.WIDTHS}
     large = {("light", width, '2.85 for "large,') for width in contrast.WIDTHS}
+    pictures = {(theme, width, '0.00 for "on a picture"') for theme in contrast.THEMES for width in contrast.WIDTHS}
     wide = {(theme, 390, "is 608 pixels wide") for theme in contrast.THEMES}
-    assert found == grey | large | wide
-    assert total["texts"] == 4 * (4 + 1)
+    assert found == grey | large | pictures | wide
+    assert total["texts"] == 4 * (5 + 1)
