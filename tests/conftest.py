@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import SPECIES, write_csv
 from numpy.typing import NDArray
+from sklearn.datasets import load_iris
 
 from fastmlp import _core
+from fastmlp.tabular_training import PRESETS, Preset
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("FASTMLP_DATA", ROOT.parent / "shared" / "data"))
@@ -110,3 +113,16 @@ def _train(
 def train() -> Callable[..., Trained]:
     """The engine's counterpart of reference.train: parameters in, trained copies out."""
     return _train
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little training of tables: how well it goes is tested elsewhere."""
+    monkeypatch.setitem(PRESETS, "default", Preset(1, 16, 8, 120, 2000))
+
+
+@pytest.fixture
+def iris(tmp_path: Path) -> Path:
+    """A CSV file of 150 rows, four numbers, three classes with names."""
+    X, y = load_iris(return_X_y=True)
+    return write_csv(tmp_path / "iris.csv", ["sl", "sw", "pl", "pw", "species"], *X.T, np.array(SPECIES)[y])
