@@ -324,6 +324,8 @@ def test_a_time_limit(iris: Path, capsys: Captured, monkeypatch: pytest.MonkeyPa
     found = told(capsys, iris, "--target", "species", "--preset", "accurate", "--max-time", 0.3)
     assert found["settings"]["preset"] == "accurate"
     assert 1 <= found["n_epochs"] < 10**6
+    assert run("train", iris, "--target", "species", "--preset", "accurate", "--max-time", 0.3) == 0
+    assert capsys.readouterr().err.startswith("fastmlp: warning: max_time has ended the training after ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
@@ -468,8 +470,10 @@ def test_hints(tmp_path: Path, capsys: Captured) -> None:
     assert capsys.readouterr().err.splitlines() == [
         "fastmlp: hint: left out: 1 without a name",
         "fastmlp: hint: 3 values, all whole numbers: if grade is a class, use --task classification",
-        "fastmlp: hint: column 'review' holds 90 texts in 90 rows: --drop review leaves it out",
-        "fastmlp: hint: column 'day' holds dates, taken as categories: make numbers of them, or --drop day",
+        "fastmlp: warning: column 'review' holds 72 different texts in 72 rows, which are taken as categories: drop it "
+        "if it only names the rows.",
+        "fastmlp: warning: column 'day' holds dates as text, which are taken as categories: turn them into numbers, "
+        "for example into days since a date, or drop the column.",
     ]
     assert run("train", data, "--target", "grade", "--task", "classification", "--drop", "review,day", "--quiet") == 0
     assert capsys.readouterr().err == ""

@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import log_loss, mean_pinball_loss, r2_score
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -316,6 +317,29 @@ def test_probabilities_are_calibrated() -> None:
     assert_allclose(np.exp(fitted.predict_log_proba(X_test)), probabilities)
 
 
+def test_text_that_is_hardly_categories_is_told() -> None:
+    """Once for each column, at the user's line; not of few texts, nor of numbers."""
+    n_rows = 200
+    X = pd.DataFrame(
+        {
+            "name": [f"row {i}" for i in range(n_rows)],
+            "day": [None, *(f"2020-01-{1 + i % 28:02}T12:00" for i in range(n_rows - 1))],
+            "seen": [f"{1 + i % 28}.1.2020" for i in range(n_rows)],
+            "town": [f"t{i % 100}" for i in range(n_rows)],
+            "version": [f"1.{i % 9}" for i in range(n_rows)],
+            "number": np.arange(n_rows),
+        }
+    )
+    with pytest.warns(UserWarning, match="taken as categories") as told:
+        TabularClassifier(n_members=1, random_state=0).fit(X, np.arange(n_rows) % 2)
+    assert [str(each.message).partition(",")[0] for each in told] == [
+        "column 'name' holds 200 different texts in 200 rows",
+        "column 'day' holds dates as text",
+        "column 'seen' holds dates as text",
+    ]
+    assert {each.filename for each in told} == {__file__}
+
+
 def test_many_rare_and_lonely_categories() -> None:
     X = pd.DataFrame({"place": [f"p{i % 500}" for i in range(1000)], "x": RNG.normal(size=1000)})
     y = np.where(X["x"] > 0, "up", "down").astype(object)
@@ -328,7 +352,8 @@ def test_many_rare_and_lonely_categories() -> None:
 def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**6, 60, 10**9))
     X = frame()
-    fitted = TabularClassifier(max_time=0.2, random_state=0, n_threads=1).fit(X, labels(X))
+    with pytest.warns(ConvergenceWarning, match=r"max_time has ended .* of 4000000 epochs, with [123] of 4 networks"):
+        fitted = TabularClassifier(max_time=0.2, random_state=0, n_threads=1).fit(X, labels(X))
     assert 1 <= fitted.n_iter_ < 10**6
     assert fitted.n_members_ < 4
     assert fitted.predict(X).shape == (N_ROWS,)
@@ -345,7 +370,8 @@ def test_the_preparation_takes_from_the_time(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Preparation, "inputs", slow)
     X = frame()
-    fitted = TabularClassifier(max_time=0.2, random_state=0).fit(X, labels(X))
+    with pytest.warns(ConvergenceWarning, match=r"after 1 of 4000000 epochs, with 1 of 4 networks"):
+        fitted = TabularClassifier(max_time=0.2, random_state=0).fit(X, labels(X))
     assert (fitted.n_members_, fitted.n_iter_) == (1, 1)
 
 
