@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor, tabular_preparation, tabular_training
 from fastmlp.tabular_columns import read_table
-from fastmlp.tabular_preparation import Preparation, which_are_categories
+from fastmlp.tabular_preparation import Numbers, Preparation, which_are_categories
 from fastmlp.tabular_training import Preset, folds_of
 
 Estimator = type[TabularClassifier] | type[TabularRegressor]
@@ -424,6 +424,31 @@ def test_ramps_rise_between_quantiles_where_memory_allows(monkeypatch: pytest.Mo
     for n_bytes, n_ramps in ((4 * 1000 * 5, 5), (4 * 1000 * 3, 0)):
         monkeypatch.setattr(tabular_preparation, "MOST_BYTES_OF_RAMPS", n_bytes)
         assert Preparation.of(table, [False]).n_inputs == 2 + n_ramps
+
+
+def test_ramps_are_not_spent_on_one_value() -> None:
+    """Of zeros nine rows in ten: one ramp begins there, and the others share the rest of the rows."""
+    x = np.concatenate([np.zeros(900), np.arange(1, 101)])
+    few = np.repeat([0.0, 1.0, 5.0, 9.0], [997, 1, 1, 1])
+    table = read_table(np.column_stack([x, np.resize(few, 1000)]))
+    of_x, of_few = (np.array(each.edges) for each in Preparation.of(table, [False, False]).encodings)
+    assert len(of_x) == 17
+    assert (of_x[0], of_x[-1]) == (0, 100)
+    assert np.diff(of_x[1:]).max() <= 2 * np.diff(of_x[1:]).min()
+    assert_array_equal(of_few, [0, 1, 5, 9])
+
+
+def test_many_columns_get_fewer_ramps() -> None:
+    """Columns without ramps do not count."""
+    values = np.random.default_rng(0).normal(size=(400, 130))
+    for n_columns, n_ramps in ((32, 16), (64, 8), (100, 5), (128, 4), (129, 0)):
+        columns = np.column_stack([values[:, :n_columns], values[:, -1] > 0])
+        preparation = Preparation.of(read_table(columns), [False] * (n_columns + 1))
+        ramps = [each.n_ramps for each in preparation.encodings if isinstance(each, Numbers)]
+        assert ramps == [n_ramps] * n_columns + [0]
+    edges = np.array(Preparation.of(read_table(values[:, :1]), [False]).encodings[0].edges)
+    few = np.array(Preparation.of(read_table(values[:, :64]), [False] * 64).encodings[0].edges)
+    assert_array_equal(few, edges[::2])
 
 
 def test_with_scikit_learns_tools() -> None:

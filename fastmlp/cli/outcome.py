@@ -56,7 +56,7 @@ def told_warnings(quiet: bool) -> Iterator[list[str]]:
     """Tell warnings as the command line does, at once; what is yielded is not empty after Ctrl-C has ended training."""
     interrupted: list[str] = []
 
-    def tell(message: Warning | str, *_: Any) -> None:
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
         said = " ".join(str(message).split())
         if said == INTERRUPTED:
             interrupted.append(said)
