@@ -21,10 +21,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 import fastmlp
+from bench import tables_report
 from bench.datasets import FOLDER
 from bench.real_data import prepared
 
 RESULTS = Path(__file__).parent / "results" / "tables.json"
+PICTURE = Path(__file__).parent / "pictures" / "tables.png"
 N_ROWS, N_SPLITS = 8000, 3
 CSV = {
     "heart": ("heart", "AHD"),
@@ -191,7 +193,7 @@ def lines(results: list[dict[str, Any]]) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure what is missing, print the table and keep the results."""
+    """Measure what is missing, print the table, keep the results and draw them."""
     parser = argparse.ArgumentParser(prog="python -m bench tables", description=__doc__)
     parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas; an empty one for none")
     parser.add_argument("--tables", default=",".join(NAMES))
@@ -213,6 +215,8 @@ def main(argv: list[str] | None = None) -> int:
                 rows = ",\n ".join(json.dumps(row) for row in known.values())
                 arguments.output.write_text(f"[{rows}]\n", encoding="utf-8")
     print(*lines(list(known.values())), sep="\n")
+    if arguments.output == RESULTS:
+        tables_report.draw(list(known.values())).savefig(PICTURE, dpi=160, transparent=True)
     return 0
 
 

@@ -4,9 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections import defaultdict
 from json import loads
-from math import exp, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +15,12 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from drawings import DRAWINGS, ENGINE, GREY, ORANGE, constants
 
-from bench import grid, heat, page, plots, report, scale_plot
+from bench import grid, heat, page, plots, report, scale_plot, tables_report
 from bench.engines import ENGINES
 from fastmlp import _core
 
 ROOT = Path(__file__).resolve().parents[1]
+TABLES = "Errors on tables against seconds of a fit, one thread"
 
 
 def write(folder: Path) -> None:
@@ -151,7 +150,7 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
     parts += _heat_maps(report.RESULTS, folder)
     tables = report.RESULTS / "tables.json"
     if tables.exists():
-        parts += ["## Tables", _tables(loads(tables.read_text(encoding="utf-8")))]
+        parts += ["## Tables", _tables(loads(tables.read_text(encoding="utf-8")), folder)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -204,20 +203,9 @@ def _draw_race(race: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def _tables(runs: list[dict[str, Any]]) -> str:
-    """Errors on tables as a part of LightGBM's: the geometric mean over the tables and splits that both have done."""
-    errors: dict[str, dict[tuple[str, int], float]] = defaultdict(dict)
-    for run in runs:
-        if run.get("error"):
-            errors[run["method"]][run["table"], run["seed"]] = run["error"]
-    base = next((name for name in errors if name.lower().startswith("lightgbm")), None)
-    if base is None:
-        return "No results."
-    lines = []
-    for method, of_method in errors.items():
-        common = [key for key in of_method if key in errors[base]]
-        if common:
-            mean = exp(sum(log(of_method[key] / errors[base][key]) for key in common) / len(common))
-            lines.append((mean, f"| {method} | {mean:.2f} | {len(common)} |"))
-    head = f"Errors as a part of those of {base} (1 − accuracy, or root of the mean squared error), the geometric mean:"
-    return "\n".join([head, "", "| | errors | fits |", "|---|--:|--:|", *(line for _, line in sorted(lines))])
+def _tables(runs: list[dict[str, Any]], folder: Path) -> str:
+    """Errors of estimators of tables, and their seconds."""
+    figure = tables_report.draw(runs)
+    figure.savefig(folder / "tables.png", dpi=160, transparent=True)
+    plt.close(figure)
+    return f"{tables_report.markdown(runs)}\n\n:::{{figure}} generated/tables.png\n:alt: {TABLES}\n\n{TABLES}\n:::"

@@ -26,7 +26,7 @@ from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
 
 KEPT_SCRATCH = 2**28
-"""Bytes of scratch at the most that are kept for the next call that goes on: to touch new memory takes as long as a step."""
+"""Bytes of scratch that are kept for the next call that goes on, at the most: to touch new memory costs a step or so."""
 
 
 class Fit:

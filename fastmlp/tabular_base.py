@@ -21,8 +21,9 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from fastmlp._core import MAX_THREADS, Network
 from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.fitting import Fit
+from fastmlp.listener import warn
 from fastmlp.rows import Samples
-from fastmlp.tabular_columns import read_table
+from fastmlp.tabular_columns import doubt, read_table
 from fastmlp.tabular_preparation import Categories, Preparation, which_are_categories
 from fastmlp.tabular_training import N_FOLDS, PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
 from fastmlp.targets import check_weights, require_present
@@ -142,6 +143,13 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         ------
         TypeError, ValueError
             If a parameter or an input is invalid. The estimator is left as it was.
+
+        Warns
+        -----
+        UserWarning
+            Of columns of text that are hardly categories.
+        ConvergenceWarning
+            If `max_time` has ended the training.
         """
         self._validate_params()
         deadline = inf if self.max_time is None else perf_counter() + self.max_time
@@ -151,6 +159,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if table.n_rows < 2:
             raise ValueError(f"Found array with n_samples={table.n_rows}: at least 2 rows are needed to train on.")
         weights = self._weigh(check_weights(sample_weight, np.empty((table.n_rows, 1))), targets)
+        for said in filter(None, map(doubt, table.columns)):
+            warn(said)
         random_state = check_random_state(self.random_state)
         preset = PRESETS[self.preset]
         preparation = Preparation.of(table, which_are_categories(table, self.categorical_features))

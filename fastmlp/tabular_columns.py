@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from numbers import Number
 from typing import Any
 
@@ -16,6 +18,10 @@ DATES = (
     "dates and times are not numbers that a network could learn of: turn them into numbers first, for example into "
     "days since a date, month and weekday, or drop the column."
 )
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?([./])\d\d?\1\d{4}")
+"""How a text begins that is a date."""
+FEW_TEXTS = 50
+"""So many different texts of a column cause no doubt that they are categories."""
 
 
 @dataclass(frozen=True)
@@ -147,3 +153,23 @@ def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
     values = values.copy()
     values[missing] = None
     return Column(name, values, is_category=True)
+
+
+def doubt(column: Column) -> str:
+    """What to say of a column of text that hardly holds categories; empty of any other."""
+    present = [value for value in column.values if value is not None] if column.is_category else []
+    first = list(islice(present, 100))
+    if not first or not all(isinstance(value, str) for value in first):
+        return ""
+    if all(DATE.match(value) for value in first):
+        return (
+            f"column {column.name!r} holds dates as text, which are taken as categories: turn them into numbers, for "
+            "example into days since a date, or drop the column."
+        )
+    n_texts = len(set(present))
+    if n_texts <= max(FEW_TEXTS, len(present) / 2):
+        return ""
+    return (
+        f"column {column.name!r} holds {n_texts} different texts in {len(column.values)} rows, which are taken as "
+        "categories: drop it if it only names the rows."
+    )

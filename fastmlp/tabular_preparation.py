@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,8 @@ CLIP = 3.0
 """Scaled numbers stay below it."""
 MOST_RAMPS, FEWEST_RAMPS, ROWS_OF_A_RAMP = 16, 4, 20
 """Of a column; with so many rows each at least."""
+MOST_RAMPS_IN_ALL = 512
+"""Of all columns, which get fewer each, or none, where they are many: the time of a fit grows with the inputs."""
 MOST_BYTES_OF_RAMPS = 2**28
 """Of the training rows, which get fewer ramps, or none, where they are many."""
 
@@ -130,12 +132,12 @@ class Preparation:
         """What these training rows say; categorical : for each column whether it holds categories."""
         n_numbers = len(categorical) - sum(categorical)
         most = min(MOST_RAMPS, MOST_BYTES_OF_RAMPS // (4 * table.n_rows * max(1, n_numbers)))
-        return cls(
-            tuple(
-                _categories_of(column) if is_category else _numbers_of(column, most)
-                for column, is_category in zip(table.columns, categorical, strict=True)
-            )
-        )
+        encodings = [
+            _categories_of(column) if is_category else _numbers_of(column, most)
+            for column, is_category in zip(table.columns, categorical, strict=True)
+        ]
+        share = MOST_RAMPS_IN_ALL // max(1, sum(bool(each.edges) for each in encodings if isinstance(each, Numbers)))
+        return cls(tuple(_with_fewer_ramps(each, share) for each in encodings))
 
     @property
     def n_plain(self) -> int:
@@ -248,9 +250,34 @@ def _edges_of(values: NDArray[np.float64], n_ramps: int) -> tuple[float, ...]:
     if n_ramps < FEWEST_RAMPS:
         return ()
     edges = np.unique(np.quantile(values, np.linspace(0, 1, n_ramps + 1)))
+    if len(edges) <= n_ramps:  # values that many rows share leave ramps for the others
+        edges = _edges_between_ties(values, n_ramps)
     with np.errstate(over="ignore"):
         sound = bool(np.isfinite(np.diff(edges)).all())
     return tuple(edges.tolist()) if len(edges) > 2 and sound else ()
+
+
+def _edges_between_ties(values: NDArray[np.float64], n_ramps: int) -> NDArray[np.float64]:
+    """Values between which ramps rise: all where they are few, else quantiles of rows of which none has too many."""
+    edges, counts = np.unique(values, return_counts=True)
+    if len(edges) <= n_ramps + 1:
+        return edges
+    shares = counts.astype(np.float64)
+    for _ in range(8):  # the share of one ramp becomes smaller where the most frequent values are cut
+        shares = np.minimum(shares, shares.sum() / n_ramps)
+    sums = np.cumsum(shares)
+    places = np.searchsorted(sums, np.linspace(sums[0], sums[-1], n_ramps + 1)).clip(max=len(edges) - 1)
+    return np.unique(edges[places])
+
+
+def _with_fewer_ramps(encoding: Encoding, most: int) -> Encoding:
+    """Every second edge or so is left out, so that no more ramps remain; all of them where too few would."""
+    if isinstance(encoding, Categories) or encoding.n_ramps <= most:
+        return encoding
+    if most < FEWEST_RAMPS:
+        return replace(encoding, edges=())
+    places = np.linspace(0, encoding.n_ramps, most + 1).round().astype(int)
+    return replace(encoding, edges=tuple(encoding.edges[place] for place in places))
 
 
 def _categories_of(column: Column) -> Categories:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp._core import Network
 from fastmlp.callbacks import Narration, ProgressBar
@@ -164,6 +165,8 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     -----
     UserWarning
         If Ctrl-C has ended them, with the epochs so far.
+    ConvergenceWarning
+        If the time was up before their end.
     """
     running: list[Fit] = []
 
@@ -189,6 +192,13 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     members = [member for member in found if member is not None]
     if not members:
         raise NonFiniteError(f"Training has diverged: {REMEDY}")
+    n_epochs, n_planned = sum(len(member.loss_curve) for member in members), len(seeds) * task.settings.max_iter
+    if -inf < task.settings.deadline < perf_counter() and n_epochs < n_planned:
+        warn(
+            f"max_time has ended the training after {n_epochs} of {n_planned} epochs, with {len(members)} of "
+            f"{len(seeds)} networks. More time may give better predictions.",
+            ConvergenceWarning,
+        )
     return members
 
 

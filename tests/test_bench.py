@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from bench import accuracy
+from bench import accuracy, tables_report
 from bench.accuracy import lines, race
 from bench.compare import slower_rows
 from bench.engines import ENGINES
@@ -220,6 +220,21 @@ def test_operations_are_those_that_the_engine_counts(workload: Workload) -> None
     network = _core.Network(workload.n_units, workload.activation, "log_loss", workload.dtype)
     rows = workload.n_rows * workload.n_epochs
     assert workload.flops == network.step_flops(rows)
+
+
+def test_tables_are_compared_where_both_have_been_measured() -> None:
+    def runs(method: str, errors: list[float], cpu: float) -> list[dict[str, Any]]:
+        about = {"method": method, "table": "t", "seconds": 9.0, "cpu": cpu}
+        return [about | {"seed": seed, "error": error} for seed, error in enumerate(errors)]
+
+    both = runs("LightGBM", [0.1, 0.2], 0.5) + runs("fastmlp Tabular", [0.05, 0.4, 0.7], 2.0)
+    found = tables_report.summaries([*both, *runs("another", [0.05], 1.0)])
+    assert [each.method for each in found] == ["another", "LightGBM", "fastmlp Tabular"]
+    assert [each.n_fits for each in found] == [1, 2, 2], "the third split has no peer"
+    assert np.allclose([each.error for each in found], [0.5, 1, 1])
+    assert [each.seconds for each in found] == [1.0, 0.5, 2.0]
+    labels = [text.get_text() for text in tables_report.draw(both).axes[0].texts]
+    assert labels == ["LightGBM", "fastmlp Tabular"]
 
 
 def test_page_holds_every_table_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,8 +123,10 @@ def test_hints(tmp_path: Path, capsys: Captured) -> None:
     assert capsys.readouterr().err.splitlines() == [
         "fastmlp: hint: left out: 1 without a name",
         "fastmlp: hint: 3 values, all whole numbers: if grade is a class, use --task classification",
-        "fastmlp: hint: column 'review' holds 90 texts in 90 rows: --drop review leaves it out",
-        "fastmlp: hint: column 'day' holds dates, taken as categories: make numbers of them, or --drop day",
+        "fastmlp: warning: column 'review' holds 72 different texts in 72 rows, which are taken as categories: drop it "
+        "if it only names the rows.",
+        "fastmlp: warning: column 'day' holds dates as text, which are taken as categories: turn them into numbers, "
+        "for example into days since a date, or drop the column.",
     ]
     assert run("train", data, "--target", "grade", "--task", "classification", "--drop", "review,day", "--quiet") == 0
     assert capsys.readouterr().err == ""

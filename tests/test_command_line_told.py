@@ -78,6 +78,8 @@ def test_a_time_limit(iris: Path, capsys: Captured, monkeypatch: pytest.MonkeyPa
     found = told(capsys, iris, "--target", "species", "--preset", "accurate", "--max-time", 0.3)
     assert found["settings"]["preset"] == "accurate"
     assert 1 <= found["n_epochs"] < 10**6
+    assert run("train", iris, "--target", "species", "--preset", "accurate", "--max-time", 0.3) == 0
+    assert capsys.readouterr().err.startswith("fastmlp: warning: max_time has ended the training after ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")

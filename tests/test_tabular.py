@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import log_loss, mean_pinball_loss, r2_score
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -21,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor, tabular_preparation, tabular_training
 from fastmlp.tabular_columns import read_table
-from fastmlp.tabular_preparation import Preparation, which_are_categories
+from fastmlp.tabular_preparation import Numbers, Preparation, which_are_categories
 from fastmlp.tabular_training import Preset, folds_of
 
 Estimator = type[TabularClassifier] | type[TabularRegressor]
@@ -316,6 +317,29 @@ def test_probabilities_are_calibrated() -> None:
     assert_allclose(np.exp(fitted.predict_log_proba(X_test)), probabilities)
 
 
+def test_text_that_is_hardly_categories_is_told() -> None:
+    """Once for each column, at the user's line; not of few texts, nor of numbers."""
+    n_rows = 200
+    X = pd.DataFrame(
+        {
+            "name": [f"row {i}" for i in range(n_rows)],
+            "day": [None, *(f"2020-01-{1 + i % 28:02}T12:00" for i in range(n_rows - 1))],
+            "seen": [f"{1 + i % 28}.1.2020" for i in range(n_rows)],
+            "town": [f"t{i % 100}" for i in range(n_rows)],
+            "version": [f"1.{i % 9}" for i in range(n_rows)],
+            "number": np.arange(n_rows),
+        }
+    )
+    with pytest.warns(UserWarning, match="taken as categories") as told:
+        TabularClassifier(n_members=1, random_state=0).fit(X, np.arange(n_rows) % 2)
+    assert [str(each.message).partition(",")[0] for each in told] == [
+        "column 'name' holds 200 different texts in 200 rows",
+        "column 'day' holds dates as text",
+        "column 'seen' holds dates as text",
+    ]
+    assert {each.filename for each in told} == {__file__}
+
+
 def test_many_rare_and_lonely_categories() -> None:
     X = pd.DataFrame({"place": [f"p{i % 500}" for i in range(1000)], "x": RNG.normal(size=1000)})
     y = np.where(X["x"] > 0, "up", "down").astype(object)
@@ -328,7 +352,8 @@ def test_many_rare_and_lonely_categories() -> None:
 def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**6, 60, 10**9))
     X = frame()
-    fitted = TabularClassifier(max_time=0.2, random_state=0, n_threads=1).fit(X, labels(X))
+    with pytest.warns(ConvergenceWarning, match=r"max_time has ended .* of 4000000 epochs, with [123] of 4 networks"):
+        fitted = TabularClassifier(max_time=0.2, random_state=0, n_threads=1).fit(X, labels(X))
     assert 1 <= fitted.n_iter_ < 10**6
     assert fitted.n_members_ < 4
     assert fitted.predict(X).shape == (N_ROWS,)
@@ -345,7 +370,8 @@ def test_the_preparation_takes_from_the_time(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Preparation, "inputs", slow)
     X = frame()
-    fitted = TabularClassifier(max_time=0.2, random_state=0).fit(X, labels(X))
+    with pytest.warns(ConvergenceWarning, match=r"after 1 of 4000000 epochs, with 1 of 4 networks"):
+        fitted = TabularClassifier(max_time=0.2, random_state=0).fit(X, labels(X))
     assert (fitted.n_members_, fitted.n_iter_) == (1, 1)
 
 
@@ -398,6 +424,31 @@ def test_ramps_rise_between_quantiles_where_memory_allows(monkeypatch: pytest.Mo
     for n_bytes, n_ramps in ((4 * 1000 * 5, 5), (4 * 1000 * 3, 0)):
         monkeypatch.setattr(tabular_preparation, "MOST_BYTES_OF_RAMPS", n_bytes)
         assert Preparation.of(table, [False]).n_inputs == 2 + n_ramps
+
+
+def test_ramps_are_not_spent_on_one_value() -> None:
+    """Of zeros nine rows in ten: one ramp begins there, and the others share the rest of the rows."""
+    x = np.concatenate([np.zeros(900), np.arange(1, 101)])
+    few = np.repeat([0.0, 1.0, 5.0, 9.0], [997, 1, 1, 1])
+    table = read_table(np.column_stack([x, np.resize(few, 1000)]))
+    of_x, of_few = (np.array(each.edges) for each in Preparation.of(table, [False, False]).encodings)
+    assert len(of_x) == 17
+    assert (of_x[0], of_x[-1]) == (0, 100)
+    assert np.diff(of_x[1:]).max() <= 2 * np.diff(of_x[1:]).min()
+    assert_array_equal(of_few, [0, 1, 5, 9])
+
+
+def test_many_columns_get_fewer_ramps() -> None:
+    """Columns without ramps do not count."""
+    values = np.random.default_rng(0).normal(size=(400, 130))
+    for n_columns, n_ramps in ((32, 16), (64, 8), (100, 5), (128, 4), (129, 0)):
+        columns = np.column_stack([values[:, :n_columns], values[:, -1] > 0])
+        preparation = Preparation.of(read_table(columns), [False] * (n_columns + 1))
+        ramps = [each.n_ramps for each in preparation.encodings if isinstance(each, Numbers)]
+        assert ramps == [n_ramps] * n_columns + [0]
+    edges = np.array(Preparation.of(read_table(values[:, :1]), [False]).encodings[0].edges)
+    few = np.array(Preparation.of(read_table(values[:, :64]), [False] * 64).encodings[0].edges)
+    assert_array_equal(few, edges[::2])
 
 
 def test_with_scikit_learns_tools() -> None:

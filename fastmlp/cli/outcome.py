@@ -53,17 +53,21 @@ def has_progress_bars() -> bool:
 
 @contextmanager
 def told_warnings(quiet: bool) -> Iterator[list[str]]:
-    """Tell warnings as the command line does; what is yielded is not empty after Ctrl-C has ended the training."""
+    """Tell warnings as the command line does, at once; what is yielded is not empty after Ctrl-C has ended training."""
     interrupted: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield interrupted
-    for message in (" ".join(str(warning.message).split()) for warning in caught):
-        if message == INTERRUPTED:
-            interrupted.append(message)
+
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        said = " ".join(str(message).split())
+        if said == INTERRUPTED:
+            interrupted.append(said)
         # The number of epochs is the user's choice, so that it was reached is no news.
-        if "Maximum iterations" not in message and (message == INTERRUPTED or not quiet):
-            print(f"fastmlp: warning: {message}", file=sys.stderr)
+        if "Maximum iterations" not in said and (said == INTERRUPTED or not quiet):
+            print(f"fastmlp: warning: {said}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = tell
+        yield interrupted
 
 
 def conclude(arguments: argparse.Namespace, model: Any, line: str, result: dict[str, Any]) -> None:

@@ -18,9 +18,6 @@ Array = NDArray[Any]
 Rows = Any
 """A data frame, or an ndarray of shape (n_rows, n_columns)."""
 
-FEW_TEXTS = 50
-"""So many different texts of a column cause no doubt that they are categories."""
-
 
 @dataclass
 class Data:
@@ -98,8 +95,6 @@ def choose_task(data: Data, task: str | None) -> None:
     if task is None and (said := hint(data.y, data.task, data.target)):
         data.hints.append(said)
     data.y, data.y_test = (as_asked(values, data.task, data.target) for values in (data.y, data.y_test))
-    if data.has_names:
-        data.hints += _doubtful_columns(data.X)
 
 
 def hold_out(data: Data, fraction: float, seed: int) -> None:
@@ -195,21 +190,6 @@ def _with_target(title: str, X: Rows, cells: Any, target: str) -> tuple[Rows, Ar
     if not len(values):
         raise TableError(f"{title}: no row has a value in the column {target!r}")
     return (X if len(values) == len(present) else X[present]), values
-
-
-def _doubtful_columns(X: Any) -> list[str]:
-    """What to say of columns of text that are hardly categories."""
-    said = []
-    for name in X.columns:
-        cells = X[name].dropna()
-        if cells.dtype.kind in "biufMm" or not all(isinstance(cell, str) for cell in cells):
-            continue
-        n_texts = cells.nunique()
-        if n_texts > max(FEW_TEXTS, len(cells) / 2):
-            said.append(f"column {name!r} holds {n_texts} texts in {len(cells)} rows: --drop {name} leaves it out")
-        elif len(cells) and cells.head(100).str.match(r"\d{4}-\d\d-\d\d").all():
-            said.append(f"column {name!r} holds dates, taken as categories: make numbers of them, or --drop {name}")
-    return said
 
 
 def _some(X: Rows, rows: NDArray[np.intp]) -> Rows:
