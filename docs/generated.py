@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from json import loads
+from math import exp, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any

@@ -26,7 +26,7 @@ from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
 
 KEPT_SCRATCH = 2**28
-"""Bytes of scratch that are kept for the next call that goes on, at the most: to touch new memory costs a step or so."""
+"""Bytes of scratch that are kept for the next call that goes on, at the most: to touch new memory takes time."""
 
 
 class Fit:
