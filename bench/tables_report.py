@@ -8,7 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from bench.plots import GREY, STYLE
+from bench.plots import INK, STYLE
 
 BASE = "LightGBM"
 SMALLEST = 1e-9
@@ -69,7 +69,7 @@ def draw(runs: Sequence[dict[str, Any]]) -> Figure:
             axes.plot(each.seconds, each.error, "o" if ours else "s", markersize=8, color=OURS if ours else OTHERS)
             label = each.method + (f" ({each.n_fits} of {most} fits)" if each.n_fits < most else "")
             axes.annotate(label, (each.seconds, each.error), (0, 7), textcoords="offset points", ha="center")
-        axes.axhline(1, color=GREY, linewidth=1, linestyle="--")
+        axes.axhline(1, color=INK, linewidth=1, linestyle="--")
         axes.set(xscale="log", xlabel="seconds of a fit on one core", ylabel=f"errors / {BASE}'s, geometric mean")
         axes.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
         axes.margins(0.15)

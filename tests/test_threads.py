@@ -121,6 +121,13 @@ def test_batches_of_several_chunks(isa: str, dtype: str, batch_size: int, train:
     np.testing.assert_allclose(answers[0].loss, loss, rtol=tolerance)
 
 
+@pytest.mark.parametrize("batch_size", [3, 16])
+def test_a_gradient_that_reads_the_weights(isa: str, batch_size: int, train: Any) -> None:
+    """No thread updates them meanwhile: as the thread sanitizer sees, whoever comes first."""
+    alone = train_once(train, batch_size=batch_size, n_threads=1)
+    assert train_once(train, batch_size=batch_size, n_threads=3) == alone
+
+
 def test_more_threads_than_columns(isa: str, train: Any) -> None:
     X, Y, params = reference.problem((2, 3, 1), "squared_error", 12)
     network = _core.Network((2, 3, 1), "tanh", "squared_error", "float64")
