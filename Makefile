@@ -15,6 +15,7 @@ test: build
 docs: build # the site, into docs/_build/html: every page and example is run, and every warning is an error
 	$(PYTHON) -m pytest -q tests/test_site.py
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(PYTHON) docs/contrast.py
 
 fuzz: build # ten thousand damaged model files, instead of the hundreds of the tests
 	FASTMLP_FUZZ=10000 $(PYTHON) -m pytest tests/test_model_files.py

@@ -88,8 +88,8 @@ class Cell:
         ours = "fastmlp-bfloat16" if self.dtype == "bfloat16" else "fastmlp"
         workload = self.workload(peak, n_cpus)
         peers = [peer for peer in PEERS[self.dtype] if peer in present and ENGINES[peer].can(workload)]
-        if "numpy-avx512" in peers:
-            peers.remove("numpy")  # the same with slower kernels
+        if "numpy-avx512" in peers:  # the same as "numpy" with faster kernels
+            peers = [peer for peer in peers if peer != "numpy"]
         return Row(self.name, self.panel, {engine: Run(engine, workload, self.n_threads) for engine in (ours, *peers)})
 
     def workload(self, peak: float, n_cpus: int) -> Workload:

@@ -115,6 +115,7 @@ def write(results: Results, path: Path) -> None:
     """A cell a line."""
     head = json.dumps({name: value for name, value in results.items() if name != "cells"}, indent=1)
     body = ",\n  ".join(json.dumps(cell) for cell in results["cells"])
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f'{head[:-2]},\n "cells": [\n  {body}\n ]\n}}\n', encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
+TITLE = "From narrow to wide, from one row to thousands"
 CAPTION = (
     "Time of the best peer as a multiple of fastmlp's: 64-width-width-10 by width and rows of a batch or of a call of "
     "predict; red: the peer is faster; grey: none does it, or it failed"
@@ -34,7 +35,7 @@ def write_picture(results: Results, path: Path) -> Path:
     path.parent.mkdir(exist_ok=True)
     with mpl.rc_context(plots.STYLE | {"axes.grid": False}):
         figure = draw(results)
-        figure.savefig(path, dpi=150, transparent=True)
+        figure.savefig(path, dpi=150)
         plt.close(figure)
     return path
 
@@ -66,8 +67,8 @@ def _panel(axes: Axes, name: str, cells: dict[tuple[int, int], Results], x_label
     axes.imshow(np.log(ratios), cmap=COLOURS, norm=norm, aspect="auto")
     for (y, x), ratio in np.ndenumerate(ratios):
         if np.isfinite(ratio):
-            position = float(norm(np.log(ratio)))
-            colour = "white" if not 0.2 < position < 0.8 else "black"
+            red, green, blue, _ = COLOURS(norm(np.log(ratio)))
+            colour = "white" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.18 else "black"
             weight = "bold" if ratio < 1 else "normal"
             axes.text(x, y, _short(ratio), ha="center", va="center", color=colour, weight=weight, fontsize=10)
     axes.set(title=name, xlabel=x_label, ylabel="width")
@@ -80,19 +81,24 @@ def _short(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
+def summary(results: Results) -> str:
+    """Where it was measured, and how many networks are won and lost."""
+    ratios = [cell["ratio"] for of in panels(results).values() for cell in of.values() if cell["ratio"] is not None]
+    peaks = ", ".join(f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in results["fma_peaks"].items())
+    return (
+        f"{results['started'][:10]}, {results['machine']['cpu']}, {results['isa']}; FMA peak of one core {peaks}; took "
+        f"{minutes(results['seconds'])}. Of {len(ratios)} networks fastmlp is ahead of every peer by "
+        f"{100 * (CLEAR - 1):.0f} % and more in {sum(ratio >= CLEAR for ratio in ratios)}; in {len(lost(results))} a "
+        "peer is faster. In bfloat16 the peers may use float32 as well. The compiled PyTorch is left out: it compiles "
+        "for seconds in each."
+    )
+
+
 def section(results: Results, picture: str) -> str:
     """Of the page: the picture, given as HTML, and what is lost."""
     every = [cell for of in panels(results).values() for cell in of.values()]
-    ratios = [cell["ratio"] for cell in every if cell["ratio"] is not None]
-    clear, below = sum(ratio >= CLEAR for ratio in ratios), lost(results)
-    peaks = ", ".join(f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in results["fma_peaks"].items())
-    text = (
-        f"<h2>From narrow to wide, from one row to thousands</h2><p class=soft>{results['started'][:10]}, "
-        f"{html.escape(results['machine']['cpu'])}, {results['isa']}; FMA peak of one core {peaks}; took "
-        f"{minutes(results['seconds'])}.</p><p>Of {len(ratios)} networks fastmlp is ahead of every peer by "
-        f"{100 * (CLEAR - 1):.0f} % and more in {clear}; in {len(below)} a peer is faster. In bfloat16 the peers may "
-        f"use float32 as well. The compiled PyTorch is left out: it compiles for seconds in each.</p>{picture}"
-    )
+    below = lost(results)
+    text = f"<h2>{TITLE}</h2><p class=soft>{html.escape(summary(results))}</p>{picture}"
     if below:
         text += "<div class=scroll><table><tr><th>a peer is faster</th><th>width</th><th>rows</th><th>ratio</th>"
         text += "<th>peer</th></tr>\n"

@@ -37,6 +37,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["build", "_build", "generated", "gallery/**/README*", "gallery/GALLERY_HEADER.rst"]
+# How long each example took is of no use to a reader.
+exclude_patterns += ["sg_execution_times.rst", "**/sg_execution_times.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
@@ -62,8 +64,6 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 numpydoc_validation_checks = set("GL03 GL05 GL06 GL07 GL08 SS01 SS02 SS03 PR01 PR02 PR03 PR10 RT03 YD01".split())  # noqa: SIM905
 
-numpydoc_validation_exclude = {r"\.dask\."}  # they have the parameters of the local estimators, which are not repeated
-
 doctest_global_setup = "import warnings; warnings.simplefilter('ignore')"
 
 sphinx_gallery_conf = {
@@ -78,7 +78,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": None,
     "reference_url": {"fastmlp": None},
     "doc_module": ("fastmlp",),
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("legible.scraper",),
     "reset_modules": ("matplotlib",),
     "only_warn_on_example_error": False,
 }

@@ -1,12 +1,10 @@
 """What the site shows that code or benchmark know: tables, figures and drawings, written anew by each build."""
 
 import os
-import re
 import shlex
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
 from json import loads
 from math import exp, log
 from pathlib import Path
@@ -17,16 +15,13 @@ import matplotlib
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
+from drawings import DRAWINGS, ENGINE, GREY, ORANGE, constants
 
-from bench import page, plots, report, scale_plot
+from bench import grid, heat, page, plots, report, scale_plot
 from bench.engines import ENGINES
 from fastmlp import _core
 
 ROOT = Path(__file__).resolve().parents[1]
-ENGINE = ROOT / "csrc" / "engine"
-BLUE, ORANGE, GREY = "#1f6fb4", "#d1590b", "#6b7280"
 
 
 def write(folder: Path) -> None:
@@ -46,43 +41,7 @@ def write(folder: Path) -> None:
     scale_plot.draw(folder / "when_dask_pays.svg")
 
 
-# -- the engine's constants --
-
-
-def _enum(file: str, name: str) -> str:
-    found = re.search(rf"\b{name} = ([^,\n}}]+)", (ENGINE / file).read_text(encoding="utf-8"))
-    assert found, f"{file} has no {name}"
-    return found[1].strip()
-
-
-def constants() -> dict[str, Any]:
-    """Of the AVX-512 engine in float32, as its sources have them.
-
-    Raises
-    ------
-    AssertionError
-        If the sources no longer say what the page explains.
-    """
-    vec = (ENGINE / "vec.h").read_text(encoding="utf-8")
-    avx512 = vec.split("#if FM_VECTOR_BYTES == 64")[1].split("#elif")[0]
-    avx2 = vec.split("#elif FM_VECTOR_BYTES == 32")[1].split("#elif")[0]
-    register = 64 // 4
-    assert _enum("panel.h", "PANEL") == "TILE_VECS * VL"
-    tiles = {}
-    for name, text, lanes in (("AVX-512", avx512, register), ("AVX2", avx2, register // 2)):
-        vectors = re.search(r"TILE_VECS = (\d+)", text)
-        rows = re.search(r"tile_rows\[TILE_VECS \+ 1\] = \{([^}]*)\}", text)
-        assert vectors is not None
-        assert rows is not None
-        n_vectors, most = int(vectors[1]), list(map(int, rows[1].split(",")))
-        tiles[name] = (most[n_vectors], n_vectors, lanes)
-    return {
-        "register": register,
-        "tiles": tiles,
-        "panel": tiles["AVX-512"][1] * register,
-        "chunk_rows": int(_enum("scratch.h", "CHUNK_ROWS")),
-        "lanes": register,
-    }
+# -- numbers for the pages --
 
 
 def substitutions() -> dict[str, str]:
@@ -96,105 +55,31 @@ def substitutions() -> dict[str, str]:
     variants = {row["name"]: row for row in report.newest_results()["rows"]}
     float64 = next(row for name, row in variants.items() if name.startswith("float64") and "float32" in row["ratios"])
     words["gain_of_float32"] = f"{1 / float64['ratios']['float32']:.1f}"
+    words["gain_of_avx512"] = f"{_slower(variants, 'SSE2'):.1f}"
+    words["cost_of_accurate"] = f"{_cost_of_accurate():.1f}"
     rows, vectors, _ = found["tiles"]["AVX-512"]
     words["accumulators"] = str(rows * vectors)
     words["registers_used"] = str(rows * vectors + vectors + 1)
     return words
 
 
-# -- drawings --
+def _slower(rows: dict[str, dict[str, Any]], isa: str) -> float:
+    """Time of a step on an instruction set, as a multiple of that on the best one."""
+    name, slow = next((name, row) for name, row in rows.items() if name.startswith(isa))
+    best = rows[name.partition(", ")[2]]
+    return float(slow["runs"]["fastmlp"]["microseconds"] / best["runs"]["fastmlp"]["microseconds"])
 
 
-def _grid(ax: Axes, x: float, y: float, n_rows: int, n_columns: int, cell: float, **style: Any) -> None:
-    for i in range(n_rows):
-        for j in range(n_columns):
-            ax.add_patch(Rectangle((x + j * cell, y - (i + 1) * cell), cell, cell, **style))
-
-
-def draw_panels(ax: Axes) -> None:
-    """A matrix of weights, cut into column panels."""
-    panel = constants()["panel"]
-    n_columns = 2 * panel + panel // 2
-    colours = (BLUE, ORANGE, GREY)
-    names = [f"columns {j * panel} to {min((j + 1) * panel, n_columns) - 1}" for j in range(3)]
-    x = 0.0
-    for j, colour in enumerate(colours):
-        width = min(panel, n_columns - j * panel) / panel
-        ax.add_patch(Rectangle((x, 0), width, 1.2, facecolor=colour, alpha=0.3, edgecolor=colour))
-        ax.text(x + width / 2, 0.6, names[j], ha="center", va="center", fontsize=8, rotation=0 if width == 1 else 90)
-        x += width
-    ax.text(x / 2, 1.3, f"weights: fan_in rows, {n_columns} columns, row after row", ha="center")
-    ax.annotate("", (3.45, 0.6), (2.7, 0.6), arrowprops={"arrowstyle": "->"})
-    ax.text(3.07, 0.68, "packed", ha="center", fontsize=9)
-    x = 3.6
-    for j, colour in enumerate(colours):
-        width = 0.3 if j < 2 else 0.15
-        ax.add_patch(Rectangle((x, -0.3 + 0.15), width, 1.5, facecolor=colour, alpha=0.3, edgecolor=colour))
-        ax.text(x + width / 2, 0.6, names[j], ha="center", va="center", fontsize=8, rotation=90)
-        x += width + 0.12
-    ax.text(4.0, 1.45, f"panels, each\n{panel} or fewer columns wide,\none after the other", ha="center", fontsize=9)
-    ax.set(xlim=(-0.1, 4.7), ylim=(-0.3, 1.95))
-
-
-def draw_tile(ax: Axes) -> None:
-    """The micro-kernel: a row of a panel in registers, times single elements of A."""
-    rows, vectors, lanes = constants()["tiles"]["AVX-512"]
-    cell = 0.36
-    _grid(ax, 0, rows * cell, rows, 1, cell, facecolor=ORANGE, alpha=0.35, edgecolor=ORANGE)
-    ax.text(cell / 2, rows * cell + 0.12, f"{rows} elements\nof A, broadcast", ha="center", va="bottom", fontsize=9)
-    width = 4.6 / vectors
-    for v in range(vectors):
-        x = 1.2 + v * width
-        ax.add_patch(Rectangle((x, rows * cell + 0.25), width, cell, facecolor=GREY, alpha=0.35, edgecolor=GREY))
-        for i in range(rows):
-            y = (rows - i - 1) * cell
-            ax.add_patch(Rectangle((x, y), width, cell, facecolor=BLUE, alpha=0.3, edgecolor=BLUE))
-        ax.text(x + width / 2, rows * cell + 0.25 + cell / 2, f"{lanes} columns", ha="center", va="center", fontsize=9)
-    ax.text(1.2 + 2.3, rows * cell + 0.78, f"row k of a panel: {vectors} registers", ha="center", fontsize=9)
-    text = f"{rows * vectors} registers of sums:\nsum += a × row, a multiply-add each"
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "boxstyle": "round"}
-    ax.text(1.2 + 2.3, rows * cell / 2, text, ha="center", va="center", fontsize=10, bbox=box)
-    ax.set(xlim=(-0.7, 6), ylim=(-0.1, rows * cell + 1.1))
-
-
-def draw_sums(ax: Axes) -> None:
-    """The order of a sum: the same chain for every output, whatever the width of a register."""
-    for row, (name, lanes) in enumerate((("AVX-512", 16), ("AVX2", 8), ("NEON", 4))):
-        y = -row * 0.9
-        ax.text(-0.2, y + 0.2, f"{name}\n{lanes} outputs at a time", ha="right", va="center", fontsize=9)
-        for j in range(16):
-            colour = BLUE if (j // lanes) % 2 == 0 else ORANGE
-            ax.add_patch(Rectangle((j * 0.3, y), 0.3, 0.4, facecolor=colour, alpha=0.35, edgecolor="white"))
-    ax.annotate("", (2.4, -2.5), (2.4, -1.95), arrowprops={"arrowstyle": "->"})
-    chain = "each output: (((b + a₀ w₀) + a₁ w₁) + a₂ w₂) + …  rounded once a step"
-    ax.text(2.4, -2.75, chain, ha="center", fontsize=10)
-    ax.set(xlim=(-2.2, 5), ylim=(-2.95, 0.6))
-
-
-def draw_update(ax: Axes) -> None:
-    """The fused update: the gradient never leaves the registers."""
-    boxes = [
-        ("activations,\ntransposed", 0, GREY),
-        ("delta of\nthe layer above", 1.5, GREY),
-        ("sums in registers:\nthe gradient", 3.1, BLUE),
-        ("W −= rate × gradient,\nin the same registers", 5.0, ORANGE),
+def _cost_of_accurate() -> float:
+    """Seconds of the preset for tables, as a multiple of those of the default: the geometric mean."""
+    runs = loads((report.RESULTS / "tables.json").read_text(encoding="utf-8"))
+    seconds = {(run["method"], run["table"], run["seed"]): run["seconds"] for run in runs if run.get("seconds")}
+    ratios = [
+        seconds["fastmlp Tabular accurate", *fit] / time
+        for (method, *fit), time in seconds.items()
+        if method == "fastmlp Tabular" and ("fastmlp Tabular accurate", *fit) in seconds
     ]
-    for text, x, colour in boxes:
-        ax.add_patch(Rectangle((x, 0), 1.35, 0.7, facecolor=colour, alpha=0.3, edgecolor=colour))
-        ax.text(x + 0.675, 0.35, text, ha="center", va="center", fontsize=8.5)
-    ax.text(1.42, 0.35, "×", ha="center", va="center", fontsize=14)
-    for left, right in ((2.87, 3.08), (4.47, 4.98)):
-        ax.annotate("", (right, 0.35), (left, 0.35), arrowprops={"arrowstyle": "->"})
-    ax.text(3.2, -0.3, "The gradient of the weights is never written to memory.", ha="center", fontsize=10)
-    ax.set(xlim=(-0.1, 6.5), ylim=(-0.6, 1.1))
-
-
-DRAWINGS: dict[str, Callable[[Axes], None]] = {
-    "panels": draw_panels,
-    "tile": draw_tile,
-    "sums": draw_sums,
-    "update": draw_update,
-}
+    return exp(sum(map(log, ratios)) / len(ratios))
 
 
 # -- the command line --
@@ -256,8 +141,6 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
         "## Time to accuracy",
         *map(_race, results.get("races", [])),
     ]
-    # On a white page, as the site has it behind pictures, the grey of the README is too light to read.
-    plots.STYLE.update({name: "#4b5563" for name, value in plots.STYLE.items() if value == plots.GREY})
     for caption, path in plots.write_pictures(results, folder):
         parts.append(f":::{{figure}} generated/{path.name}\n:alt: {caption}\n\n{caption}\n:::")
     for group, title in page.TITLES.items():
@@ -265,6 +148,7 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
         if rows:
             table = report._rival_table("X", rows).replace("X: network, batch", "network, batch")
             parts += [f"## {title}", table]
+    parts += _heat_maps(report.RESULTS, folder)
     tables = report.RESULTS / "tables.json"
     if tables.exists():
         parts += ["## Tables", _tables(loads(tables.read_text(encoding="utf-8")))]
@@ -284,6 +168,26 @@ def _race(race: dict[str, Any]) -> str:
     return "\n".join([head, "", "| | seconds | as a multiple of fastmlp's |", "|---|--:|--:|", *lines])
 
 
+def _heat_maps(results: Path, folder: Path) -> list[str]:
+    """The newest grid of networks, where one has been measured: a picture, and what is lost."""
+    found = [loads(path.read_text(encoding="utf-8")) for path in results.glob("grid*.json")]
+    if not found:
+        return []
+    newest = max(found, key=lambda each: str(each["started"]))
+    path = heat.write_picture(newest, folder / "grid.png")
+    lost = [
+        f"| {panel} | {cell['width']} | {cell['n_rows']} | {cell['ratio']:.2f} | {ENGINES[cell['peer']].title} |"
+        for panel, cell in grid.lost(newest)
+    ]
+    head = ["| a peer is faster | width | rows | ratio | peer |", "|---|--:|--:|--:|---|"]
+    return [
+        f"## {heat.TITLE}",
+        heat.summary(newest),
+        f":::{{figure}} generated/{path.name}\n:alt: {heat.CAPTION}\n:class: wide\n\n{heat.CAPTION}\n:::",
+        *(["\n".join([*head, *lost])] if lost else []),
+    ]
+
+
 def _draw_race(race: dict[str, Any], path: Path) -> None:
     """Seconds to the goal as bars, large enough for a phone."""
     seconds = sorted((value, ENGINES[name].title) for name, value in race["seconds"].items() if value is not None)
@@ -291,8 +195,9 @@ def _draw_race(race: dict[str, Any], path: Path) -> None:
     values, names = zip(*reversed(seconds), strict=True)
     bars = ax.barh(names, values, color=[ORANGE if name == "fastmlp" else GREY for name in names])
     ax.bar_label(bars, [f"{value:.1f} s" for value in values], padding=3)
-    data, units, batch, _ = plots._title(race["name"]).split(", ")
-    ax.set_title(f"{data}, {units}, {batch}: seconds to {100 * race['goal']:g} %", fontsize=10, loc="left")
+    data, *_ = race["name"].split(", ")
+    title = f"{report.DATA[data]}, seconds until {100 * race['goal']:g} % are right"
+    ax.set_title(title, loc="left")
     ax.spines[["top", "right", "bottom"]].set_visible(False)
     ax.set(xticks=[], xlim=(0, 1.15 * max(values)))
     figure.savefig(path, transparent=True)

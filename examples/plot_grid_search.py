@@ -37,6 +37,8 @@ image = ax.imshow(scores, cmap="viridis", vmin=85)
 ax.set_xticks(range(4), [f"{rate:g}" for rate in grid["mlpclassifier__learning_rate_init"]])
 ax.set_yticks(range(4), [f"{alpha:g}" for alpha in grid["mlpclassifier__alpha"]])
 for (row, column), score in np.ndenumerate(scores):
-    ax.text(column, row, f"{score:.1f}", ha="center", va="center", color="black" if score > 92 else "white")
+    ax.text(
+        column, row, f"{score:.1f}", ha="center", va="center", color="black" if image.norm(score) > 0.435 else "white"
+    )
 ax.set(title="% right, in cross-validation", xlabel="learning_rate_init", ylabel="alpha")
 plt.show()

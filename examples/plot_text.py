@@ -42,6 +42,10 @@ print(f"trained in {perf_counter() - start:.1f} s")
 
 # %%
 figure, ax = plt.subplots(figsize=(6.5, 5.5), layout="constrained")
-ConfusionMatrixDisplay.from_predictions(y_test, model.predict(X_test), xticks_rotation=30, ax=ax, colorbar=False)
+# In the paler half of the colours, where black text can be read.
+style = {"cmap": "Blues", "im_kw": {"vmin": 0, "vmax": len(y_test)}, "text_kw": {"color": "black"}}
+ConfusionMatrixDisplay.from_predictions(
+    y_test, model.predict(X_test), xticks_rotation=30, ax=ax, colorbar=False, **style
+)
 ax.set_title(f"{100 * model.score(X_test, y_test):.0f} % of the paragraphs are placed right")
 plt.show()

@@ -23,6 +23,7 @@ from fastmlp.fitted import Fitted
 from fastmlp.fitting import Fit
 from fastmlp.initialization import ParameterViews
 from fastmlp.rows import is_readable, rows_like_first
+from fastmlp.suggestions import suggestion
 from fastmlp.targets import check_weights
 from fastmlp.threads import prediction_threads
 
@@ -338,7 +339,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             rate = getattr(self, "learning_rate", None)
             if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0:
                 raise type(error)(f"{error} Did you mean learning_rate_init={rate!r}?") from None
-            raise
+            raise type(error)(f"{error}{suggestion(self, str(error))}") from None
 
     def _settings(self) -> Any:
         """The hyper-parameters, found valid: a look takes longer than a small step, unless they are the last call's."""

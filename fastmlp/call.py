@@ -208,7 +208,7 @@ class Call:
                     estimator._fitted = before
             raise
         finally:
-            fit.end(keeps_scratch=self._resumes)
+            fit.end(keeps_scratch=self._resumes or self._settings.warm_start)
             if self._spare is not None:
                 fit.spare_generator = self._spare
 

@@ -148,8 +148,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     dtype : {"float32", "float64", "bfloat16"} or None, default=None
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
         "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: on a CPU with
-        AVX-512 BF16 (`show_config` tells) 1.4 to 1.8 times as fast, from layers of 64 units and batches of 32 rows;
-        slower than float32 in batches of a few rows, and on other CPUs, which compute the same bits. The solver "lbfgs"
+        AVX-512 BF16 (`show_config` tells) faster than float32, from layers of 64 units and batches of 32 rows; slower
+        than float32 in batches of a few rows, and on other CPUs, which compute the same bits. The solver "lbfgs"
         computes in float64 whatever this is.
 
     Attributes
@@ -382,7 +382,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, Labels]:
         y = self._check_labels(y)
         # Of many labels only their number counts, which two rows tell; the whole matrix takes longer than an epoch.
-        is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
+        kind = type_of_target(y, input_name="y")
+        if kind.startswith("continuous"):
+            raise ValueError(
+                f"Unknown label type: {kind}. A classifier learns classes, and y holds numbers that are not whole: use "
+                "MLPRegressor, or bin them."
+            )
+        is_multilabel = kind.startswith("multilabel")
         binarizer = LabelBinarizer().fit(y[:2] if is_multilabel else y if classes is None else classes)
         found = binarizer.classes_ if classes is None else unique_labels(classes)
         labels = Labels(found, binarizer.y_type_, bool(binarizer.sparse_input_))

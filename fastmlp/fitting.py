@@ -25,8 +25,8 @@ from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
 
-KEPT_SCRATCH = 2**24
-"""Bytes of scratch at the most that are kept for the next call of `partial_fit`: to allocate them takes longer."""
+KEPT_SCRATCH = 2**28
+"""Bytes of scratch at the most that are kept for the next call that goes on: to touch new memory takes as long as a step."""
 
 
 class Fit:

@@ -158,7 +158,7 @@ class LossCurveDisplay:
 
     def _drawn_scores(self, ax: Any, line_kwargs: dict[str, Any]) -> Any:
         """The line of the validation scores, whose axis is on the right."""
-        color, scores = "tab:green", np.asarray(self.validation_scores)
+        color, scores = "#1d7a1d", np.asarray(self.validation_scores)
         right = ax.twinx()
         right.set_ylabel("Validation score", color=color)
         right.tick_params(axis="y", labelcolor=color)

@@ -41,7 +41,8 @@ def first_rows(X: Any, dtype: str | type | None, estimator: Any) -> Any:
         return _readable(check_array(X, estimator=estimator, input_name="X", **_checks(dtype)), dtype)
     except ValueError as error:
         if any(words in str(error) for words in ("contains NaN", "bytes/strings", "could not convert string")):
-            error.args = (f"{error} TabularClassifier and TabularRegressor take text and gaps as they are.",)
+            text = str(error).rstrip(".")
+            error.args = (f"{text}. TabularClassifier and TabularRegressor take text and missing values as they are.",)
         raise
 
 

@@ -23,7 +23,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains two networks of three layers of 128 units, "accurate" five of 192, in some five times the time.
+        "default" trains two networks of three layers of 128 units, "accurate" five of 192, which takes longer.
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
@@ -203,7 +203,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains two networks of three layers of 128 units, "accurate" five of 192, in some five times the time.
+        "default" trains two networks of three layers of 128 units, "accurate" five of 192, which takes longer.
     quantile : float, list of float or None, default=None
         Quantiles to predict, in ascending order, in place of the mean.
     n_members : int or None, default=None
@@ -294,6 +294,27 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         if fitted.loss == "quantile":
             values.sort(axis=1)  # quantiles that cross
         return values[:, 0] if fitted.is_single and values.shape[1] == 1 else values
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R², where there are several targets or quantiles the mean of theirs.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_rows, n_columns)
+            As for `predict`.
+        y : array-like
+            As for `fit`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Not negative; None for ones.
+
+        Returns
+        -------
+        float
+            The score.
+        """
+        if self.quantile is not None and np.ndim(self.quantile):
+            y = np.repeat(np.reshape(y, (-1, 1)), np.size(self.quantile), axis=1)
+        return float(super().score(X, y, sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,9 @@
 """What the tests share: the instruction sets of this machine, the engine's training loop in one call, the data."""
 
+import ctypes
+import mmap
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import SPECIES, write_csv
 from numpy.typing import NDArray
+from sklearn.datasets import load_iris
 
 from fastmlp import _core
+from fastmlp.tabular_training import PRESETS, Preset
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("FASTMLP_DATA", ROOT.parent / "shared" / "data"))
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is ignored in what a shell starts in the background: tests of it would wait for ever, or fail."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=_core.available_isas())
@@ -45,6 +57,16 @@ def data_file() -> Callable[[str], Path]:
         return DATA / name
 
     return path
+
+
+def at_the_end_of_memory(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that ends where memory ends, as one may in a mapped file: reading on is a crash. Linux only."""
+    size = -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = np.frombuffer(mmap.mmap(-1, size + mmap.PAGESIZE), np.uint8)
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(memory.ctypes.data + size), mmap.PAGESIZE, 0) == 0
+    copy = memory[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @dataclass
@@ -91,3 +113,16 @@ def _train(
 def train() -> Callable[..., Trained]:
     """The engine's counterpart of reference.train: parameters in, trained copies out."""
     return _train
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little training of tables: how well it goes is tested elsewhere."""
+    monkeypatch.setitem(PRESETS, "default", Preset(1, 16, 8, 120, 2000))
+
+
+@pytest.fixture
+def iris(tmp_path: Path) -> Path:
+    """A CSV file of 150 rows, four numbers, three classes with names."""
+    X, y = load_iris(return_X_y=True)
+    return write_csv(tmp_path / "iris.csv", ["sl", "sw", "pl", "pw", "species"], *X.T, np.array(SPECIES)[y])

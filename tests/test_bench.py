@@ -283,12 +283,12 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
         "rows": [row, {"name": "broken", "group": "one thread", "goals": {}, "error": "Traceback …\nMemoryError"}],
     }
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")
+    readme.write_text(f"before\n{START}\nstale\n{END}\nafter\n", encoding="utf-8")
     rewrite_readme(readme, results)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{START}\n")
     assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
+    assert "stale" not in text
     assert "| 5-4-3, 8 | 10.0 | 1,230,000 | 100 | 41 | 8.0 µs, **0.80 ×** |" in text
     assert "| broken | error |" in text
     assert "| MNIST to 97.5 % of the test images: 784-256-10, batch 64 | 1.5 s |  | 3.0 s, **2.0 ×** |" in text

@@ -58,6 +58,36 @@ def test_every_activation(activation: str, dtype: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, predicted, rtol=tolerance, atol=tolerance * max(1, np.abs(predicted).max()))
 
 
+def test_float32_of_wide_layers(tmp_path: Path) -> None:
+    """Sums of 784 products in another order: as far from `predict` as both are from the exact outputs."""
+    random = np.random.RandomState(0)
+    rows = random.rand(2000, 784) * (random.rand(2000, 784) < 0.2)
+    for activation in ("relu", "tanh"):
+        settings = {"hidden_layer_sizes": (256, 256), "activation": activation, "dtype": "float32", "random_state": 0}
+        classifier = MLPClassifier(**settings, max_iter=8).fit(rows, rows[:, :10].argmax(axis=1))
+        regressor = MLPRegressor(**settings, max_iter=8).fit(rows, rows @ random.normal(size=784))
+        for model, name, method in ((classifier, "probabilities", "predict_proba"), (regressor, "variable", "predict")):
+            found, predicted = exported(model, tmp_path, rows), getattr(model, method)(rows)
+            z = last_sums(model, rows)
+            exact = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) if model is classifier else z[:, 0]
+            tolerance = TOLERANCE["float32"] * np.abs(z).max()
+            assert np.abs(found[name] - predicted).max() < tolerance
+            assert np.abs(found[name] - exact).max() < 2 * tolerance
+            assert np.abs(predicted - exact).max() < 2 * tolerance
+            if model is classifier:
+                np.testing.assert_array_equal(found["label"], model.predict(rows))
+
+
+def last_sums(model: Any, rows: Any) -> Any:
+    """What the last layer adds up, in float64."""
+    a = rows.astype(np.float32).astype(np.float64)
+    for layer, (W, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+        if layer:
+            a = np.tanh(a) if model.activation == "tanh" else np.maximum(a, 0)
+        a = a @ W.astype(np.float64) + b
+    return a
+
+
 @pytest.mark.parametrize("loss", _core.LOSSES)
 def test_every_loss(loss: str, tmp_path: Path) -> None:
     classifies = _core.LOSSES[loss].threshold is not None

@@ -1,5 +1,6 @@
 """Rows of X: what they are stored as, and how, changes nothing in what is learned from them, bit for bit."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse
+from conftest import at_the_end_of_memory
 from numpy.typing import NDArray
 
 from fastmlp import _core
@@ -131,6 +133,34 @@ def test_targets_in_wider_rows(isa: str, dtype: str, dtype_y: str, train: Any) -
     view = np.pad(Y[::-1], ((0, 0), (1, 2)))[::-1, 1:-2]
     settings = {"batch_size": 10, "learning_rate": 0.01}
     assert train(network, params, X, view, **settings).bits() == train(network, params, X, Y, **settings).bits()
+
+
+def sparse_at_the_end_of_memory(X: NDArray[Any]) -> scipy.sparse.csr_array:
+    matrix = scipy.sparse.csr_array(X)
+    for part in ("data", "indices", "indptr"):
+        setattr(matrix, part, at_the_end_of_memory(getattr(matrix, part)))
+    return matrix
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect as Linux has it")
+@pytest.mark.parametrize("as_matrix", [at_the_end_of_memory, sparse_at_the_end_of_memory])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("n_rows", [1, 13, 300])
+def test_nothing_is_read_behind_the_rows(
+    isa: str, precision: str, n_rows: int, ordered: bool, as_matrix: Any, train: Any
+) -> None:
+    """Nor behind targets, classes, weights and order: registers are wider than what is left of them."""
+    network = _core.Network(N_UNITS, "tanh", "squared_error", precision)
+    X, Y, params = reference.problem(N_UNITS, "squared_error", n_rows)
+    weight, order = np.linspace(0.5, 2, n_rows), np.arange(n_rows)[::-1].copy()
+    for y in (Y, np.arange(n_rows) % N_UNITS[-1]):
+        for n_threads in (1, 2):
+            settings = {"n_threads": n_threads, "learning_rate": 0.01, "batch_size": min(n_rows, 270)}
+            settings["order"] = at_the_end_of_memory(order) if ordered else None
+            edge = train(
+                network, params, as_matrix(X), at_the_end_of_memory(y), at_the_end_of_memory(weight), **settings
+            )
+            assert edge.bits() == train(network, params, X, y, weight, **settings).bits()
 
 
 def test_the_door_refuses_what_the_engine_cannot_address():

@@ -3,8 +3,6 @@
 So any order of summation gives the same bits, and the comparison with the reference needs no tolerance.
 """
 
-import ctypes
-import mmap
 import sys
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse
+from conftest import at_the_end_of_memory
 from numpy.testing import assert_array_equal
 
 from fastmlp import _core
@@ -105,12 +104,8 @@ def test_rows_in_the_last_short_batch(isa: str, dtype: str, train: Any) -> None:
 def test_nothing_is_read_behind_the_parameters(
     isa: str, precision: str, n_units: tuple[int, ...], as_matrix: Any
 ) -> None:
-    """They end where memory ends, as they may in a mapped file: reading on would be a crash."""
     network = _core.Network(n_units, "relu", "squared_error", precision)
-    memory = np.frombuffer(mmap.mmap(-1, 2 * mmap.PAGESIZE), np.uint8)
-    end = memory.ctypes.data + mmap.PAGESIZE
-    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0) == 0
-    params = memory[: mmap.PAGESIZE].view(network.dtype)[-network.n_params :]
+    params = at_the_end_of_memory(np.zeros(network.n_params, network.dtype))
     for n_rows in (1, 16, 17):
         outputs = np.empty((n_rows, n_units[-1]), network.dtype)
         network.predict(params, as_matrix(np.ones((n_rows, n_units[0]), network.dtype)), outputs)

@@ -56,7 +56,7 @@ def test_any_width(isa: str, dtype: str, n_units: tuple[int, ...], train: Any) -
 
 
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_the_same_bits(dtype: str, optimizer: str, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bits(precision: str, optimizer: str, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On any instruction set with FMA, any number of threads, in one call or many, for batches of one chunk or two."""
     for batch_size, rows in ((16, N_ROWS), (300, 331)):
         X, Y, params = reference.problem(N_UNITS, "squared_error", rows)
@@ -68,7 +68,8 @@ def test_the_same_bits(dtype: str, optimizer: str, train: Any, monkeypatch: pyte
             for n_threads, seconds in ((1, 1e9), (2, 0.0), (3, 1e9), (5, 0.0)):
                 settings = {"n_threads": n_threads, "seconds": seconds, "batch_size": batch_size, **REGULAR}
                 settings |= {"optimizer": optimizer, "rate_factors": FACTORS, "learn_scale": True}
-                answers.append(train(network(dtype), params, X, Y, n_epochs=2, learning_rate=1e-3, **settings).bits())
+                net = network(precision)
+                answers.append(train(net, params, X, Y, n_epochs=2, learning_rate=1e-3, **settings).bits())
         assert answers[1:] == answers[:1] * (len(answers) - 1)
 
 

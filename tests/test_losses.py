@@ -135,6 +135,21 @@ def test_class_probabilities_add_up_to_one(isa: str, dtype: str) -> None:
     assert (outputs >= 0).all()
 
 
+@pytest.mark.parametrize("loss", [name for name, loss in reference.LOSSES.items() if loss.outputs is np.exp])
+def test_exponential_outputs_at_the_ends_of_the_range(isa: str, dtype: str, loss: str) -> None:
+    """Infinite beyond the largest number, 0 where they would be denormal."""
+    network, params = linear(1, loss, dtype)
+    limits = np.finfo(dtype)
+    lowest, highest = np.log(float(limits.tiny)), np.log(float(limits.max))
+    inside = np.linspace(lowest + 2, highest - 0.01, 200).astype(dtype)
+    Z = np.concatenate([inside, [highest + 0.01, highest + 1, 1e4], [lowest - 0.01, lowest - 1, -1e4]]).astype(dtype)
+    outputs = np.empty((len(Z), 1), dtype)
+    network.predict(params, Z[:, None], outputs)
+    # exp is good to 5 units in the last place, NumPy's to one.
+    assert_allclose(outputs[:200, 0], np.exp(inside.astype(np.float64)), rtol=6 * limits.eps)
+    assert_array_equal(outputs[200:, 0], [np.inf] * 3 + [0] * 3)
+
+
 def test_labels_that_are_far_off_cost_what_they_should(isa: str, dtype: str) -> None:
     """A confident wrong answer has a finite loss: it is computed from Z, not from a probability that rounds to 0."""
     Z = np.array([[300.0, -300.0]])

@@ -18,6 +18,8 @@ AWKWARD = [
     ((31, 65, 33, 5), 32, 640),
     ((5, 129, 2, 66), 14, 275),
     ((65, 9, 7, 5, 3), 25, 500),
+    ((20, 150, 70, 3), 17, 100),
+    ((6, 514, 515, 3), 5, 33),
 ]
 """Units, batch size, rows: twenty batches or so, the last one short in some."""
 
@@ -59,6 +61,20 @@ def test_few_rows_have_the_bits_of_many(isa: str, dtype: str, n_rows: int, n_thr
     network.loss_gradient(params, X, Y, weight, 0.0, many, n_threads)
     assert np.abs(few).max() > 0
     assert_array_equal(few, many)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_a_prediction_has_the_same_bits_in_any_number_of_rows(isa: str, precision: str) -> None:
+    """Few rows read W where it lies, in strips of columns; more pack panels of it, one by one or all at once."""
+    n_units = (9, 1091, 70, 3)
+    X, _, params = reference.problem(n_units, "log_loss", 300)
+    network = _core.Network(n_units, "relu", "log_loss", precision)
+    X, params = X.astype(network.dtype), params.astype(network.dtype)
+    together, apart = np.empty((2, 300, 3), network.dtype)
+    network.predict(params, X, together)
+    for n_rows in (1, 24, 25, 32, 33, 100, 128, 129, 256):
+        network.predict(params, X[:n_rows], apart[:n_rows])
+        assert_array_equal(apart[:n_rows], together[:n_rows])
 
 
 @pytest.mark.parametrize("loss", _core.LOSSES)

@@ -69,7 +69,7 @@ def test_dropout_behind_every_activation(isa: str, dtype: str, activation: str, 
 
 
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_the_same_bits(dtype: str, optimizer: str, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bits(precision: str, optimizer: str, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On any instruction set with FMA, any number of threads, in one call or many, for batches of one chunk or two."""
     for batch_size, rows in ((16, N_ROWS), (300, 331)):
         X, Y, params = reference.problem(N_UNITS, "squared_error", rows)
@@ -85,7 +85,8 @@ def test_the_same_bits(dtype: str, optimizer: str, train: Any, monkeypatch: pyte
                     "n_threads": n_threads,
                     "seconds": seconds,
                 }
-                trained = train(network("gelu", dtype), params, X, Y, n_epochs=2, learning_rate=1e-3, **settings, **ALL)
+                net = network("gelu", precision)
+                trained = train(net, params, X, Y, n_epochs=2, learning_rate=1e-3, **settings, **ALL)
                 assert trained.status == "epoch"
                 answers.append(trained.bits())
         assert answers[1:] == answers[:1] * (len(answers) - 1)
@@ -125,6 +126,20 @@ def test_what_is_off_changes_nothing(isa: str, dtype: str, train: Any) -> None:
         plain = train(network("relu", dtype), PARAMS, X, Y, **settings).bits()
         for off in ({"dropout": [0.0] * 3, "seed": 5}, {"weight_decay": 0.0, "l1_ratio": 0.0}, {"clip_norm": 1e9}):
             assert train(network("relu", dtype), PARAMS, X, Y, **settings, **off).bits() == plain
+
+
+def test_a_zero_is_not_what_was_dropped(isa: str, dtype: str, train: Any) -> None:
+    """Units whose value is -0.0 pass their gradient back as those at 0.0 do."""
+    net = _core.Network((3, 40, 1), "identity", "squared_error", dtype)
+    biases = []
+    for sign in (1.0, -1.0):
+        params = np.zeros(net.n_params, dtype)
+        net.coefs(params)[0][:], net.intercepts(params)[0][:], net.coefs(params)[1][:] = sign, sign * 0.0, 1
+        settings = {"batch_size": 4, "learning_rate": 0.5, "dropout": [0.0, 0.5], "seed": SEED}
+        trained = train(net, params, np.zeros((4, 3)), np.ones((4, 1)), **settings)
+        biases.append(net.intercepts(trained.params)[0])
+    assert (biases[0] > 0).any()
+    assert_array_equal(*biases)
 
 
 def test_statistics_of_dropout_and_noise(isa: str, dtype: str) -> None:

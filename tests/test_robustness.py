@@ -54,17 +54,17 @@ def damaged_csr(index: int) -> Any:
 
 # What is wrong, the arguments of fit, and what the message must say.
 WRONG_DATA: dict[str, tuple[dict[str, Any], tuple[Any, ...], str]] = {
-    "NaN": ({}, (with_value(np.nan), Y), r"(?s)Input X contains NaN.*TabularRegressor take text and gaps"),
+    "NaN": ({}, (with_value(np.nan), Y), r"(?s)Input X contains NaN.*TabularRegressor take text and missing values"),
     "infinite": ({}, (with_value(np.inf), Y), "Input X contains infinity"),
     "NaN in CSR": ({}, (scipy.sparse.csr_matrix(with_value(np.nan)), Y), "Input X contains NaN"),
     "no rows": ({}, (X[:0], Y[:0]), r"0 sample\(s\)"),
     "no columns": ({}, (X[:, :0], Y), r"0 feature\(s\)"),
     "one dimension": ({}, (X[0], Y[:5]), "Expected 2D array"),
-    "text": ({}, (np.array([["a", "b"]] * 60), Y), "arrays of bytes/strings.*TabularClassifier"),
+    "text": ({}, (np.array([["a", "b"]] * 60), Y), r"arrays of bytes/strings.*TabularClassifier"),
     "digits as text": ({}, (X.astype(str), Y), "arrays of bytes/strings"),
     "digits as bytes": ({}, (X.astype("S"), Y), "arrays of bytes/strings"),
     "list of text": ({}, ([["1", "2"]] * 60, Y), "arrays of bytes/strings"),
-    "text objects": ({}, (np.array([["a", "b"]] * 60, object), Y), "could not convert string to float.*Tabular"),
+    "text objects": ({}, (np.array([["a", "b"]] * 60, object), Y), r"could not convert string to float.*Tabular"),
     "dates": ({}, (DATES.to_numpy().reshape(-1, 1), Y), r"dtype datetime64.* not numbers"),
     "durations": ({}, ((DATES - DATES[0]).to_numpy().reshape(-1, 1), Y), r"dtype timedelta64.* not numbers"),
     "frame of dates": ({}, (pd.DataFrame({"day": DATES}), Y), r"dtype datetime64.* not numbers"),

@@ -75,10 +75,15 @@ PARAMETERS = parameters()
 PUBLIC = [name for name in fastmlp.__all__ if not name.startswith("_")]
 
 
-@pytest.mark.parametrize("name", [*PUBLIC, *(f"inspection.{name}" for name in inspection.__all__)])
+OF_DASK = ["dask.DaskMLPClassifier", "dask.DaskMLPRegressor"]
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *(f"inspection.{name}" for name in inspection.__all__), *OF_DASK])
 def test_docstrings_run(name: str) -> None:
     if name == "register_onnx_converters":
         pytest.importorskip("skl2onnx")
+    if name.startswith("dask."):
+        pytest.importorskip("fastmlp.dask")
     value: Any = fastmlp
     for part in name.split("."):
         value = getattr(value, part)
@@ -87,14 +92,34 @@ def test_docstrings_run(name: str) -> None:
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     found = [runner.run(test) for test in tests]
     assert sum(result.failed for result in found) == 0
+    is_error = isinstance(value, type) and issubclass(value, Exception)
+    assert is_error or any(result.attempted for result in found)
+
+
+NUMBER = r"(?:\d[\d.,]*|two|three|four|five|six|seven|eight|nine|ten|twenty|fifty|(?:a )?hundred)"
+SPEED = re.compile(
+    rf"\b{NUMBER} times (?:as (?:fast|long|slow)|faster|slower|longer|the (?:time|speed))"
+    r"|\b(?:twice|thrice|half) (?:as (?:fast|long|slow)|the (?:time|speed))"
+    rf"|\b{NUMBER} (?:seconds?|minutes?) on (?:a|this|one|two)\b"
+    r"|\d ?(?:ms|µs|GFLOP/s)(?!\w)"
+)
+
+
+def test_no_speed_is_typed_by_hand() -> None:
+    """What was measured is printed from the results: by generated.py, or between the markers of the README."""
+    assert SPEED.search("trained in two to fifty times as fast") is not None
+    readme = re.sub("<!-- benchmark -->.*<!-- /benchmark -->", "", (ROOT / "README.md").read_text("utf-8"), flags=re.S)
+    texts = {"README.md": readme, "pyproject.toml": (ROOT / "pyproject.toml").read_text(encoding="utf-8")}
+    paths = [path for path in PAGES if path.name != "changelog.md"] + list((ROOT / "fastmlp").rglob("*.py"))
+    texts |= {name_of(path): path.read_text(encoding="utf-8") for path in paths}
+    assert {name: found[0] for name, text in texts.items() if (found := SPEED.search(text))} == {}
 
 
 def test_api_pages_have_every_public_name() -> None:
     text = (DOCS / "api" / "index.rst").read_text(encoding="utf-8")
     listed = set(re.findall(r"^   ((?:inspection\.|dask\.)?\w+)$", text, re.MULTILINE)) - {"toctree"}
     of_inspection = {f"inspection.{name}" for name in inspection.__all__ if name not in PUBLIC}
-    of_dask = {"dask.DaskMLPClassifier", "dask.DaskMLPRegressor"}
-    assert listed == {*PUBLIC, *of_inspection, *of_dask}
+    assert listed == {*PUBLIC, *of_inspection, *OF_DASK}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)

@@ -102,8 +102,19 @@ def check_wheel(wheel: Path) -> None:
     assert wheel.stat().st_size < MAX_BYTES, f"{wheel.name} has {wheel.stat().st_size} bytes"
 
 
+def check_readme(readme: Path) -> None:
+    """As the package index shows it, which twine does not try: it can be shown, and no link needs the repository."""
+    from readme_renderer.markdown import render
+
+    page = render(readme.read_text(encoding="utf-8"))
+    assert page, "the README cannot be shown"
+    links = re.findall(r'(?:href|src)="(?!https://|#)([^"]*)"', page)
+    assert not links, f"the README links to files of the repository: {links}"
+
+
 def build_sdist(folder: Path) -> Path:
     """The source archive, built from the tree and unpacked nowhere near it."""
+    check_readme(ROOT / "README.md")
     call(sys.executable, "-m", "build", "--sdist", "--outdir", folder, ROOT)
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -171,8 +171,8 @@ WIDTHS(COLUMN_SUMS)
 static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial, real *sums,
                                            int paired) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
-/* C += A B for a few rows of A and C, where B, flat rows `stride` apart, is used too little to be worth packing: it is
- * read once, in order, and the sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
+/* C += A B where B, flat rows `stride` apart, is used too little to be worth packing: it is read once, in order, and the
+ * sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
  * read: what lies behind its columns goes into the padding of C. */
 INLINE void flat_columns(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, int64_t columns,
                          real *c, int64_t c_panel_size) {
@@ -190,46 +190,51 @@ INLINE void flat_columns(const real *a, int64_t rows, const int depth, const rea
         }
 }
 
-/* The same where nothing may be read at b_end or beyond, and columns are all of a row of B. */
-INLINE void flat_product(const real *a, int64_t rows, const int depth, const real *b, const real *b_end,
+/* The same where nothing may be read at b_end or beyond. */
+INLINE void flat_product(const real *a, int64_t rows, const int depth, const real *b, const real *b_end, int64_t stride,
                          int64_t columns, real *c, int64_t c_panel_size) {
     int64_t whole = columns / VL * VL, rest = columns - whole;
-    if (b_end - b >= (depth - 1) * columns + whole + VL) whole = columns;
-    flat_columns(a, rows, depth, b, columns, whole, c, c_panel_size);
+    if (b_end - b >= (depth - 1) * stride + whole + VL) whole = columns;
+    flat_columns(a, rows, depth, b, stride, whole, c, c_panel_size);
     if (whole == columns) return;
     _Alignas(FM_ALIGNMENT) real last[FLAT_DEPTH * VL] = {0};
-    for (int k = 0; k < depth; k++) memcpy(last + k * VL, b + k * columns + whole, (size_t)rest * sizeof(real));
+    for (int k = 0; k < depth; k++) memcpy(last + k * VL, b + k * stride + whole, (size_t)rest * sizeof(real));
     flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
 }
 
-/* The same in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. */
+/* The same in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. Two registers at a time share
+ * what is broadcast. */
 INLINE void flat_pairs(const operand *a, int64_t rows, const int depth, const real *b, const real *b_end,
-                       int64_t columns, real *c, int64_t c_panel_size) {
-    for (int64_t j = 0; j < columns; j += VL) {
-        vec row[FLAT_DEPTH], terms[FLAT_DEPTH];
-        row[1] = (vec){0};
+                       int64_t stride, int64_t columns, real *c, int64_t c_panel_size) {
+    for (int64_t j = 0; j < columns; j += 2 * VL) {
+        vec terms[FLAT_DEPTH][2];
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++)
 #pragma GCC unroll 8
-        for (int k = 0; k < depth; k++) row[k] = vec_load_up_to(b + k * columns + j, b_end);
-#pragma GCC unroll 8
-        for (int k = 0; k < depth; k += 2) {
-            if (!FM_PAIRS) terms[k + 1] = vec_rounded(row[k]);
-            terms[k / TERMS] = FM_PAIRS ? pairs_of(row[k], row[k + 1]) : vec_rounded(row[k + 1]);
-        }
+            for (int k = 0; k < depth; k += 2) {
+                const real *from = b + k * stride + j + v * VL;
+                vec even = vec_load_up_to(from, b_end), odd = {0};
+                if (k + 1 < depth) odd = vec_load_up_to(from + stride, b_end);
+                if (!FM_PAIRS) terms[k + 1][v] = vec_rounded(even);
+                terms[k / TERMS][v] = FM_PAIRS ? pairs_of(even, odd) : vec_rounded(odd);
+            }
         real *to = c + j / PANEL * c_panel_size + j % PANEL;
         for (int64_t i = 0; i < rows; i++, to += PANEL) {
-            vec sum = vec_load(to);
+            vec low = vec_load(to), high = vec_load(to + VL);
 #pragma GCC unroll 8
-            for (int k = 0; k < (depth + 1) / 2 * PAIR; k++)
-                sum = vec_dot(vec_broadcast(a[i * PANEL + k]), terms[k], sum, FM_PAIRS);
-            vec_store(to, sum);
+            for (int k = 0; k < (depth + 1) / 2 * PAIR; k++) {
+                vec x = vec_broadcast(a[i * PANEL + k]);
+                low = vec_dot(x, terms[k][0], low, FM_PAIRS), high = vec_dot(x, terms[k][1], high, FM_PAIRS);
+            }
+            vec_store(to, low), vec_store(to + VL, high);
         }
     }
 }
 static void flat_product_of_pairs(const operand *a, int64_t rows, int64_t depth, const real *b, const real *b_end,
-                                  int64_t columns, real *c, int64_t c_panel_size) {
-    if (depth == FLAT_DEPTH) flat_pairs(a, rows, FLAT_DEPTH, b, b_end, columns, c, c_panel_size);
-    else if (depth == 2) flat_pairs(a, rows, 2, b, b_end, columns, c, c_panel_size);
-    else flat_pairs(a, rows, 1, b, b_end, columns, c, c_panel_size);
+                                  int64_t stride, int64_t columns, real *c, int64_t c_panel_size) {
+    if (depth == FLAT_DEPTH) flat_pairs(a, rows, FLAT_DEPTH, b, b_end, stride, columns, c, c_panel_size);
+    else if (depth == 2) flat_pairs(a, rows, 2, b, b_end, stride, columns, c, c_panel_size);
+    else flat_pairs(a, rows, 1, b, b_end, stride, columns, c, c_panel_size);
 }
 
 /* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
@@ -250,6 +255,63 @@ static void transposed_columns(const real *a, int64_t rows, const real *b, int64
                 if (i < n) sum = vec_fma(vec_broadcast(a[r * PANEL + k + i]), block[i], sum);
             vec_store(c + r * PANEL, sum);
         }
+    }
+}
+
+/* C = A Bt for a few rows of A and a B of many: inner products, whose LANES are one chain each. Of B, weight panels, so many
+ * rows are read together, with so many of A. */
+enum { INNER_ROWS = LANE_VECS < 4 ? 4 / LANE_VECS : 1, INNER_COLUMNS = 4 };
+
+/* Rows of B from `row` on, the last of which is `last`, with n rows of A -> lanes (n, LANES rows of B, LANES). */
+INLINE void inner_products(const real *a, int64_t a_panel_size, const int n, const real *B, int64_t last,
+                           int64_t columns, int64_t row, real *lanes) {
+    vec sum[INNER_ROWS][INNER_COLUMNS][LANE_VECS];
+    memset(sum, 0, sizeof sum);
+    for (int64_t j = 0; j < n_panels(columns); j++, a += a_panel_size, B += PANEL * (last + 1)) {
+        int64_t width = panel_width(columns, j);
+        const real *b[INNER_ROWS];
+#pragma GCC unroll 4
+        for (int i = 0; i < INNER_ROWS; i++) b[i] = B + least(row + i, last) * width;
+        for (int64_t k = 0; k < width; k += LANES)
+#pragma GCC unroll 4
+            for (int v = 0; v < LANE_VECS; v++) {
+                vec x[INNER_ROWS];
+#pragma GCC unroll 4
+                for (int i = 0; i < INNER_ROWS; i++) {
+                    x[i] = vec_load(b[i] + k + v * VL);
+                    __builtin_prefetch(b[i] + k + v * VL + LANES * width); /* panels are too far apart for the CPU */
+                }
+#pragma GCC unroll 4
+                for (int r = 0; r < n; r++) {
+                    vec y = vec_load(a + r * PANEL + k + v * VL);
+#pragma GCC unroll 4
+                    for (int i = 0; i < INNER_ROWS; i++) sum[i][r][v] = vec_fma(y, x[i], sum[i][r][v]);
+                }
+            }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < n; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < INNER_ROWS; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < LANE_VECS; v++) vec_store(lanes + (r * LANES + i) * LANES + v * VL, sum[i][r][v]);
+}
+
+/* All rows of A with LANES rows of B from `row` on -> LANES columns of C. */
+static void inner_product_columns(const real *a, int64_t a_panel_size, int64_t rows, const real *B, int64_t last,
+                                  int64_t columns, int64_t row, real *c) {
+    _Alignas(FM_ALIGNMENT) real lanes[INNER_COLUMNS * LANES * LANES];
+    for (int64_t r = 0, n; r < rows; r += n, a += n * PANEL, c += n * PANEL) {
+        n = least(rows - r, INNER_COLUMNS);
+        for (int64_t i = 0; i < LANES; i += INNER_ROWS) {
+            real *to = lanes + i * LANES;
+            if (n == 4) inner_products(a, a_panel_size, 4, B, last, columns, row + i, to);
+            else if (n == 3) inner_products(a, a_panel_size, 3, B, last, columns, row + i, to);
+            else if (n == 2) inner_products(a, a_panel_size, 2, B, last, columns, row + i, to);
+            else inner_products(a, a_panel_size, 1, B, last, columns, row + i, to);
+        }
+        for (int64_t q = 0; q < n; q++)
+            for (int64_t i = 0; i < LANES; i += VL) lanes_sums(lanes + (q * LANES + i) * LANES, c + q * PANEL + i);
     }
 }
 

@@ -30,6 +30,59 @@ static void input_gradient_in_place(const network *net, int64_t l, const blocks 
     }
 }
 
+/* The same for a layer with many weights. */
+static void inner_input_gradient(const network *net, int64_t l, const blocks *b) {
+    const layer *here = &net->layers[l], *below = here - 1;
+    int64_t panel_size = net->capacity * PANEL, from = b->row * PANEL, n = b->row_end - b->row;
+    real *sums = below->delta.values + b->panel * panel_size + from;
+    for (int64_t i = 0; i < panel_width(here->fan_in, b->panel); i += LANES) {
+        int64_t row = b->panel * PANEL + i, valid = here->fan_in - row; /* of W */
+        inner_product_columns((const real *)here->delta.across + from, panel_size, n, here->params.W, here->fan_in - 1,
+                              here->fan_out, row, sums + i);
+        for (int64_t r = 0; r < n; r++)
+            for (int64_t k = valid; k < LANES; k++) sums[r * PANEL + i + k] = 0;
+    }
+}
+
+/* A block of W delta_lt, which is the transpose of delta_l Wt: W is read in the place of a batch, where that is larger than the
+ * batch and would take longer to transpose. */
+static void turned_input_gradient(const network *net, int64_t l, const blocks *b) {
+    const layer *here = &net->layers[l], *below = here - 1;
+    int64_t rows = b->row_end - b->row, width = padded(rows), columns = panel_width(here->fan_in, b->panel);
+    int64_t whole = here->fan_out / PANEL * PANEL, rest = here->fan_out - whole, rest_width = padded(rest);
+    _Alignas(FM_ALIGNMENT) real sums[PANEL * PANEL], last[TILE_ROWS * PANEL];
+    int64_t row = b->panel * PANEL, valid = least(PANEL, here->fan_in - row); /* of W */
+    memset(sums + valid * PANEL, 0, (size_t)((columns - valid) * PANEL) * sizeof(real));
+    cut heights = cut_rows(valid, tile_rows[width / VL], 0);
+    for (int64_t i = 0, n; i < valid; i += n) {
+        n = next_tile(&heights);
+        const real *W = here->params.W + (row + i) * PANEL, *behind = here->params.W + whole * here->fan_in;
+        const real *delta = here->turned + b->row * here->fan_out;
+        tile product = {.a = (const operand *)W,
+                        .a_panel_size = PANEL * here->fan_in,
+                        .b = (const operand *)delta,
+                        .depth = whole,
+                        .initial = net->zeros,
+                        .c = sums + i * PANEL};
+        if (whole) product_kernels[0][width / VL][n](&product);
+        if (!rest) continue;
+        for (int64_t k = 0; k < n; k++) /* rows of the last panel, which is narrower, come to lie like the others */
+            copy_row(last + k * PANEL, behind + (row + i + k) * rest_width, rest);
+        product.a = (const operand *)last, product.b = (const operand *)(delta + whole * width), product.depth = rest;
+        if (whole) product.initial = product.c, product.initial_stride = PANEL;
+        product_kernels[0][width / VL][n](&product);
+    }
+    turn_back(sums, rows, columns, below->delta.values + b->panel * net->capacity * PANEL + b->row * PANEL);
+}
+
+/* My panels of rows of delta_l, turned for the function above. */
+static void turn_delta(const network *net, int64_t l, int64_t rows, const team *crew, int32_t thread) {
+    const layer *here = &net->layers[l];
+    int64_t begin, end;
+    team_share(crew, thread, n_panels(rows), &begin, &end);
+    turn_batch(here->delta.values, net->capacity * PANEL, rows, here->fan_out, here->turned, begin, end);
+}
+
 /* delta of layer l - 1: (delta_l Wt) f'. */
 static void input_gradient(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l], *below = here - 1;
@@ -38,12 +91,15 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     drop drop_below;
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
-    blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, batch_block(crew, rows));
+    int64_t height = here->turned ? PANEL : batch_block(crew, rows);
+    blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, height);
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
         int64_t at = b.panel * panel_size + b.row * PANEL;
         if (!here->Wt) {
-            input_gradient_in_place(net, l, &b);
+            if (here->turned) turned_input_gradient(net, l, &b);
+            else if (has_many_weights(here->fan_in, here->fan_out)) inner_input_gradient(net, l, &b);
+            else input_gradient_in_place(net, l, &b);
             differentiate(net, l - 1, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
             continue;
         }

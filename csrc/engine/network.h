@@ -102,55 +102,71 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     }
 }
 
-/* The product of the few rows of a prediction that reads W where it lies in the parameters, in bfloat16. */
-static void few_rows_in_bfloat16(const network *net, int64_t l, int64_t rows, const real *W, const real *end) {
-    const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
-    real *Z = net->layers[l].A.values;
-    int64_t fan_in = net->layers[l].fan_in, n = net->layers[l].fan_out, panel_size = net->capacity * PANEL;
-    for (int64_t k = 0, depth; A && k < fan_in; k += depth) {
-        int64_t left = fan_in - k, at = k / TERMS;
+/* Some columns of a layer of a prediction that reads W where it lies in the parameters; Z holds the biases. */
+typedef struct flat_layer {
+    const operand *A;      /* NULL: CSR */
+    const real *W, *W_end; /* from those columns on; nothing may be read at W_end or beyond */
+    int64_t fan_in, fan_out, columns;
+    real *Z;
+} flat_layer;
+
+static NOT_INLINE void product_in_place(const network *net, const flat_layer f, int64_t rows) {
+    int64_t panel_size = net->capacity * PANEL, n = f.fan_out, columns = f.columns, k = 0;
+    for (; f.A && k + FLAT_DEPTH <= f.fan_in; k += FLAT_DEPTH)
+        flat_product(f.A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, f.W + k * n, f.W_end, n, columns, f.Z,
+                     panel_size);
+    for (; f.A && k < f.fan_in; k++)
+        flat_product(f.A + k / PANEL * panel_size + k % PANEL, rows, 1, f.W + k * n, f.W_end, n, columns, f.Z,
+                     panel_size);
+    const sparse_rows *x = &net->sparse;
+    for (int64_t i = 0; i < rows && !f.A; i++)
+        for (k = x->row_start[i]; k < x->row_start[i + 1]; k++)
+            flat_product(x->value + k, 1, 1, f.W + x->column[k] * n, f.W_end, n, columns, f.Z + i * PANEL, panel_size);
+}
+
+/* The same in bfloat16. */
+static NOT_INLINE void product_in_place_of_pairs(const network *net, const flat_layer f, int64_t rows) {
+    int64_t panel_size = net->capacity * PANEL, n = f.fan_out;
+    for (int64_t k = 0, depth; f.A && k < f.fan_in; k += depth) {
+        int64_t left = f.fan_in - k, at = k / TERMS;
         depth = left >= FLAT_DEPTH ? FLAT_DEPTH : least(2, left);
-        flat_product_of_pairs(A + at / PANEL * panel_size + at % PANEL, rows, depth, W + k * n, end, n, Z, panel_size);
+        flat_product_of_pairs(f.A + at / PANEL * panel_size + at % PANEL, rows, depth, f.W + k * n, f.W_end, n,
+                              f.columns, f.Z, panel_size);
     }
     const sparse_rows *x = &net->sparse;
-    for (int64_t i = 0; i < rows && !A; i++)
+    for (int64_t i = 0; i < rows && !f.A; i++)
         for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++) {
             operand alone[PAIR] = {0};
             alone[PAIR - 1] = operand_alone(x->value[k], 0, 1); /* an even term, the last of its pair */
-            flat_product_of_pairs(alone, 1, 1, W + x->column[k] * n, end, n, Z + i * PANEL, panel_size);
+            flat_product_of_pairs(alone, 1, 1, f.W + x->column[k] * n, f.W_end, n, f.columns, f.Z + i * PANEL,
+                                  panel_size);
         }
-    for (int64_t column = n; column < padded(n); column++) /* what lies behind a row of W came there */
-        for (int64_t i = 0; i < rows; i++) Z[column / PANEL * panel_size + i * PANEL + column % PANEL] = 0;
 }
 
-/* The same for the few rows of a prediction that reads W where it lies in the parameters. */
+/* Such a layer, in strips of columns whose sums stay in the cache. */
 static void forward_in_place(const network *net, int64_t l, const chunk *c) {
     const layer *here = &net->layers[l];
-    const fm_task *task = net->task;
-    const real *W = (const real *)task->params + flat_W(task, l);
-    const real *end = (const real *)task->params + flat_b(task, net->n_layers);
-    const real *A = l ? net->layers[l - 1].A.values : net->X.values; /* NULL: CSR */
-    real *Z = here->A.values;
-    int64_t n = here->fan_out, panel_size = net->capacity * PANEL, rows = c->rows;
-    for (int64_t j = 0; j < n_panels(n); j++)
-        for (int64_t i = 0; i < rows; i++)
-            memcpy(Z + j * panel_size + i * PANEL, here->params.b + j * PANEL,
-                   (size_t)panel_width(n, j) * sizeof(real));
-    if (rounds(task)) few_rows_in_bfloat16(net, l, rows, W, end);
-    else if (A) {
-        int64_t k = 0;
-        for (; k + FLAT_DEPTH <= here->fan_in; k += FLAT_DEPTH)
-            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, W + k * n, end, n, Z, panel_size);
-        for (; k < here->fan_in; k++)
-            flat_product(A + k / PANEL * panel_size + k % PANEL, rows, 1, W + k * n, end, n, Z, panel_size);
-    } else {
-        const sparse_rows *x = &net->sparse;
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
-                flat_product(x->value + k, 1, 1, W + x->column[k] * n, end, n, Z + i * PANEL, panel_size);
+    const real *params = net->task->params;
+    int64_t n = here->fan_out, panel_size = net->capacity * PANEL, strip = CACHED_SUMS / (c->rows * PANEL) * PANEL;
+    flat_layer f = {.A = l ? net->layers[l - 1].A.across : net->X.across,
+                    .W_end = params + flat_b(net->task, net->n_layers),
+                    .fan_in = here->fan_in,
+                    .fan_out = n};
+    for (int64_t column = 0; column < n; column += f.columns) {
+        f.columns = least(strip, n - column);
+        f.W = params + flat_W(net->task, l) + column;
+        f.Z = here->A.values + column / PANEL * panel_size;
+        int64_t j = column / PANEL, last = j + n_panels(f.columns);
+        for (real *Z = f.Z; j < last; j++, Z += panel_size)
+            for (int64_t i = 0; i < c->rows; i++)
+                memcpy(Z + i * PANEL, here->params.b + j * PANEL, (size_t)panel_width(n, j) * sizeof(real));
+        (rounds(net->task) ? product_in_place_of_pairs : product_in_place)(net, f, c->rows);
+        for (int64_t at = n; at < padded(n) && rounds(net->task); at++) /* what lies behind a row of W came there */
+            for (int64_t i = 0; i < c->rows; i++) here->A.values[at / PANEL * panel_size + i * PANEL + at % PANEL] = 0;
+        j = column / PANEL;
+        for (real *Z = f.Z; j < last; j++, Z += panel_size)
+            activate(net, l, c, NULL, 0, j, c->rows, panel_width(n, j), Z);
     }
-    for (int64_t j = 0; j < n_panels(n); j++)
-        activate(net, l, c, NULL, 0, j, rows, panel_width(n, j), Z + j * panel_size);
 }
 
 /* My groups of VL rows: [begin, end). */

@@ -72,6 +72,25 @@ INLINE void transpose_registers(vec *rows) {
     }
 }
 
+/* The sums of VL rows of LANES, each by the tree of lanes_sum. */
+INLINE void lanes_sums(const real *lanes, real *sums) {
+    vec row[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) {
+        vec v[LANE_VECS];
+        for (int k = 0; k < LANE_VECS; k++) v[k] = vec_load(lanes + i * LANES + k * VL);
+        for (int half = LANE_VECS / 2; half >= 1; half /= 2)
+            for (int k = 0; k < half; k++) v[k] = v[k] + v[k + half];
+        row[i] = v[0];
+    }
+    transpose_registers(row);
+#pragma GCC unroll 4
+    for (int half = VL / 2; half >= 1; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) row[i] = row[i] + row[i + half];
+    vec_store(sums, row[0]);
+}
+
 /* VL rows of batch panels, of which `valid` exist -> columns (padded columns, VL); rows that do not exist are 0. */
 static void rows_to_columns(const real *rows, int64_t panel_size, int64_t valid, int64_t columns, real *to) {
     for (int64_t c = 0; c < columns; c += VL) {
@@ -124,4 +143,41 @@ static void transpose(const real *panels, int64_t rows, int64_t columns, real *t
             }
         }
     }
+}
+
+/* IN batch panels (rows, columns) -> OUT weight panels [begin, end) of the transpose (columns, rows). */
+static void turn_batch(const real *panels, int64_t panel_size, int64_t rows, int64_t columns, real *turned,
+                       int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; p++) {
+        int64_t width = panel_width(rows, p);
+        for (int64_t row = 0; row < width; row += VL) {
+            const real *from = panels + (p * PANEL + row) * PANEL;
+            int64_t valid = least(VL, rows - p * PANEL - row); /* may be <= 0 in the padding */
+            for (int64_t c = 0; c < columns; c += VL) {
+                const real *square = from + c / PANEL * panel_size + c % PANEL;
+                real *to = turned + p * PANEL * columns + c * width + row;
+                vec block[VL];
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(square + i * PANEL) : (vec){0};
+                transpose_registers(block);
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++)
+                    if (c + i < columns) vec_store(to + i * width, block[i]);
+            }
+        }
+    }
+}
+
+/* IN a block (columns, PANEL) of which `rows` columns are wanted -> OUT its transpose, rows of a batch panel. */
+static void turn_back(const real *block, int64_t rows, int64_t columns, real *panel) {
+    for (int64_t row = 0; row < rows; row += VL)
+        for (int64_t c = 0; c < columns; c += VL) {
+            vec square[VL];
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) square[i] = vec_load(block + (c + i) * PANEL + row);
+            transpose_registers(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                if (row + i < rows) vec_store(panel + (row + i) * PANEL + c, square[i]);
+        }
 }

@@ -4,10 +4,15 @@
  */
 enum {
     CHUNK_ROWS = 256,
-    BLOCK_ROWS = 64,      /* fan-in rows of W in one block of the update */
-    FEW_ROWS = 32,        /* a prediction of no more reads W where it lies: measured against packing it */
-    FEW_TRAINED_ROWS = 4, /* and an input gradient of no more, instead of packing the transpose */
+    BLOCK_ROWS = 64,                             /* fan-in rows of W in one block of the update */
+    CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
+    FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
+    FEW_INNER_ROWS = 8,                          /* ... or of no more, in a layer with ... */
+    MANY_WEIGHTS = 1 << 18,
+    LEAST_TURNED = 12, /* rows of a chunk whose delta is turned round, ... */
+    TURNED_SHARE = 4,  /* ... which has so many times as many inputs of the layer, at least */
 };
+_Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL, "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
 /* A vector of all parameters as it lies in scratch, the share of one layer. */
@@ -25,6 +30,8 @@ typedef struct layer {
     operand *W;     /* weight panels (depth of fan_in, fan_out): params.W, or what is made of it; NULL as params.W */
     operand *Wt; /* weight panels (depth of fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and
                     where nothing is differentiated */
+    real *
+        turned; /* weight panels (fan_out, capacity): the transpose of delta, shared by all layers that need no Wt; or NULL */
     batch_matrix A;     /* (capacity, fan_out): output; of the last layer: logits, then delta */
     real *slopes;       /* batch panels (capacity, fan_out): f'(Z), where A does not tell it; or NULL */
     batch_matrix delta; /* (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
@@ -101,11 +108,32 @@ static int streams_weights(const fm_task *task) {
     return !differentiates(task) && task->job != FM_APPLY && task->n_rows <= CHUNK_ROWS;
 }
 
-/* And a prediction of a few rows would spend more time on packing than on the product. */
-static int reads_weights_in_place(const fm_task *task) { return streams_weights(task) && task->n_rows <= FEW_ROWS; }
+/* And a prediction of a few rows would spend more time on packing than on the product: sooner where W is narrow, or where
+ * a CSR X, which goes through W a row of X at a time, has more than a few values of each column. */
+static int reads_weights_in_place(const fm_task *task) {
+    const fm_matrix *X = &task->X;
+    int sooner = X->indices ? X->n_values > 2 * X->n_columns : task->n_units[1] < 128;
+    return streams_weights(task) && task->n_rows <= (sooner ? least(32, FEW_ROWS) : FEW_ROWS);
+}
 
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
+
+/* How the input gradient of a layer reads W, measured: as it lies in the panels, for a few rows; as it lies, with the delta of
+ * the chunk turned round, where that is smaller than W; or packed anew as its transpose. */
+static int has_many_weights(int64_t fan_in, int64_t fan_out) { return fan_in * fan_out >= MANY_WEIGHTS; }
+static int few_rows_read_W(const network *net, int64_t l) {
+    const int64_t *n = net->task->n_units + l;
+    return rows_at_once(net->task) <= (has_many_weights(n[0], n[1]) ? FEW_INNER_ROWS : FEW_TRAINED_ROWS);
+}
+static int turns_delta(const network *net, int64_t l) {
+    if (!differentiates(net->task) || l == 0 || rounds(net->task) || few_rows_read_W(net, l)) return 0;
+    return net->capacity >= LEAST_TURNED && net->task->n_units[l] >= TURNED_SHARE * net->capacity;
+}
+static int packs_transpose(const network *net, int64_t l) {
+    if (!differentiates(net->task) || l == 0) return 0;
+    return rounds(net->task) || !(few_rows_read_W(net, l) || turns_delta(net, l));
+}
 
 static share carve_share(char *base, int64_t *used, int64_t fan_in, int64_t width) {
     real *W = carve(base, used, fan_in * width, sizeof(real));
@@ -126,7 +154,7 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
         carved.W = carve(base, used, depth_of(fan_in, 1) * width, sizeof(operand));
     carved.params.b = carve(base, used, width, sizeof(real));
     for (int32_t s = 0; s < n_slots; s++) carved.slots[s] = carve_share(base, used, fan_in, width);
-    if (differentiates(task) && l > 0 && (rounds(task) || rows_at_once(task) > FEW_TRAINED_ROWS))
+    if (packs_transpose(net, l))
         carved.Wt = carve(base, used, depth_of(fan_out, rounds(task)) * padded(fan_in), sizeof(operand));
     int64_t n_blocks = (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS;
     if (task->job == FM_GRADIENT || task->job == FM_APPLY || (task->job == FM_TRAIN && chunked) || clips(task))
@@ -222,6 +250,10 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     if (task->job != FM_PREDICT) net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
     net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
+    int64_t widest = 0;
+    for (int64_t l = 0; l < net->n_layers; l++)
+        if (turns_delta(net, l) && task->n_units[l + 1] > widest) widest = task->n_units[l + 1];
+    real *turned = widest ? carve(base, &used, widest * padded(net->capacity), sizeof(real)) : NULL;
     for (int64_t l = 0; l < net->n_layers; l++) {
         int64_t columns = task->n_units[l + 1];
         int32_t learns = differentiates(task), last = l == net->n_layers - 1;
@@ -236,6 +268,7 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
         }
         if (learns && !last && activations[task->activations[l]].keeps_slope)
             slopes = carve(base, &used, batch_panels_size(net, columns), sizeof(real));
+        if (net->layers && turns_delta(net, l)) net->layers[l].turned = turned;
         if (net->layers) net->layers[l].A = A, net->layers[l].slopes = slopes, net->layers[l].delta = delta;
     }
     return used;

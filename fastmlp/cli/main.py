@@ -174,7 +174,7 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     what = "default: classification of text, truth values and few integers, regression of other numbers"
     add("--task", choices=("classification", "regression"), help=what)
     add("--drop", action="append", metavar="COLUMN,…", help="columns to leave out")
-    what = f"accurate makes fewer errors in some five times the time; default: {OF_A_TABLE['preset']}"
+    what = f"accurate makes fewer errors and takes longer; default: {OF_A_TABLE['preset']}"
     add("--preset", choices=("default", "accurate"), help=what)
 
     default = OF_THE_DEMONSTRATION

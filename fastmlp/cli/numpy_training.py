@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 def _logistic(Z: Array) -> None:
-    # 1 / (1 + exp(-z)) = 0.5 + 0.5 tanh(z / 2): NumPy's tanh takes half the time of its exp, and cannot overflow.
+    # 1 / (1 + exp(-z)) = 0.5 + 0.5 tanh(z / 2): NumPy's tanh is faster than its exp, and cannot overflow.
     Z *= 0.5
     np.tanh(Z, out=Z)
     Z *= 0.5

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, cleandoc, signature
 from math import inf
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -45,31 +46,55 @@ CONSTRAINTS: dict[str, Any] = {
     "transport": [StrOptions({"sockets", "mpi"})],
     "wait_limit": [Interval(Real, 0, inf, closed="neither")],
 }
-PARAMETERS = """
-    Parameters
-    ----------
-    client : distributed.Client, default=None
-        The cluster's; None for the current one.
-    n_blocks : int, default=8
-        So many parts each batch is computed in, whose gradients are summed in a fixed order: the most workers that can
-        share a step. The result depends on it in the last digits, on the number of workers not at all.
-    local_steps : int, default=1
-        Steps between two exchanges, for slow networks. Beyond 1 each of the blocks trains a copy of the network on its
-        part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
-    compression : {"bfloat16"} or None, default=None
-        How gradients of float32 travel and are summed: rounded to eight bits, which halves the bytes.
-    transport : {"sockets", "mpi"}, default="sockets"
-        What gradients travel by. "mpi" needs `fastmlp[mpi]`, and workers that mpiexec has started.
-    wait_limit : float, default=60.0
-        Seconds after which a worker that does not answer is left out.
-    **parameters
-        The hyper-parameters of `LOCAL`, by the same names.
+DOCUMENTED = {
+    "Parameters": """
+client : distributed.Client, default=None
+    The cluster's; None for the current one.
+n_blocks : int, default=8
+    So many parts each batch is computed in, whose gradients are summed in a fixed order: the most workers that can
+    share a step. The result depends on it in the last digits, on the number of workers not at all.
+local_steps : int, default=1
+    Steps between two exchanges, for slow networks. Beyond 1 each of the blocks trains a copy of the network on its
+    part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
+compression : {"bfloat16"} or None, default=None
+    How gradients of float32 travel and are summed: rounded to eight bits, which halves the bytes.
+transport : {"sockets", "mpi"}, default="sockets"
+    What gradients travel by. "mpi" needs `fastmlp[mpi]`, and workers that mpiexec has started.
+wait_limit : float, default=60.0
+    Seconds after which a worker that does not answer is left out.""",
+    "Attributes": """
+communication_ : float
+    The share of the training's time that the first worker spent in waiting for others and talking to them.""",
+}
+"""Of the cluster alone, by section of the docstring."""
+EXAMPLES = """
+See Also
+--------
+LOCAL : The same on one machine, which says more of each parameter.
 
-    Attributes
-    ----------
-    communication_ : float
-        The share of the training's time that the first worker spent in waiting for others and talking to them.
+Examples
+--------
+>>> import dask.array
+>>> from distributed import Client
+>>> from fastmlp.dask import CLUSTER
+>>> X = dask.array.from_array([[0.0], [1.0], [2.0], [3.0]] * 25, chunks=(50, 1))
+>>> y = dask.array.from_array([0, 0, 1, 1] * 25, chunks=50)
+>>> with Client(processes=False, n_workers=2, dashboard_address=None):
+...     model = CLUSTER((8,), learning_rate_init=0.1, random_state=0).fit(X, y)
+>>> model.to_local().predict([[3.0]]).round()
+array([1OF])
 """
+
+
+def documented(local: type[BaseMLP], example: str) -> str:
+    """The docstring of an estimator: that of the plain one, with what a cluster adds to its sections."""
+    plain = cleandoc(local.__doc__ or "")
+    text = f"`{local.__name__}` on a Dask cluster.\n"
+    for section, added in DOCUMENTED.items():
+        of_plain = re.search(rf"^{section}\n-+\n(.*?)(?=\n\n\w[\w ]*\n---|\Z)", plain, re.MULTILINE | re.DOTALL)
+        lines = of_plain[1] if of_plain else ""  # python -OO leaves no docstrings
+        text += f"\n{section}\n{'-' * len(section)}\n{lines}{added}\n"
+    return text + example.replace("LOCAL", local.__name__).replace("CLUSTER", f"Dask{local.__name__}")
 
 
 class DaskMLP(BaseMLP):
@@ -130,6 +155,7 @@ class DaskMLP(BaseMLP):
         Returns
         -------
         self : estimator
+            Itself.
 
         Raises
         ------
@@ -177,7 +203,13 @@ class DaskMLP(BaseMLP):
         return self._local._from_state(parameters, self._state())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plain estimator to a file, as its `save` does."""
+        """Write the plain estimator to a file, as its `save` does.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Used as it is: no suffix is added.
+        """
         self.to_local().save(path)
 
     def _local_params(self) -> dict[str, Any]:
@@ -239,12 +271,23 @@ def _lazy(method: str) -> Callable[..., Any]:
         return self._lazily(method, X)
 
     predict.__name__ = method
-    predict.__doc__ = f"""As `{method}` of the plain estimator; of a dask collection a lazy one, block by block."""
+    predict.__doc__ = f"""As `{method}` of the plain estimator; of a dask collection a lazy one, block by block.
+
+    Parameters
+    ----------
+    X : array or dask collection of shape (n_rows, n_features)
+        The rows.
+
+    Returns
+    -------
+    array or dask array
+        What `{method}` of the plain estimator gives.
+    """
     return predict
 
 
 class DaskMLPClassifier(DaskMLP, MLPClassifier):
-    __doc__ = "`MLPClassifier` on a Dask cluster.\n" + PARAMETERS.replace("LOCAL", "MLPClassifier")
+    __doc__ = documented(MLPClassifier, EXAMPLES.replace("OF", ""))
     _local, _targets = MLPClassifier, "labels"
     _parameter_constraints: ClassVar[dict[str, Any]] = MLPClassifier._parameter_constraints | CONSTRAINTS
     predict = _lazy("predict")
@@ -254,7 +297,7 @@ class DaskMLPClassifier(DaskMLP, MLPClassifier):
 
 
 class DaskMLPRegressor(DaskMLP, MLPRegressor):
-    __doc__ = "`MLPRegressor` on a Dask cluster.\n" + PARAMETERS.replace("LOCAL", "MLPRegressor")
+    __doc__ = documented(MLPRegressor, EXAMPLES.replace("((8,)", "(hidden_layer_sizes=(8,)").replace("OF", "."))
     _local, _targets = MLPRegressor, "values"
     _parameter_constraints: ClassVar[dict[str, Any]] = MLPRegressor._parameter_constraints | CONSTRAINTS
     predict = _lazy("predict")

@@ -12,6 +12,12 @@ from fastmlp._core import Network
 from fastmlp.base import BaseMLP
 
 
+def check_network(estimator: Any, name: str) -> None:
+    """Refuse estimators that are not a single network, such as those of tables, in the name of a function."""
+    if not isinstance(estimator, BaseMLP):
+        raise TypeError(f"{name} takes an MLPClassifier, MLPRegressor or Trainer, got {type(estimator).__name__}.")
+
+
 def hidden_activations(estimator: Any, X: Any) -> list[tuple[str, NDArray[Any]]]:
     """Name of the activation and outputs (n_rows, n_units) of each hidden layer.
 
@@ -20,8 +26,7 @@ def hidden_activations(estimator: Any, X: Any) -> list[tuple[str, NDArray[Any]]]
     TypeError
         If it is no MLPClassifier, MLPRegressor or Trainer.
     """
-    if not isinstance(estimator, BaseMLP):
-        raise TypeError(f"Takes an MLPClassifier, MLPRegressor or Trainer, got {type(estimator).__name__}.")
+    check_network(estimator, "This")
     check_is_fitted(estimator)
     fitted = estimator._require_fitted()
     rows, network, params = estimator._rows(X, fitted), fitted.fit.network, fitted.fit.params

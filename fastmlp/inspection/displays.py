@@ -13,8 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.base import BaseMLP
-from fastmlp.inspection.activations import hidden_activations
+from fastmlp.inspection.activations import check_network, hidden_activations
 from fastmlp.listener import NonFiniteError
 from fastmlp.optional import optional
 
@@ -124,8 +123,7 @@ class LearningRateDisplay:
         ValueError
             If its solver is lbfgs, which has no learning rate.
         """
-        if not isinstance(estimator, BaseMLP):
-            raise TypeError(f"Takes an MLPClassifier, MLPRegressor or Trainer, got {type(estimator).__name__}.")
+        check_network(estimator, "LearningRateDisplay")
         if estimator.solver == "lbfgs":
             raise ValueError("The solver 'lbfgs' has no learning rate.")
         settings: dict[str, Any] = {"max_iter": n_epochs, "early_stopping": False, "learning_rate": "constant"}

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from fastmlp.base import BaseMLP
 from fastmlp.engine_settings import network_of
 from fastmlp.fitted import Fitted
+from fastmlp.inspection.activations import check_network
 
 STEP = 1e-5
 """Of the central differences in float64: their error, STEP² times the third derivative, is below the roundings."""
@@ -137,10 +138,7 @@ def check_gradients(
     >>> check.max_error < 1e-4
     True
     """
-    if not isinstance(estimator, BaseMLP):
-        raise TypeError(
-            f"check_gradients takes an MLPClassifier, MLPRegressor or Trainer, got {type(estimator).__name__}."
-        )
+    check_network(estimator, "check_gradients")
     fitted = estimator._fitted
     if fitted is None:
         fitted = clone(estimator).initialize(X, y)._require_fitted()
