@@ -183,13 +183,8 @@ def lines(results: list[dict[str, Any]]) -> list[str]:
         text.append(f"{table:20}" + "".join(f"{cell:>22}" for cell in cells))
     means = [float(np.exp(np.mean(np.log([*columns[name].values()])))) for name in methods]
     text.append(f"{'geometric mean':20}" + "".join(f"{mean:22.3f}" for mean in means))
-    for field, words in (("seconds", "seconds a fit"), ("cpu", "CPU seconds a fit")):
-        cells = []
-        for name in methods:
-            values = [row[field] for row in results if row["method"] == name and field in row]
-            cells.append(f"{np.mean(values):.2f}" if values else "")
-        text.append(f"{words:20}" + "".join(f"{cell:>22}" for cell in cells))
-    return text
+    seconds = {name: [row.get("cpu", row["seconds"]) for row in results if row["method"] == name] for name in methods}
+    return [*text, f"{'CPU seconds a fit':20}" + "".join(f"{np.mean(seconds[name]):22.2f}" for name in methods)]
 
 
 def main(argv: list[str] | None = None) -> int:

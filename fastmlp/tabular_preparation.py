@@ -265,6 +265,7 @@ def _edges_between_ties(values: NDArray[np.float64], n_ramps: int) -> NDArray[np
     shares = counts.astype(np.float64)
     for _ in range(8):  # the share of one ramp becomes smaller where the most frequent values are cut
         shares = np.minimum(shares, shares.sum() / n_ramps)
+    n_ramps = min(n_ramps, max(FEWEST_RAMPS, int(shares.sum()) // ROWS_OF_A_RAMP))
     sums = np.cumsum(shares)
     places = np.searchsorted(sums, np.linspace(sums[0], sums[-1], n_ramps + 1)).clip(max=len(edges) - 1)
     return np.unique(edges[places])

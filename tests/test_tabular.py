@@ -428,14 +428,15 @@ def test_ramps_rise_between_quantiles_where_memory_allows(monkeypatch: pytest.Mo
 
 def test_ramps_are_not_spent_on_one_value() -> None:
     """Of zeros nine rows in ten: one ramp begins there, and the others share the rest of the rows."""
-    x = np.concatenate([np.zeros(900), np.arange(1, 101)])
-    few = np.repeat([0.0, 1.0, 5.0, 9.0], [997, 1, 1, 1])
-    table = read_table(np.column_stack([x, np.resize(few, 1000)]))
-    of_x, of_few = (np.array(each.edges) for each in Preparation.of(table, [False, False]).encodings)
+    x = np.concatenate([np.zeros(3600), np.arange(1, 401)])
+    few = np.repeat([0.0, 1.0, 5.0, 9.0], [3997, 1, 1, 1])
+    table = read_table(np.column_stack([x, few, np.where(x > 300, x, 0)]))
+    of_x, of_few, of_less = (np.array(each.edges) for each in Preparation.of(table, [False] * 3).encodings)
     assert len(of_x) == 17
-    assert (of_x[0], of_x[-1]) == (0, 100)
+    assert (of_x[0], of_x[-1]) == (0, 400)
     assert np.diff(of_x[1:]).max() <= 2 * np.diff(of_x[1:]).min()
     assert_array_equal(of_few, [0, 1, 5, 9])
+    assert len(of_less) == 6, "a hundred rows are not enough for more than five"
 
 
 def test_many_columns_get_fewer_ramps() -> None:
