@@ -5,7 +5,8 @@
  * same bits for every tile shape, blocking and instruction set with FMA. In bfloat16 k counts operands (operand.h).
  *
  *   forward          Z = A W + b      A batch panels, B weight panels of W
- *   input gradient   dA = delta Wt    A batch panels of delta, B weight panels of the transpose
+ *   input gradient   dA = delta Wt    A batch panels of delta, B weight panels of the transpose; or turned round:
+ *                    dAt = W deltat   A weight panels of W, B weight panels of the transpose of delta
  *   weight gradient  dW = At delta    A batch panels read down the batch, B batch panels of delta
  */
 
