@@ -74,7 +74,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("input_scale.h", "if (rounds) refresh_operands(first, j, 0, first->fan_in)", ";"),
     (
         "train.h",
-        "if (rounds(net->task) && l > 0) team_barrier(crew)",
+        "if (l > 0 && (rounds(net->task) || !net->layers[l].Wt)) team_barrier(crew)",
         ";",
         "a race between threads, which shows in one run of many",
     ),
@@ -87,7 +87,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("optimizers.h", "*sum = vec_fma(w, w, *sum)", "*sum = w * w"),
     ("gemm.h", "whole = columns / VL * VL", "whole = columns / LANES * LANES"),
     ("gemm.h", "if (whole == columns) return;", "if (whole <= columns) return;"),
-    ("gemm.h", "memcpy(last + k * VL, b + k * columns + whole", "memcpy(last + k * VL, b + k * columns"),
+    ("gemm.h", "memcpy(last + k * VL, b + k * stride + whole", "memcpy(last + k * VL, b + k * stride"),
     ("gemm.h", "c + whole / PANEL * c_panel_size + whole % PANEL", "c + whole / PANEL * c_panel_size"),
     ("gemm.h", "return (cut){tiles, n / tiles, n % tiles, pairs", "return (cut){tiles, n / tiles, 0, pairs"),
     ("gemm.h", "int32_t n = c->low + (c->higher-- > 0)", "int32_t n = c->low + (c->higher-- >= 0)"),
@@ -104,7 +104,12 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gather.h", "not_finite |= is_not_finite(to[c])", "not_finite |= is_not_finite(to[0])"),
     # panels
     ("panel.h", "c = valid; c < width; c++) panel[c] = 0", "c = valid; c < width; c++) panel[c] = 1"),
-    ("panel.h", "for (int64_t p = begin; p < end; p++)", "for (int64_t p = begin; p + 1 < end; p++)"),
+    ("panel.h", "int64_t out_width = panel_width(rows, p)", "int64_t out_width = PANEL"),
+    ("panel.h", "int64_t width = panel_width(rows, p);", "int64_t width = PANEL;"),
+    ("panel.h", "if (row + i < rows) vec_store(panel", "if (row + i + 1 < rows) vec_store(panel"),
+    ("gemm.h", "b[i] = B + least(row + i, last) * width", "b[i] = B + least(row, last) * width"),
+    ("gemm.h", "lanes_sums(lanes + (q * LANES + i) * LANES, c", "lanes_sums(lanes + i * LANES, c"),
+    ("gradients.h", "if (whole) product.initial = product.c, product.initial_stride = PANEL", ""),
     ("panel.h", "vec_load(from + (c + i) * VL) : (vec){0}", "vec_load(from + c * VL) : (vec){0}"),
     ("panel.h", "rest < PANEL ? rest : PANEL", "PANEL"),
     # blocks of work, threads
