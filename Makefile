@@ -55,7 +55,7 @@ wheel: # source archive and wheels for every CPython of this machine into dist, 
 
 # Half of the files of tests on each of two processes. Left out are tests that preload a library of their own, and those
 # that run none of the engine's memory: of texts, types and plots.
-NOT_SANITIZED = allocations failing_memory house typing plotting bench bench_grid
+NOT_SANITIZED = allocations failing_memory uninitialised house typing plotting bench bench_grid
 sanitize: # the tests on an engine with address and undefined-behaviour sanitizers; then the usual engine again
 	FASTMLP_SANITIZE=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/sanitize
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
