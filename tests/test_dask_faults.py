@@ -18,6 +18,7 @@ import pytest
 
 pytest.importorskip("distributed")
 
+import dask
 import dask.array as da
 from distributed import Client, LocalCluster
 from distributed.security import Security
@@ -38,6 +39,8 @@ N_WORKERS = 3
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with (
+        # Dask gives a block up whose workers died three times, and many tests here have the same blocks.
+        dask.config.set({"distributed.scheduler.allowed-failures": 1000}),
         LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0") as workers,
         Client(workers) as found,
     ):
