@@ -37,8 +37,8 @@ static void inner_input_gradient(const network *net, int64_t l, const blocks *b)
     real *sums = below->delta.values + b->panel * panel_size + from;
     for (int64_t i = 0; i < panel_width(here->fan_in, b->panel); i += LANES) {
         int64_t row = b->panel * PANEL + i, valid = here->fan_in - row; /* of W */
-        inner_product_columns((const real *)here->delta.across + from, panel_size, n, here->params.W, here->fan_in - 1,
-                              here->fan_out, row, sums + i);
+        inner_product_columns(here->delta.values + from, panel_size, n, here->params.W, here->fan_in - 1, here->fan_out,
+                              row, sums + i);
         for (int64_t r = 0; r < n; r++)
             for (int64_t k = valid; k < LANES; k++) sums[r * PANEL + i + k] = 0;
     }

@@ -28,10 +28,9 @@ typedef struct layer {
     share slots[MAX_SLOTS];
     share gradient; /* sums over a batch of several chunks, or what is asked for; NULL: never in memory */
     operand *W;     /* weight panels (depth of fan_in, fan_out): params.W, or what is made of it; NULL as params.W */
-    operand *Wt; /* weight panels (depth of fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and
+    operand *Wt;  /* weight panels (depth of fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and
                     where nothing is differentiated */
-    real *
-        turned; /* weight panels (fan_out, capacity): the transpose of delta, shared by all layers that need no Wt; or NULL */
+    real *turned; /* weight panels (fan_out, capacity): the transpose of delta, shared by all layers; or NULL */
     batch_matrix A;     /* (capacity, fan_out): output; of the last layer: logits, then delta */
     real *slopes;       /* batch panels (capacity, fan_out): f'(Z), where A does not tell it; or NULL */
     batch_matrix delta; /* (capacity, fan_out): dL/dZ; of the last layer, and where nothing is differentiated: A */
