@@ -10,8 +10,9 @@ import scipy.sparse
 from fastmlp import _core
 
 SHAPES = [((19, 33, 7), 24), ((6, 3), 5), ((70, 130, 65, 2), 64), ((12, 200, 10), 300)]
-FEW_ROWS = [((30, 300, 70, 3), 16), ((19, 70, 33, 7), 3), ((8, 530, 515, 2), 5)]
-"""Whose input gradients read the weights themselves: the gradient turned round, in registers, and inner products."""
+FEW_ROWS = [((30, 300, 70, 3), 16), ((19, 70, 33, 7), 3), ((8, 530, 515, 2), 5), ((3, 52, 4170, 3), 12)]
+"""Whose input gradients read the weights themselves: the gradient turned round, in registers, inner products, and the
+first again in sums of several parts."""
 WITHOUT_FMA = {"x86-64"}
 ISAS_WITH_FMA = [isa for isa in _core.available_isas() if isa not in WITHOUT_FMA]
 N_THREADS = [1, 2, 3, 5]
@@ -83,6 +84,17 @@ def test_interruptions(isa: str, precision: str, case: Any, train: Any) -> None:
     stopped = train(network, params, X, Y, seconds=0.0, batch_size=batch_size, learning_rate=0.001)
     batches = [min(batch_size, 331 - first) for first in range(0, 331, batch_size)]
     assert stopped.n_calls == sum(-(-rows // 256) for rows in batches), "seconds=0 returns after every chunk"
+
+
+def test_the_longer_chunks_of_a_wide_network(train: Any) -> None:
+    n_units = (1, 2048, 2048, 1)
+    X, Y, params = reference.problem(n_units, "squared_error", 600)
+    network = _core.Network(n_units, "relu", "squared_error", "float32")
+    settings = {"batch_size": 600, "learning_rate": 1e-3}
+    straight = train(network, params, X, Y, n_threads=2, **settings)
+    chunks = train(network, params, X, Y, seconds=0.0, **settings)
+    assert chunks.n_calls == 2
+    assert chunks.bits() == straight.bits()
 
 
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)

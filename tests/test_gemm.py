@@ -17,6 +17,8 @@ from fastmlp import _core
 
 WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 13, 14, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97, 127, 128, 129, 257]
 LARGE = 1031
+DEEP = 4170
+"""Terms of a sum: more than any engine adds up at once."""
 BATCHES = [*range(1, 15), 16, 24, 25, 63, 64, 65, 255, 256, 257, 512, 600]
 LEARNING_RATE = 0.5
 
@@ -77,6 +79,12 @@ def test_batches(isa: str, dtype: str, activation: str, n_rows: int, train: Any)
 
 @pytest.mark.parametrize("n_units", [(LARGE, 3), (3, LARGE), (3, LARGE, 2), (2, 3, LARGE), (LARGE, 65), (65, LARGE)])
 def test_large_prime_width(isa: str, dtype: str, n_units: tuple[int, ...], train: Any) -> None:
+    check(n_units, 13, "relu", dtype, train)
+
+
+@pytest.mark.parametrize("n_units", [(DEEP, 3), (1, 52, DEEP)])
+def test_sums_in_several_parts(isa: str, dtype: str, n_units: tuple[int, ...], train: Any) -> None:
+    """Of the outputs, and of the gradient of the 52 inputs of a layer."""
     check(n_units, 13, "relu", dtype, train)
 
 

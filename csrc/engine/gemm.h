@@ -25,7 +25,11 @@ typedef struct tile {
 
 typedef void microkernel(const tile *t);
 
-enum { FLAT_DEPTH = 8 }; /* rows of B that flat_product reads at once: in A within one panel */
+enum {
+    DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
+    FLAT_DEPTH = 8, /* rows of B that flat_product reads at once: in A within one panel */
+};
+_Static_assert(DEPTH % PANEL == 0, "terms would begin within a panel of A");
 _Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
 
 /* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
@@ -38,6 +42,8 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
     const operand *a = t->a, *b = t->b;
     for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
         int64_t depth = least(rest, PANEL);
+        if (t->depth == DEPTH) /* of many panels, the next of A is far away */
+            for (int i = 0; i < rows * PANEL; i += LANES) __builtin_prefetch(a + t->a_panel_size + i);
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
 #pragma GCC unroll 4
@@ -93,8 +99,11 @@ INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], 
 /* Rows of C are adjacent columns of A. */
 INLINE void weight_gradient_tile(const tile *t, const int width, const int rows, const int paired) {
     vec acc[TILE_ROWS][TILE_VECS];
-    if (t->update) /* W may be far away, and is needed at the end */
-        for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(t->c + i, 1);
+    /* W, needed at the end, may be far away; so may the sums that the next tile begins with. */
+    if (t->update || t->initial_stride) {
+        const real *far = t->update ? t->c : t->c + rows * width * VL;
+        for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(far + i, 1);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4

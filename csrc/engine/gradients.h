@@ -53,19 +53,23 @@ static void turned_input_gradient(const network *net, int64_t l, const blocks *b
     _Alignas(FM_ALIGNMENT) real sums[PANEL * PANEL], last[TILE_ROWS * PANEL];
     int64_t row = b->panel * PANEL, valid = least(PANEL, here->fan_in - row); /* of W */
     memset(sums + valid * PANEL, 0, (size_t)((columns - valid) * PANEL) * sizeof(real));
+    const real *delta = here->turned + b->row * here->fan_out, *behind = here->params.W + whole * here->fan_in;
+    tile product = {.a_panel_size = PANEL * here->fan_in, .initial = net->zeros};
+    for (int64_t k = 0; k < whole; k += DEPTH) {
+        cut heights = cut_rows(valid, tile_rows[width / VL], 0);
+        product.b = (const operand *)(delta + k * width), product.depth = least(DEPTH, whole - k);
+        for (int64_t i = 0, n; i < valid; i += n) {
+            n = next_tile(&heights);
+            product.a = (const operand *)(here->params.W + k * here->fan_in + (row + i) * PANEL);
+            product.c = sums + i * PANEL;
+            if (k) product.initial = product.c, product.initial_stride = PANEL;
+            product_kernels[0][width / VL][n](&product);
+        }
+    }
     cut heights = cut_rows(valid, tile_rows[width / VL], 0);
-    for (int64_t i = 0, n; i < valid; i += n) {
+    for (int64_t i = 0, n; rest && i < valid; i += n) {
         n = next_tile(&heights);
-        const real *W = here->params.W + (row + i) * PANEL, *behind = here->params.W + whole * here->fan_in;
-        const real *delta = here->turned + b->row * here->fan_out;
-        tile product = {.a = (const operand *)W,
-                        .a_panel_size = PANEL * here->fan_in,
-                        .b = (const operand *)delta,
-                        .depth = whole,
-                        .initial = net->zeros,
-                        .c = sums + i * PANEL};
-        if (whole) product_kernels[0][width / VL][n](&product);
-        if (!rest) continue;
+        product.c = sums + i * PANEL;
         for (int64_t k = 0; k < n; k++) /* rows of the last panel, which is narrower, come to lie like the others */
             copy_row(last + k * PANEL, behind + (row + i + k) * rest_width, rest);
         product.a = (const operand *)last, product.b = (const operand *)(delta + whole * width), product.depth = rest;

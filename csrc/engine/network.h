@@ -90,14 +90,19 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
                         .b = weight_panel(net, l, b.panel),
                         .depth = depth_of(here->fan_in, rounds(net->task)),
                         .initial = here->params.b + b.panel * PANEL};
-        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
-        for (int64_t i = b.row, n; i < b.row_end; i += n) {
-            n = next_tile(&heights);
-            product.a = A ? A + i * PANEL : NULL;
-            product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
-            if (A) product_kernels[paired][width / VL][n](&product);
-            else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
-            activate(net, l, c, dropping, i, b.panel, n, width, product.c);
+        int64_t left = product.depth, most = A && here->A.values ? DEPTH : left;
+        for (int64_t k = 0; left > 0; k += most, left -= most, product.b += most * width) {
+            cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
+            product.depth = least(left, most);
+            for (int64_t i = b.row, n; i < b.row_end; i += n) {
+                n = next_tile(&heights);
+                product.a = A ? A + k / PANEL * panel_size + i * PANEL : NULL;
+                product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
+                if (k) product.initial = product.c, product.initial_stride = PANEL;
+                if (A) product_kernels[paired][width / VL][n](&product);
+                else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
+                if (left <= most) activate(net, l, c, dropping, i, b.panel, n, width, product.c);
+            }
         }
     }
 }

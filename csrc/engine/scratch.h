@@ -1,10 +1,11 @@
 /* scratch.h: the network of one call: size of, and pointers into, the one scratch block.
  *
- * A batch longer than CHUNK_ROWS is computed in chunks of rows; its gradients then add up in memory, in the same order.
+ * A batch longer than chunk_rows is computed in chunks of rows; its gradients then add up in memory, in the same order.
  */
 enum {
     CHUNK_ROWS = 256,
-    BLOCK_ROWS = 64,                             /* fan-in rows of W in one block of the update */
+    WIDE_WEIGHTS = 1 << 22, /* of a layer in float32 or bfloat16: the chunks of a batch are twice as long */
+    BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
     FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
     FEW_INNER_ROWS = 8,                          /* ... or of no more, in a layer with ... */
@@ -117,6 +118,13 @@ static int reads_weights_in_place(const fm_task *task) {
 
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
+
+/* The most rows of a chunk: more where a sum of gradients that waits in memory for the next chunk is slow. */
+static int64_t chunk_rows(const fm_task *task) {
+    for (int64_t l = 0; l < task->n_layers && sizeof(real) < sizeof(double) && differentiates(task); l++)
+        if (task->n_units[l] * task->n_units[l + 1] >= WIDE_WEIGHTS) return 2 * CHUNK_ROWS;
+    return CHUNK_ROWS;
+}
 
 /* How the input gradient of a layer reads W, measured: as it lies in the panels, for a few rows; as it lies, with the delta of
  * the chunk turned round, where that is smaller than W; or packed anew as its transpose. */
@@ -290,7 +298,7 @@ static int64_t carve_workers(network *net, char *base, int64_t used) {
 /* Lay the network out from `base` on; returns the bytes used. base == NULL: only count. */
 static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0, n_threads = task->n_threads, rows = rows_at_once(task);
-    int64_t chunks = (rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    int64_t chunks = (rows + chunk_rows(task) - 1) / chunk_rows(task);
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = chunks ? (rows + chunks - 1) / chunks : 0};
     net->capacity = whole(net->capacity, rounds(task));
     if (reads_weights_in_place(task))
