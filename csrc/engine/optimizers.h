@@ -102,37 +102,35 @@ typedef struct parameters_block {
     real *norm;    /* gradient_block: OUT (width,) sums of the gradient^2 down each column; NULL: not wanted */
 } parameters_block;
 
-/* Columns outside, rows inside, so that each column's sum is one chain. */
+/* The rows of a block one after the other, as they lie in memory; each column's sum is one chain. */
 #define OPTIMIZER_BLOCK(name, n_slots, fused)                                                                          \
-    INLINE void name##_columns(const constants p, const parameters_block k, const int general) {                       \
-        for (int64_t c = 0; c < k.width; c += VL) {                                                                    \
-            vec penalty = {0}, slots[n_slots + 1];                                                                     \
-            for (int64_t at = c; at < k.rows * k.width; at += k.width) {                                               \
-                vec w = vec_load(k.w + at), g = penalise(&p, w, vec_load(k.gradient + at), &penalty, general);         \
+    INLINE void name##_rows(const constants p, const parameters_block k, const int general) {                          \
+        vec penalty[TILE_VECS] = {{0}}, slots[n_slots + 1];                                                            \
+        for (int64_t at = 0; at < k.rows * k.width; at += k.width)                                                     \
+            for (int64_t c = at, v = 0; c < at + k.width; c += VL, v++) {                                              \
+                vec w = vec_load(k.w + c), g = penalise(&p, w, vec_load(k.gradient + c), &penalty[v], general);        \
                 if (general) w = w * vec_broadcast(p.keep);                                                            \
-                _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) slots[s] = vec_load(k.slots[s] + at);        \
-                vec_store(k.w + at, name##_update(&p, w, g, slots));                                                   \
-                _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) vec_store(k.slots[s] + at, slots[s]);        \
+                _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) slots[s] = vec_load(k.slots[s] + c);         \
+                vec_store(k.w + c, name##_update(&p, w, g, slots));                                                    \
+                _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) vec_store(k.slots[s] + c, slots[s]);         \
             }                                                                                                          \
-            if (k.penalty) vec_store(k.penalty + c, penalty);                                                          \
-        }                                                                                                              \
+        for (int64_t v = 0; k.penalty && v < k.width / VL; v++) vec_store(k.penalty + v * VL, penalty[v]);             \
     }                                                                                                                  \
     static void name##_block(const constants *p, const parameters_block *k) {                                          \
-        if (p->general) name##_columns(*p, *k, 1);                                                                     \
-        else name##_columns(*p, *k, 0);                                                                                \
+        if (p->general) name##_rows(*p, *k, 1);                                                                        \
+        else name##_rows(*p, *k, 0);                                                                                   \
     }
 OPTIMIZERS(OPTIMIZER_BLOCK)
 
 /* Only the norm: the sums are the gradient already, and W, which may be far away, is not read. */
 static void norm_block(const parameters_block *k) {
-    for (int64_t c = 0; c < k->width; c += VL) {
-        vec norm = {0};
-        for (int64_t at = c; at < k->rows * k->width; at += k->width) {
-            vec g = vec_load(k->gradient + at);
-            norm = vec_fma(g, g, norm);
+    vec norm[TILE_VECS] = {{0}};
+    for (int64_t at = 0; at < k->rows * k->width; at += k->width)
+        for (int64_t c = at, v = 0; c < at + k->width; c += VL, v++) {
+            vec g = vec_load(k->gradient + c);
+            norm[v] = vec_fma(g, g, norm[v]);
         }
-        vec_store(k->norm + c, norm);
-    }
+    for (int64_t v = 0; v < k->width / VL; v++) vec_store(k->norm + v * VL, norm[v]);
 }
 
 /* No update: the sums become the gradient, of the sum over the batch where inverse_weight is 1. */
@@ -141,16 +139,17 @@ static void gradient_block(const constants *p, const parameters_block *k) {
         norm_block(k);
         return;
     }
-    for (int64_t c = 0; c < k->width; c += VL) {
-        vec penalty = {0}, norm = {0};
-        for (int64_t at = c; at < k->rows * k->width; at += k->width) {
-            vec w = vec_load(k->w + at), g = vec_load(k->gradient + at);
-            g = p->general ? penalise(p, w, g, &penalty, 1) : penalise(p, w, g, &penalty, 0);
-            norm = vec_fma(g, g, norm);
-            vec_store(k->gradient + at, g * vec_broadcast(p->inverse_weight));
+    vec penalty[TILE_VECS] = {{0}}, norm[TILE_VECS] = {{0}};
+    for (int64_t at = 0; at < k->rows * k->width; at += k->width)
+        for (int64_t c = at, v = 0; c < at + k->width; c += VL, v++) {
+            vec w = vec_load(k->w + c), g = vec_load(k->gradient + c);
+            g = p->general ? penalise(p, w, g, &penalty[v], 1) : penalise(p, w, g, &penalty[v], 0);
+            norm[v] = vec_fma(g, g, norm[v]);
+            vec_store(k->gradient + c, g * vec_broadcast(p->inverse_weight));
         }
-        if (k->penalty) vec_store(k->penalty + c, penalty);
-        if (k->norm) vec_store(k->norm + c, norm);
+    for (int64_t v = 0; v < k->width / VL; v++) {
+        if (k->penalty) vec_store(k->penalty + v * VL, penalty[v]);
+        if (k->norm) vec_store(k->norm + v * VL, norm[v]);
     }
 }
 
