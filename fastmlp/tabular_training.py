@@ -144,7 +144,7 @@ def settings_of(preset: Preset, n_rows: int, loss: str, asked: dict[str, Any]) -
 
 def batch_size_of(n_rows: int) -> int:
     """The power of two below the root of the rows: where they are few, steps count and not the rows of a step."""
-    return min(max(2 ** ((n_rows.bit_length() - 1) // 2), SMALLEST_BATCH), LARGEST_BATCH)
+    return min(max(1 << (n_rows.bit_length() - 1) // 2, SMALLEST_BATCH), LARGEST_BATCH)
 
 
 def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | None, name: str) -> list[Member]:
