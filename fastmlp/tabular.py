@@ -23,7 +23,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains two networks of three layers of 128 units, "accurate" five of 192, which takes longer.
+        "default" trains three networks of three layers of 128 units, "accurate" five of 192, for longer.
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
@@ -203,7 +203,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains two networks of three layers of 128 units, "accurate" five of 192, which takes longer.
+        "default" trains three networks of three layers of 128 units, "accurate" five of 192, for longer.
     quantile : float, list of float or None, default=None
         Quantiles to predict, in ascending order, in place of the mean.
     n_members : int or None, default=None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf, isnan
+from math import ceil, inf, isnan
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -38,28 +38,26 @@ class Preset:
     n_members : int
     n_units : int
         Of each of three hidden layers.
-    n_epochs : int
-    fewest_steps, most_steps : int
-        Small tables take more epochs to make the fewest steps, large ones less.
+    n_steps : int
+        Of each network on 1000 rows. It grows with the rows to the power of 2/3: small tables take more epochs.
+    most_steps : int
     """
 
     n_members: int
     n_units: int
-    n_epochs: int
-    fewest_steps: int
+    n_steps: int
     most_steps: int
 
 
 PRESETS = {
-    "default": Preset(n_members=2, n_units=128, n_epochs=64, fewest_steps=1600, most_steps=20_000),
-    "accurate": Preset(n_members=5, n_units=192, n_epochs=64, fewest_steps=1600, most_steps=40_000),
+    "default": Preset(n_members=3, n_units=128, n_steps=900, most_steps=20_000),
+    "accurate": Preset(n_members=5, n_units=192, n_steps=1200, most_steps=40_000),
 }
 REMEDY = "y or sample_weight may hold values that are too large or too small."
-BATCH_SIZE = 256
+SMALLEST_BATCH, LARGEST_BATCH = 64, 256
 N_FOLDS = 5
 """A member validates on one of so many parts of the rows, another one than the member before it."""
 COMMON = {name: entry.default for name, entry in HYPERPARAMETERS["Trainer"].items()} | {
-    "batch_size": BATCH_SIZE,
     "learning_rate": "coslog",
     "beta_2": 0.95,
     "alpha": 0.0,
@@ -136,11 +134,17 @@ class Member:
 
 def settings_of(preset: Preset, n_rows: int, loss: str, asked: dict[str, Any]) -> SimpleNamespace:
     """The hyper-parameters of a training on so many rows; asked : those that the user has chosen."""
-    steps = max(1, n_rows // BATCH_SIZE)
-    most, fewest = max(1, preset.most_steps // steps), -(-preset.fewest_steps // steps)
+    n_steps = min(preset.n_steps * (n_rows / 1000) ** (2 / 3), preset.most_steps)
+    batch_size = batch_size_of(n_rows)
     own = OF_CLASSES if loss in ("log_loss", "binary_log_loss") else OF_VALUES
-    sizes = {"hidden_layer_sizes": (preset.n_units,) * 3, "max_iter": min(max(preset.n_epochs, fewest), most)}
+    sizes = {"hidden_layer_sizes": (preset.n_units,) * 3, "batch_size": batch_size}
+    sizes["max_iter"] = ceil(n_steps / max(1, n_rows // batch_size))
     return SimpleNamespace(**COMMON | own | sizes | asked)
+
+
+def batch_size_of(n_rows: int) -> int:
+    """The power of two below the root of the rows: where they are few, steps count and not the rows of a step."""
+    return min(max(1 << (n_rows.bit_length() - 1) // 2, SMALLEST_BATCH), LARGEST_BATCH)
 
 
 def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | None, name: str) -> list[Member]:
@@ -217,7 +221,7 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
     n_inputs = task.n_inputs_of(number)
     samples = Samples(task.inputs[:, :n_inputs], task.targets, task.weights)
     rows, held_out, kept_back = _parts(task, samples, number)
-    batch_size = {"batch_size": min(BATCH_SIZE, len(rows))}
+    batch_size = {"batch_size": min(task.settings.batch_size, len(rows))}
     settings = SimpleNamespace(**vars(task.settings) | batch_size)
     n_units = (n_inputs, *settings.hidden_layer_sizes, task.n_outputs)
     fit = Fit.start(n_units, task.loss, "float32", settings, samples, random_state)

@@ -118,7 +118,7 @@ def train() -> Callable[..., Trained]:
 @pytest.fixture
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little training of tables: how well it goes is tested elsewhere."""
-    monkeypatch.setitem(PRESETS, "default", Preset(1, 16, 8, 120, 2000))
+    monkeypatch.setitem(PRESETS, "default", Preset(1, 16, 1000, 120))
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_a_test_row_of_a_class_that_is_not_trained_on(tmp_path: Path, capsys: Ca
 
 
 def test_a_time_limit(iris: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "accurate", Preset(1, 16, 10**6, 1, 10**9))
+    monkeypatch.setitem(PRESETS, "accurate", Preset(1, 16, 10**9, 10**6))
     found = told(capsys, iris, "--target", "species", "--preset", "accurate", "--max-time", 0.3)
     assert found["settings"]["preset"] == "accurate"
     assert 1 <= found["n_epochs"] < 10**6
@@ -86,7 +86,7 @@ def test_a_time_limit(iris: Path, capsys: Captured, monkeypatch: pytest.MonkeyPa
 def test_an_interrupted_training_is_saved(
     iris: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PRESETS, "default", Preset(3, 16, 10**6, 1, 10**9))
+    monkeypatch.setitem(PRESETS, "default", Preset(3, 16, 10**9, 10**6))
     timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     assert run("train", iris, "--target", "species", "--threads", 2, "--save", tmp_path / "model") == 1

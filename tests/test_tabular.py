@@ -33,7 +33,7 @@ N_ROWS = 120
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little training: what is tested is not how well it goes."""
-    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(2, 16, 8, 60, 2000))
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(2, 16, 600, 120))
 
 
 def frame(n_rows: int = N_ROWS) -> pd.DataFrame:
@@ -350,7 +350,7 @@ def test_many_rare_and_lonely_categories() -> None:
 
 
 def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**6, 60, 10**9))
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**9, 10**6))
     X = frame()
     with pytest.warns(ConvergenceWarning, match=r"max_time has ended .* of 4000000 epochs, with [123] of 4 networks"):
         fitted = TabularClassifier(max_time=0.2, random_state=0, n_threads=1).fit(X, labels(X))
@@ -361,7 +361,7 @@ def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_preparation_takes_from_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it takes all of it, one member is trained for a moment."""
-    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**6, 60, 10**9))
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(4, 16, 10**9, 10**6))
     inputs = Preparation.inputs
 
     def slow(self: Preparation, table: Any) -> Any:

@@ -20,7 +20,7 @@ EXPECTED = dict.fromkeys(
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(1, 32, 16, 300, 2000))
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(1, 32, 2000, 300))
 
 
 @parametrize_with_checks(
