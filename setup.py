@@ -11,18 +11,19 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# Switches for development: sanitizers, counters of lines, a build for the debugger, and timers of the phases of a step.
+# Switches for development: sanitizers, counters of lines, for the debugger, timers of the phases of a step, haste.
 SANITIZE = os.environ.get("FASTMLP_SANITIZE")  # 1: addresses and undefined behaviour; thread: data races
 COVERAGE = os.environ.get("FASTMLP_COVERAGE") == "1"
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
+QUICK = os.environ.get("FASTMLP_QUICK") == "1"  # to compile, not to run
 
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
 # Without the engine's own always_inline, which copies a function to each of its callers: the same code once.
 NO_COPIES = ["-O1", "-Dalways_inline=unused"]
-OPTIMIZE = ["-O0", "-g"] if DEBUG else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]
+OPTIMIZE = ["-O0", "-g"] if DEBUG else NO_COPIES if QUICK else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]
 SANITIZERS = {
     "1": [
         *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"),
