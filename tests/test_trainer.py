@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier
+from sklearn.utils import get_tags
 
 import fastmlp
 from fastmlp import Trainer, threads
@@ -206,6 +207,10 @@ def test_pickle_holds_no_data() -> None:
     few, many = small().fit(X_DIGITS[:100], Y_DIGITS[:100]), small().fit(X_DIGITS, Y_DIGITS)
     # Integers of other lengths; a row of the digits has 512 bytes.
     assert abs(len(pickle.dumps(few)) - len(pickle.dumps(many))) < 50
+
+
+def test_tags_say_that_there_may_be_several_outputs() -> None:
+    assert get_tags(Trainer()).target_tags.multi_output
 
 
 def test_clone_is_unfitted() -> None:
