@@ -44,9 +44,6 @@ static int64_t flat_b(const fm_task *task, int64_t l) {
     return at;
 }
 
-/* p + n, or NULL. */
-INLINE real *advance(real *p, int64_t n) { return p ? p + n : NULL; }
-
 /* Panel j of W_l: from scratch, or packed now. */
 static const operand *weight_panel(const network *net, int64_t l, int64_t j) {
     const layer *here = &net->layers[l];

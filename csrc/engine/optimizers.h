@@ -90,7 +90,7 @@ INLINE vec penalised_update(const constants *p, vec w, vec g, vec *sum) {
     return fused_update(p, w, penalise(p, w, g, sum, 0));
 }
 
-/* A block of weights or biases: (rows, width) contiguous, in weight panels. */
+/* A block of weights or biases: (rows, width) contiguous, in weight panels; width is a panel's at most. */
 typedef struct parameters_block {
     int64_t rows, width;
     int32_t layer, biases;  /* whose they are; biases have no penalty and do not decay */

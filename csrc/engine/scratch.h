@@ -16,6 +16,9 @@ enum {
 _Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL, "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
+/* p + n, or NULL. */
+INLINE real *advance(real *p, int64_t n) { return p ? p + n : NULL; }
+
 /* A vector of all parameters as it lies in scratch, the share of one layer. */
 typedef struct share {
     real *W; /* weight panels (fan_in, fan_out); NULL: not here */
