@@ -61,7 +61,7 @@ def test_scores_are_those_of_scikit_learn(tmp_path: Path, capsys: Captured) -> N
     scores = told(capsys, data, "--save", model)["scores"]
     predicted = fastmlp.load(model).predict(X[odd])
     assert scores["R2"] == pytest.approx(r2_score(y[odd] + 0.5, predicted))
-    assert scores["R2"] > 0.2  # a mean has 0, linear regression some 0.45
+    assert scores["R2"] > 0.05  # a mean has 0, linear regression some 0.45, so little training 0.1 to 0.4
     assert scores["RMSE"] == pytest.approx(root_mean_squared_error(y[odd] + 0.5, predicted))
     assert scores["MAE"] == pytest.approx(mean_absolute_error(y[odd] + 0.5, predicted))
 
