@@ -101,8 +101,8 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows,
     vec acc[TILE_ROWS][TILE_VECS];
     /* W, needed at the end, may be far away; so may the sums that the next tile begins with. */
     if (t->update || t->initial_stride) {
-        const real *far = t->update ? t->c : t->c + rows * width * VL;
-        for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(far + i, 1);
+        const real *later = t->update ? t->c : t->c + rows * width * VL;
+        for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(later + i, 1);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
