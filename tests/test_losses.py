@@ -135,6 +135,15 @@ def test_class_probabilities_add_up_to_one(isa: str, dtype: str) -> None:
     assert (outputs >= 0).all()
 
 
+@pytest.mark.parametrize("largest", range(3))
+def test_any_class_may_have_by_far_the_largest_output(isa: str, dtype: str, largest: int) -> None:
+    network = _core.Network((1, 3), "identity", "log_loss", dtype)
+    params, outputs = np.zeros(6, dtype), np.empty((1, 3), dtype)
+    params[3 + largest] = 1000  # a bias
+    network.predict(params, np.zeros((1, 1)), outputs)
+    assert outputs.tolist() == np.eye(3)[[largest]].tolist()
+
+
 @pytest.mark.parametrize("loss", [name for name, loss in reference.LOSSES.items() if loss.outputs is np.exp])
 def test_exponential_outputs_at_the_ends_of_the_range(isa: str, dtype: str, loss: str) -> None:
     """Infinite beyond the largest number, 0 where they would be denormal."""

@@ -34,7 +34,12 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("losses.h", "vec_max(zero, z) - y * z + vec_log1p(e)", "vec_max(zero, z) - y * z"),
     ("losses.h", "*delta * *delta * vec_broadcast((real)0.5)", "*delta * *delta"),
     ("losses.h", "return y_log_y - y * z - y + p", "return y_log_y - y * z + p"),
-    ("losses.h", "vec_select(y > zero, y, one)", "vec_select(y > zero, y, y)"),
+    (
+        "losses.h",
+        "vec_select(y > zero, y, one)",
+        "vec_select(y > zero, y, y)",
+        "vec_log gives a finite number for 0, which is then multiplied by 0",
+    ),
     (
         "losses.h",
         "-one), margin = one - t * z; *delta = vec_select(margin > zero, -t, zero); return vec_max",
