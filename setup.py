@@ -11,12 +11,12 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# Switches for development: sanitizers, counters of lines, for the debugger, timers of the phases of a step, haste.
+# Switches for development: sanitizers, counters of lines, a build for the debugger, timers of the phases, a fast build.
 SANITIZE = os.environ.get("FASTMLP_SANITIZE")  # 1: addresses and undefined behaviour; thread: data races
 COVERAGE = os.environ.get("FASTMLP_COVERAGE") == "1"
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
-QUICK = os.environ.get("FASTMLP_QUICK") == "1"  # to compile, not to run
+QUICK = os.environ.get("FASTMLP_QUICK") == "1"  # fast to compile, slow to run
 
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
 # gnu11, not c11: the engine uses vector extensions. -ffast-math would change the arithmetic of the whole process.
