@@ -1,5 +1,6 @@
 """Workers that are killed, stopped or no longer wanted, and strangers: the same bits, or an end at once."""
 
+import gc
 import os
 import random
 import signal
@@ -25,6 +26,7 @@ from distributed.security import Security
 
 from fastmlp.dask import DaskMLPRegressor, worker
 from fastmlp.dask.coordinator import Coordinator
+from fastmlp.dask.silence import GLANCE_SECONDS
 from fastmlp.model_file import read, write
 
 pytestmark = [
@@ -272,6 +274,27 @@ def test_a_cluster_that_dies_with_its_client(client: Client, tmp_path: Path) -> 
     write(path, found)
     model = regressor(max_iter=n_iter).fit(*data(), checkpoint=path)
     np.testing.assert_array_equal(parameters(model), parameters(regressor(max_iter=n_iter).fit(*data())))
+
+
+def test_the_cluster_forgets_the_rows(client: Client) -> None:
+    """At once, whatever the frames of Dask's own exceptions keep alive: a fit that waits meets some."""
+
+    def left(dask_scheduler: Any) -> int:
+        return sum(each.state == "memory" for each in dask_scheduler.tasks.values())
+
+    gc.collect()
+    before = client.run_on_scheduler(left)
+    gc.disable()
+    try:
+        start = perf_counter()
+        while perf_counter() - start < 2 * GLANCE_SECONDS:
+            regressor(max_iter=400).fit(*data())
+        end = perf_counter() + 60
+        while client.run_on_scheduler(left) > before and perf_counter() < end:
+            sleep(0.1)
+        assert client.run_on_scheduler(left) <= before
+    finally:
+        gc.enable()
 
 
 def test_an_adaptive_cluster(undisturbed: tuple[Any, float]) -> None:

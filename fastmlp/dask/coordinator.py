@@ -147,10 +147,11 @@ class Coordinator:
         if root is None and self._checkpoint and self._checkpoint.snapshot:
             self._on(names[:1], partial(worker.begin_from, snapshot=self._checkpoint.snapshot))
         shares = self._job.plan.shares(len(names))
-        futures = {}
+        futures, cut = dict[str, Future](), list[Future]()
         for rank, name in enumerate(names):
             attempt = Attempt(rank, root, names, list(doors.values()), token)
             pieces = {block: self._pieces(block) for block in range(*shares[rank])}
+            cut += [piece for columns in pieces.values() for each in columns for piece in each or ()]
             held_out = [column and column.groups for column in self._held_out] if self._held_out else None
             futures[name] = self._client.submit(
                 worker.train, self._job, attempt, pieces, held_out, workers=[name], allow_other_workers=False,
@@ -162,6 +163,8 @@ class Coordinator:
             outcome = self._interrupted(futures)
         finally:
             self._client.cancel(list(futures.values()), force=True)
+            for piece in cut:
+                piece.release()
         if outcome.error is not None:
             raise outcome.error
         return outcome

@@ -180,12 +180,15 @@ class DaskMLP(BaseMLP):
         local = self._local(**self._local_params())
         held_out = (X_val, y_val, sample_weight_val)
         data = Data(client, local, self._targets, (X, y, sample_weight), held_out, settings.wait_limit)
-        job = job_of(local, settings, data)
-        saved = None
-        if checkpoint is not None:
-            saved = Checkpoint(checkpoint, type(self).__name__, settings, job, data)
-            job = saved.resumed(job, checkpoint_seconds)
-        state, said = Coordinator(client, job, data.columns, data.held_out, saved).run()
+        try:
+            job = job_of(local, settings, data)
+            saved = None
+            if checkpoint is not None:
+                saved = Checkpoint(checkpoint, type(self).__name__, settings, job, data)
+                job = saved.resumed(job, checkpoint_seconds)
+            state, said = Coordinator(client, job, data.columns, data.held_out, saved).run()
+        finally:
+            data.release()
         self._fitted = conclude(local, job, data, state, said)
         self.communication_ = said["communication"] / max(said["seconds"], 1e-9)
         return self

@@ -35,8 +35,6 @@ class About:
         Of the weights.
     square : float
         Sum of the squares of the targets.
-    checksum : int
-        Sum of the bits of all rows as integers, which does not depend on how they are partitioned.
     """
 
     rows: tuple[int, ...]
@@ -47,7 +45,6 @@ class About:
     counts: NDArray[np.int64] | None = None
     highest: float = 0.0
     square: float = 0.0
-    checksum: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,7 @@ def check_rows(parts: Sequence[Any], first: int, name: str, estimator: Any) -> G
     about = found or About(())
     dtypes = [rows.dtype for rows in checked if rows is not None]
     dtype = np.result_type(*dtypes) if dtypes else None
-    checksum = sum(_checksum(rows) for rows in checked if rows is not None)
-    return Group(checked, About(rows_of_each, about.shape, dtype, about.names, checksum=checksum))
+    return Group(checked, About(rows_of_each, about.shape, dtype, about.names))
 
 
 def check_labels(parts: Sequence[Any], first: int, name: str, estimator: Any) -> Group:
@@ -171,6 +167,16 @@ def about(group: Group) -> About:
     return group.about
 
 
+def checksum(group: Group) -> int:
+    """The sum of the bits of all rows of X as integers, which does not depend on how they are partitioned."""
+    total = 0
+    for rows in group.parts:
+        if rows is not None:
+            values = rows.data if scipy.sparse.issparse(rows) else np.ravel(rows, order="K")
+            total += int(values.view(f"u{values.itemsize}").sum(dtype=np.uint64))
+    return total % 2**64
+
+
 def cut(group: Group, plan: Plan, block: int, begin: int) -> list[Any]:
     """The rows of a shard that a group has, which begins at this row: views where they are consecutive."""
     pieces = []
@@ -188,11 +194,6 @@ def joined(pieces: Sequence[Sequence[Any]]) -> Any:
     if len(parts) == 1:
         return parts[0]
     return scipy.sparse.vstack(parts, "csr") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts)
-
-
-def _checksum(rows: Any) -> int:
-    values = rows.data if scipy.sparse.issparse(rows) else np.ravel(rows, order="K")
-    return int(values.view(f"u{values.itemsize}").sum(dtype=np.uint64))
 
 
 def _vector(part: Any) -> Any:

@@ -12,9 +12,10 @@ from distributed import Client
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastmlp.dask.partitions import About
+from fastmlp.dask.partitions import About, checksum
 from fastmlp.dask.placement import Column, checked
 from fastmlp.dask.plan import Plan
+from fastmlp.dask.silence import gather
 from fastmlp.dask.worker import Job
 from fastmlp.engine_settings import copy_of
 from fastmlp.layers import hidden_units
@@ -94,6 +95,18 @@ class Data:
         """A value that is as far from zero as all values are on average."""
         y = self.columns[1]
         return np.array([(sum(each.square for each in y.abouts) / y.n_rows) ** 0.5])
+
+    def checksum(self) -> int:
+        """The sum of the bits of X, computed where it lies."""
+        sums = self._client.map(checksum, self.columns[0].groups, pure=False)
+        total: int = sum(gather(self._client, sums, self._wait_limit)) % 2**64
+        return total
+
+    def release(self) -> None:
+        """Let the cluster forget the rows now: a traceback may keep this object alive long after the fit."""
+        for column in (*self.columns, *(self.held_out or ())):
+            for group in column.groups if column else ():
+                group.release()
 
 
 def job_of(estimator: Any, settings: Any, data: Data) -> Job:

@@ -34,7 +34,11 @@ def glance(client: Client, futures: Sequence[Future], seconds: float) -> None:
 
 
 def gather(client: Client, futures: Sequence[Future], seconds: float) -> Any:
-    """The results of all futures."""
-    while pending := [future for future in futures if future.status == "pending"]:
-        glance(client, pending, seconds)
-    return client.gather(list(futures))
+    """The results of all futures, which the cluster may forget then."""
+    try:
+        while pending := [future for future in futures if future.status == "pending"]:
+            glance(client, pending, seconds)
+        return client.gather(list(futures))
+    finally:
+        for future in futures:
+            future.release()
