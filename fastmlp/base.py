@@ -402,7 +402,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         fitted = self._fitted
         if fitted is None:
             check_is_fitted(self)
-            raise AssertionError("unreachable")
+            fitted = self._require_fitted()  # another thread has fitted it since then
         if self.n_threads is not None and not (type(self.n_threads) is int and 1 <= self.n_threads <= MAX_THREADS):
             self._validate_params()
         rows, fit = self._rows(X, fitted, finite=False), fitted.fit

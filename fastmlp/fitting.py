@@ -171,12 +171,14 @@ class Fit:
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self._batch_size = size = engine_settings.batch_size(settings, samples)
+        self._batch_size = size = engine_settings.batch_size(settings, self.n_rows)
         n_threads = engine_settings.threads(settings, self.network, samples.rows, size)
         self._n_used = self.n_rows // size * size if getattr(settings, "drop_last", False) else self.n_rows
-        self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
+        self._shuffles = bool(settings.shuffle)
         if rows is not None:
-            self._order = rows.copy()
+            self._order = rows.astype(np.int64)
+        elif self._shuffles:
+            self._order = np.arange(self.n_rows, dtype=np.int64)
         if progress is not None:
             self._go_on(progress)
         regular = engine_settings.regularisation(settings, self.network.n_units)
@@ -237,7 +239,7 @@ class Fit:
         """Use every row once; return the loss."""
         training, order = self._training, self._order
         assert training is not None
-        if order is not None:
+        if order is not None and self._shuffles:
             self.random_state.shuffle(order)
         self.in_epoch = True
         rates, first_step = self._rates(training), self.step
@@ -318,7 +320,8 @@ class Fit:
         self.__dict__.update(backup["attributes"])
         with self.guard.writing():
             for name, values in backup["copies"].items():  # in place: the user may hold views
-                getattr(self, name)[...] = values
+                if getattr(self, name).flags.writeable:  # else it is as it was: `adopt` has trained a copy
+                    getattr(self, name)[...] = values
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""

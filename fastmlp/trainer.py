@@ -16,6 +16,7 @@ from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.layers import quantiles
+from fastmlp.listener import warn
 from fastmlp.targets import check_targets, score
 
 
@@ -298,6 +299,8 @@ class Trainer(BaseMLP):
         n_outputs = outputs.shape[1] if LOSSES[loss].threshold is None else None
         targets, _ = check_targets(y, loss, n_outputs, self)
         check_consistent_length(outputs, targets, sample_weight)
+        if n_outputs is None and targets.ndim == 2 and targets.shape[1] != outputs.shape[1]:
+            raise ValueError(f"`y` has {targets.shape[1]} columns, but the network has {outputs.shape[1]} outputs.")
         return score(targets, outputs, loss, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
@@ -307,7 +310,13 @@ class Trainer(BaseMLP):
 
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
         several = quantiles(self.quantile) if self.loss == "quantile" else ()
-        return *check_targets(y, self.loss, len(several) if len(several) > 1 else None, self), self.loss, None
+        targets, n_outputs = check_targets(y, self.loss, len(several) if len(several) > 1 else None, self)
+        if targets.ndim == 1 and targets.min() == 1 < targets.max():
+            warn(
+                f"y holds class numbers from 1 to {targets.max()}: there is an output for class 0, too, which no row "
+                "has. Subtract 1, or use MLPClassifier, which takes any labels."
+            )
+        return targets, n_outputs, self.loss, None
 
     def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
         network = fitted.fit.network

@@ -102,6 +102,12 @@ def test_demonstration_in_one_line_and_as_json(capsys: pytest.CaptureFixture[str
     assert (told["scores"], told["n_train_rows"], told["n_epochs"]) == ({}, 1797, 2)
 
 
+@pytest.mark.parametrize("options", [["--activation", "gelu"], ["--solver", "adam"]])
+def test_what_numpy_cannot_do_is_not_compared(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "--epochs", 1, *options) == 0
+    assert "plain NumPy" not in capsys.readouterr().out
+
+
 def test_demonstration_ends_in_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "--epochs", 10**6, "--max-time", 0.2) == 0
     assert " epochs in " in capsys.readouterr().out
@@ -129,6 +135,7 @@ def test_demonstration_ends_in_time(capsys: pytest.CaptureFixture[str]) -> None:
         ["train", "--activation", "step"],
         ["train", "--test-fraction", "1"],
         ["train", "--solver", "adam", "--compare"],
+        ["train", "--activation", "gelu", "--compare"],
         ["train", "--max-time", "1", "--compare"],
         ["predict", "model.fastmlp"],
     ],

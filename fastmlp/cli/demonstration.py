@@ -37,10 +37,7 @@ def train(arguments: argparse.Namespace) -> int:
     report = Report(classifier, X_test, y_test, speaks)
     with outcome.told_warnings(arguments.quiet) as interrupted:
         report.train(X, y)
-    compare = arguments.compare
-    if compare is None:
-        compare = arguments.solver == "sgd" and arguments.max_time is None and speaks
-    compare = compare and not interrupted
+    compare = arguments.compare and not interrupted
     result = _result(classifier, report, scores_of(classifier, X_test, y_test), len(y), len(y_test))
     if compare and arguments.json:
         _, result["plain_numpy"] = _compare(classifier, report, X, y)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fastmlp import __version__, _core
 from fastmlp.cli.files import UsageError
+from fastmlp.cli.numpy_training import ACTIVATIONS
 
 SOLVERS = ("sgd", "adam")
 """Of the demonstration."""
@@ -86,8 +87,14 @@ def _settle(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
                 else f"{option} goes with a file to train on"
             )
     options |= {name: default for name, default in defaults.items() if options[name] is None}
-    if not arguments.data and arguments.compare and (arguments.solver != "sgd" or arguments.max_time):
-        parser.error("--compare needs --solver sgd and all epochs, without --max-time")
+    if arguments.data:
+        return
+    possible = arguments.solver == "sgd" and not arguments.max_time and arguments.activation in ACTIVATIONS
+    if arguments.compare is None:
+        arguments.compare = possible and not (arguments.quiet or arguments.json)
+    elif arguments.compare and not possible:
+        known = ", ".join(ACTIVATIONS)
+        parser.error(f"--compare needs --solver sgd, one of the activations {known}, and no --max-time")
 
 
 def _require_different_files(arguments: argparse.Namespace) -> None:
@@ -186,5 +193,5 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     add("--lr", type=above_zero, metavar="RATE", help="learning rate; default: 0.1 with sgd, 0.001 with adam")
     add("--batch-size", type=positive, metavar="N", help=f"rows of a step; default: {default['batch_size']}")
     add("--epochs", type=positive, metavar="N", help=f"passes over the rows; default: {default['epochs']}")
-    what = "time plain NumPy too, which knows identity, logistic, tanh and relu; default: where all is printed"
+    what = f"time plain NumPy too, which knows sgd, {', '.join(ACTIVATIONS)}; default: where all is printed"
     add("--compare", action=argparse.BooleanOptionalAction, help=what)
