@@ -93,9 +93,9 @@ def _compare(classifier: MLPClassifier, report: Report, X: Any, y: Any) -> tuple
     faster = seconds / report.seconds
     line = (
         f"plain NumPy {np.__version__}{threads}, same weights, same batches: loss {loss:.4f} in {seconds:.3g} s; "
-        f"fastmlp was {faster:.1f} times faster"
+        f"fastmlp was {faster:.1f} times as fast"
     )
-    return line, {"seconds": seconds, "loss": loss, "blas_threads": n_threads, "times_faster": faster}
+    return line, {"seconds": seconds, "loss": loss, "blas_threads": n_threads, "times_as_fast": faster}
 
 
 def _result(

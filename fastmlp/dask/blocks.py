@@ -48,6 +48,17 @@ def fit_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Any
     ------
     ValueError
         If the collections have different numbers of blocks, or a hyper-parameter or a block is invalid.
+
+    Examples
+    --------
+    >>> import dask.array
+    >>> from fastmlp import MLPClassifier
+    >>> from fastmlp.dask import fit_blocks
+    >>> X = dask.array.from_array([[0.0], [1.0], [2.0], [3.0]] * 25, chunks=(50, 1))
+    >>> y = dask.array.from_array([0, 0, 1, 1] * 25, chunks=50)
+    >>> model = fit_blocks(MLPClassifier((8,), learning_rate_init=0.1, max_iter=50, random_state=0), X, y)
+    >>> model.predict([[0.0], [3.0]])
+    array([0, 1])
     """
     columns = [partitions_of(each, name) for each, name in ((X, "X"), (y, "y")) if each is not None]
     columns += [partitions_of(sample_weight, "sample_weight")] if sample_weight is not None else []
