@@ -124,7 +124,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         ----------
         X : array-like or sparse matrix of shape (n_rows, n_features)
             Read in place, without copying, if float32, float64 or uint8 with contiguous rows, or CSR of these.
-            `early_stopping` without X_val copies it, to take the validation rows out.
+            `early_stopping` without X_val copies the rows that it keeps back to validate on.
         y : array-like of shape (n_rows,) or (n_rows, n_outputs), or 0/1 sparse matrix
             Labels of a classifier, 0/1 columns for several labels; values of a regressor; class numbers from 0, one-hot
             rows, probabilities, 0/1 labels or values of a `Trainer`, as its loss takes them.

@@ -25,8 +25,8 @@ from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
 
-KEPT_SCRATCH = 2**28
-"""Bytes of scratch that are kept for the next call that goes on, at the most: to touch new memory takes time."""
+KEPT_MEMORY = 2**31
+"""Bytes of scratch and copies that are kept for the next call that goes on, at the most."""
 
 
 class Fit:
@@ -84,6 +84,7 @@ class Fit:
         self._options: dict[str, Any] | None = None  # that the network was made with
         self._order: NDArray[np.int64] | None = None
         self._scratch: Scratch | None = None
+        self._copies: dict[str, NDArray[Any]] = {}  # of the arrays, before the last call that went on from them
 
     @classmethod
     def start(
@@ -210,8 +211,9 @@ class Fit:
         self._training = self._order = self.best_params = None
         for name in ("samples", "settings", "remedy", "n_rows", "random_state"):
             self.__dict__.pop(name, None)
-        if not keeps_scratch or (self._scratch and self._scratch.nbytes > KEPT_SCRATCH):
-            self._scratch = None
+        n_bytes = sum(copy.nbytes for copy in self._copies.values()) + (self._scratch.nbytes if self._scratch else 0)
+        if not keeps_scratch or n_bytes > KEPT_MEMORY:
+            self._scratch, self._copies = None, {}
 
     @property
     def n_threads(self) -> int:
@@ -312,7 +314,13 @@ class Fit:
 
     def backup(self, with_arrays: bool) -> dict[str, Any]:
         """What `restore` needs."""
-        copies = {name: getattr(self, name).copy() for name in self.ARRAYS if with_arrays}
+        copies: dict[str, NDArray[Any]] = {}
+        for name in self.ARRAYS if with_arrays else ():
+            array, copy = getattr(self, name), self._copies.get(name)
+            # In the memory of the last call's: to touch new memory takes longer than a step may.
+            copies[name] = np.empty_like(array) if copy is None or copy.shape != array.shape else copy
+            np.copyto(copies[name], array)
+        self._copies = copies
         return {"attributes": self.__dict__ | self._curves(), "copies": copies}
 
     def restore(self, backup: dict[str, Any]) -> None:
