@@ -138,6 +138,12 @@ def test_more_threads_than_columns(isa: str, train: Any) -> None:
 
 def test_barrier_latency_is_a_time() -> None:
     assert 0 <= _core.barrier_latency(2, 1000) < 1
+    for n_threads in (-1, 0, 257, 300, 2**31):
+        with pytest.raises(ValueError, match="n_threads"):
+            _core.barrier_latency(n_threads, 1)
+    for n_barriers in (-1, 0, 2**64):
+        with pytest.raises(ValueError, match="n_barriers"):
+            _core.barrier_latency(2, n_barriers)
 
 
 def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
