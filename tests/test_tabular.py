@@ -294,8 +294,11 @@ def test_quantiles() -> None:
     assert 0.7 < ((low < y) & (y < high)).mean() < 0.9
     guess = mean_pinball_loss(y, np.full(600, np.quantile(y, 0.9)), alpha=0.9)
     assert mean_pinball_loss(y, high, alpha=0.9) < 1.05 * guess
-    with pytest.raises(ValueError, match="quantile must be numbers between"):
-        TabularRegressor(quantile=[0.5, 1.5]).fit(X, y)
+    array = TabularRegressor(quantile=np.array([0.1, 0.9]), random_state=0).fit(X, y)
+    assert_array_equal(array.predict(X), fitted.predict(X))
+    for wrong in ([0.5, 1.5], []):
+        with pytest.raises(ValueError, match="quantile must be numbers between"):
+            TabularRegressor(quantile=wrong).fit(X, y)
 
 
 def test_large_values_and_integers_as_targets() -> None:
