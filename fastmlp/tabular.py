@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array
 
+from fastmlp.layers import quantiles
 from fastmlp.tabular_base import BaseTabular, FittedTable, Targets, checked_targets
 
 
@@ -324,12 +325,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         y = checked_targets(y, self, "numeric").astype(np.float64)
         values, loss = y.reshape(len(y), -1), "squared_error"
         if self.quantile is not None:
-            quantiles = np.ravel(self.quantile)
-            if not ((quantiles > 0).all() and (quantiles < 1).all()):
-                raise ValueError(f"quantile must be numbers between 0 and 1, both excluded. Got {self.quantile!r}.")
             if values.shape[1] > 1:
                 raise ValueError(f"quantile takes one target, y has {values.shape[1]} columns: fit one for each.")
-            values, loss = np.repeat(values, len(quantiles), axis=1), "quantile"
+            values, loss = np.repeat(values, len(quantiles(self.quantile)), axis=1), "quantile"
         if fitted is not None and values.shape[1] != fitted.n_units[-1]:
             raise ValueError(f"y has {values.shape[1]} columns, fit had {fitted.n_units[-1]}")
         with np.errstate(over="ignore"):

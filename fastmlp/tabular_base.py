@@ -68,6 +68,11 @@ class FittedTable:
     is_single: bool
     target: str | None = None
 
+    @property
+    def n_columns(self) -> int:
+        """Of the table; of rows that come prepared, the inputs of their network."""
+        return self.members[0].n_inputs if self.preparation is None else len(self.preparation.encodings)
+
     def network_of(self, member: Member) -> Network:
         """The network whose parameters a member has."""
         return Network((member.n_inputs, *self.n_units[1:]), self.activation, self.loss, "float32")
@@ -166,13 +171,14 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         preparation = Preparation.of(table, which_are_categories(table, self.categorical_features))
         names = tuple(column.name for column in table.columns) if table.has_names else None
         asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline}
-        asked |= {"quantile": getattr(self, "quantile", None) or 0.5}
+        quantile = getattr(self, "quantile", None)
+        asked |= {"quantile": 0.5 if quantile is None else quantile}
         n_kept = 0 if X_val is not None else -(-table.n_rows // N_FOLDS)
         settings = settings_of(preset, table.n_rows - n_kept, targets.loss, asked)
         n_units = (preparation.n_inputs, *settings.hidden_layer_sizes, targets.n_outputs)
         about = (targets.classes, targets.center, targets.scale, targets.is_single, _name_of(y))
         fitted = FittedTable(preparation, names, n_units, settings.activation, targets.loss, (), *about)
-        held_out = self._held_out(fitted, len(table.columns), X_val, y_val, sample_weight_val)
+        held_out = self._held_out(fitted, X_val, y_val, sample_weight_val)
         seeds = random_state.randint(2**31, size=self.n_members or preset.n_members).tolist()
         inputs, folds = preparation.inputs(table), folds_of(targets.values, random_state)
         of_engine = (targets.values, weights, targets.loss, targets.n_outputs)
@@ -180,10 +186,14 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         scorer = self._scorer(fitted, targets)
         members = train_members(task, seeds, scorer, self.n_threads, type(self).__name__)
         self._fitted = replace(fitted, members=tuple(members))
-        self.n_features_in_ = len(table.columns)
         return self
 
     # -- what has been fitted --
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns."""
+        return self._require_fitted().n_columns
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
@@ -237,7 +247,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     @property
     def best_validation_score_(self) -> float:
-        """The highest validation score of the first member."""
+        """The highest validation score of the first member, on rows that the preparation may have seen."""
         return max(self.validation_scores_)
 
     def summary(self) -> str:
@@ -347,16 +357,14 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     # -- validation and predictions --
 
-    def _held_out(
-        self, fitted: FittedTable, n_columns: int, X_val: Any, y_val: Any, sample_weight_val: Any
-    ) -> Samples | None:
+    def _held_out(self, fitted: FittedTable, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples | None:
         """The rows to validate on that the user has given."""
         if X_val is None and y_val is None and sample_weight_val is None:
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together: one of them was not provided.")
         with naming("X"):
-            inputs = _inputs(X_val, fitted, n_columns, type(self).__name__)
+            inputs = _inputs(X_val, fitted, type(self).__name__)
         with naming("y"):
             targets = self._understand(y_val, fitted)
             check_consistent_length(targets.values, inputs)
@@ -373,7 +381,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             view = object.__new__(type(self))
             member = Member(samples.rows.shape[1], fit.params, [], [], 0)
             prepared = replace(fitted, preparation=None, members=(member,))
-            view.__dict__.update(self.__dict__ | {"_fitted": prepared, "n_features_in_": samples.rows.shape[1]})
+            view.__dict__.update(self.__dict__ | {"_fitted": prepared})
             weights = {} if samples.weights is None else {"sample_weight": samples.weights}
             return float(scorer(view, samples.rows, self._labels(samples.targets, fitted), **weights))
 
@@ -383,7 +391,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """Mean of the members' outputs (n_rows, n_outputs), and what has been fitted."""
         check_is_fitted(self)
         fitted = self._require_fitted()
-        inputs = _inputs(X, fitted, self.n_features_in_, type(self).__name__)
+        inputs = _inputs(X, fitted, type(self).__name__)
         outputs = np.zeros((len(inputs), fitted.n_units[-1]))
         for member in fitted.members:
             network, rows = fitted.network_of(member), inputs[:, : member.n_inputs]
@@ -397,7 +405,7 @@ def _name_of(y: Any) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _inputs(X: Any, fitted: FittedTable, n_columns: int, name: str) -> NDArray[np.float32]:
+def _inputs(X: Any, fitted: FittedTable, name: str) -> NDArray[np.float32]:
     """Inputs of the network for a table with the columns of the fit, in any order where they have names.
 
     Raises
@@ -411,7 +419,7 @@ def _inputs(X: Any, fitted: FittedTable, n_columns: int, name: str) -> NDArray[n
     table = read_table(X)
     if fitted.names is not None and table.has_names:
         table = table.in_order(fitted.names)
-    if len(table.columns) != n_columns:
+    if len(table.columns) != (n_columns := fitted.n_columns):
         raise ValueError(f"X has {len(table.columns)} features, but {name} is expecting {n_columns} features as input.")
     return fitted.preparation.inputs(table)
 

@@ -58,7 +58,7 @@ def estimator_of(file: ModelFile) -> Any:
     classes = file.arrays.get("classes", state.get("classes"))
     fitted = FittedTable(preparation, members=members, classes=classes, **about)
     _check(fitted, file.kind)
-    estimator._fitted, estimator.n_features_in_ = fitted, len(preparation.encodings)
+    estimator._fitted = fitted
     return estimator
 
 

@@ -195,6 +195,28 @@ def test_learning_rates_that_diverge_or_do_not_exist(pyplot: Any) -> None:
         LearningRateDisplay.from_estimator(LogisticRegression(), X, VALUES)
 
 
+RULES: list[dict[str, Any]] = [{"target_loss": 1e9}, {"max_time": 1e-9}, {"n_iter_no_change": 1, "tol": 1e9}]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_learning_rates_know_no_stopping_rules(rule: dict[str, Any], pyplot: Any) -> None:
+    plain, ruled = (
+        LearningRateDisplay.from_estimator(
+            MLPClassifier((8,), batch_size=16, **more), X, CLASSES, learning_rates=[0.001, 0.01], n_epochs=5
+        )
+        for more in ({}, rule)
+    )
+    assert np.array_equal(ruled.losses, plain.losses)
+
+
+def test_losses_of_learning_rates_are_those_of_the_fit(pyplot: Any) -> None:
+    Y = np.column_stack([VALUES, -VALUES, X[:, 0]])
+    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=1, random_state=0)
+    display = LearningRateDisplay.from_estimator(model, X, Y, learning_rates=[0.001, 0.01])
+    model.set_params(learning_rate_init=0.01).fit(X, Y, X_val=X, y_val=Y)
+    assert display.losses[1] == model.validation_loss_curve_[0]
+
+
 def test_weights(pyplot: Any) -> None:
     X, y = load_digits(return_X_y=True)
     model = MLPClassifier((30,), max_iter=2, random_state=0).fit(X[:200] / 16, y[:200])

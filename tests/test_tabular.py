@@ -216,6 +216,17 @@ def test_predictions_are_the_means_of_the_members() -> None:
     assert_allclose(both.predict_proba(X), np.mean(parts, axis=0), rtol=1e-6)  # of float32 outputs
 
 
+def test_one_assignment_makes_a_fit() -> None:
+    """A thread that predicts while another one fits sees all of the one fit or of the other."""
+    X = frame()
+    model = TabularClassifier(random_state=0).fit(X, labels(X))
+    other = TabularClassifier(random_state=0).fit(X[["count", "kind"]], labels(X))
+    model._fitted = other._fitted
+    assert model.n_features_in_ == 2
+    assert_array_equal(model.predict_proba(X[["count", "kind"]]), other.predict_proba(X[["count", "kind"]]))
+    assert not hasattr(clone(model), "n_features_in_")
+
+
 def test_folds_hold_as_many_of_each_class() -> None:
     classes = np.repeat([0, 1], [90, 10])
     folds = folds_of(classes, np.random.RandomState(0))
@@ -294,8 +305,11 @@ def test_quantiles() -> None:
     assert 0.7 < ((low < y) & (y < high)).mean() < 0.9
     guess = mean_pinball_loss(y, np.full(600, np.quantile(y, 0.9)), alpha=0.9)
     assert mean_pinball_loss(y, high, alpha=0.9) < 1.05 * guess
-    with pytest.raises(ValueError, match="quantile must be numbers between"):
-        TabularRegressor(quantile=[0.5, 1.5]).fit(X, y)
+    array = TabularRegressor(quantile=np.array([0.1, 0.9]), random_state=0).fit(X, y)
+    assert_array_equal(array.predict(X), fitted.predict(X))
+    for wrong in ([0.5, 1.5], []):
+        with pytest.raises(ValueError, match="quantile must be numbers between"):
+            TabularRegressor(quantile=wrong).fit(X, y)
 
 
 def test_large_values_and_integers_as_targets() -> None:

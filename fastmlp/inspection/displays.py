@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp._core import LOSSES
 from fastmlp.inspection.activations import check_network, hidden_activations
 from fastmlp.listener import NonFiniteError
 from fastmlp.optional import optional
@@ -128,6 +129,7 @@ class LearningRateDisplay:
             raise ValueError("The solver 'lbfgs' has no learning rate.")
         settings: dict[str, Any] = {"max_iter": n_epochs, "early_stopping": False, "learning_rate": "constant"}
         settings |= {"warmup": 0.0, "n_restarts": 0, "warm_start": False, "verbose": False}
+        settings |= {"n_iter_no_change": inf, "target_loss": None, "max_time": None}
         if estimator.get_params()["random_state"] is None:
             settings["random_state"] = 0  # the same first weights for all
         trial = clone(estimator).set_params(**settings)
@@ -186,8 +188,9 @@ def _loss(fitted_estimator: Any, X: Any, y: Any) -> float:
     rows = fitted_estimator._rows(X, fitted)
     targets = fitted_estimator._encode(y, fitted)
     weights = fitted_estimator._weigh(None, rows, targets, fitted.labels)
-    loss: float = fitted.fit.network.evaluate(fitted.fit.params, rows, targets, weights)
-    return loss
+    network = fitted.fit.network
+    loss: float = network.evaluate(fitted.fit.params, rows, targets, weights)
+    return loss / network.n_units[-1] if LOSSES[network.loss].mean_over_outputs else loss
 
 
 class WeightsDisplay:
