@@ -170,9 +170,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         preset = PRESETS[self.preset]
         preparation = Preparation.of(table, which_are_categories(table, self.categorical_features))
         names = tuple(column.name for column in table.columns) if table.has_names else None
-        asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline}
-        quantile = getattr(self, "quantile", None)
-        asked |= {"quantile": 0.5 if quantile is None else quantile}
+        quantile = 0.5 if getattr(self, "quantile", None) is None else self.quantile
+        asked = {"n_threads": self.n_threads, "verbose": self.verbose, "deadline": deadline, "quantile": quantile}
         n_kept = 0 if X_val is not None else -(-table.n_rows // N_FOLDS)
         settings = settings_of(preset, table.n_rows - n_kept, targets.loss, asked)
         n_units = (preparation.n_inputs, *settings.hidden_layer_sizes, targets.n_outputs)
