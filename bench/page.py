@@ -10,7 +10,7 @@ from bench import heat
 from bench.accuracy import lines
 from bench.engines import ENGINES
 from bench.plots import write_pictures
-from bench.report import RESULTS
+from bench.report import RESULTS, title_of
 
 PAGE = Path(__file__).parent / "report.html"
 PICTURES = Path(__file__).parent / "pictures"
@@ -108,7 +108,7 @@ def _section(title: str, rows: list[dict[str, Any]], group: str) -> str:
     if not rows:
         return ""
     labels = list(dict.fromkeys(label for row in rows for label in row.get("ratios", {})))
-    heads = ["network, batch", "fastmlp, µs a step", "spread", "% of peak", *map(_title, labels)]
+    heads = ["network, batch", "fastmlp, µs a step", "spread", "% of peak", *map(title_of, labels)]
     body = "".join(_row(row, labels) for row in rows)
     notes = dict.fromkeys(reason for row in rows for reason in row.get("differs", {}).values())
     compile_times = [
@@ -123,10 +123,6 @@ def _section(title: str, rows: list[dict[str, Any]], group: str) -> str:
 
 def _first_turns(rows: list[dict[str, Any]], label: str) -> list[float]:
     return [row["runs"][label]["first_turn_seconds"] for row in rows if label in row.get("runs", {})]
-
-
-def _title(label: str) -> str:
-    return ENGINES[label].title if label in ENGINES else f"fastmlp, {label}"
 
 
 def _row(row: dict[str, Any], labels: list[str]) -> str:

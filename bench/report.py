@@ -96,15 +96,15 @@ def markdown(results: dict[str, Any]) -> str:
     blas = "; ".join(f"{ENGINES[name].title}: {text}" for name, text in results["blas"].items())
     text = (
         "How long training takes, and **how many times as fast** fastmlp is. 784-256-10 is a network of 784 inputs, "
-        "256 hidden units and 10 outputs; batch 64: it learns from 64 rows in each step. MNIST are pictures of digits "
-        "to be told apart, Fashion-MNIST of clothes.\n\n"
+        "256 hidden units and 10 outputs; batch 64: it learns from 64 rows in each step. MNIST holds pictures of "
+        "handwritten digits, Fashion-MNIST of clothes, each of ten kinds.\n\n"
     )
     text += _summary(results)
     text += (
         f"{_verdict(results)}Measured on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}), "
         f"{results['started'][:10]}, fastmlp {results['versions'].get('fastmlp', '')}: one thread, float32, plain "
-        "gradient descent. Of PyTorch eager and compiled, and of NumPy with two builds of its library for products of "
-        "matrices, the faster counts.\n\n"
+        "gradient descent. Of PyTorch eager and compiled, and of NumPy as shipped and told of AVX-512, the faster "
+        "counts.\n\n"
     )
     text += _picture("races.png", "Test accuracy against seconds of training")
     more = (
@@ -169,7 +169,7 @@ def _compared(times: dict[str, float | None], unit: str, digits: int) -> list[st
 
 def _rival_table(title: str, rows: list[dict[str, Any]]) -> str:
     labels = list(dict.fromkeys(label for row in rows for label in row.get("ratios", {})))
-    titles = [ENGINES[label].title if label in ENGINES else f"fastmlp, {label}" for label in labels]
+    titles = [title_of(label) for label in labels]
     cells = [[f"{title}: network, batch", "µs a step", "samples/s", "GFLOP/s", "% of FMA peak", *titles]]
     for row in rows:
         name = row["name"].removeprefix("all threads, ")
@@ -188,12 +188,17 @@ def _rival_table(title: str, rows: list[dict[str, Any]]) -> str:
 
 
 def _other_table(rows: list[dict[str, Any]]) -> str:
-    cells = [["fastmlp, one thread", "µs a step", "samples/s", "GFLOP/s", "% of FMA peak", "speed of …"]]
+    cells = [["fastmlp, one thread", "µs a step", "samples/s", "GFLOP/s", "% of FMA peak", "times as fast as"]]
     for row in rows:
         first, *_ = row["runs"].values()
-        ratios = ", ".join(f"{ratio:.2f} × {label}" for label, ratio in row["ratios"].items())
+        ratios = "; ".join(f"{ratio:.2f} × {title_of(label)}" for label, ratio in row["ratios"].items())
         cells.append([row["name"], *(["error", "", "", "", ""] if row["error"] else [*_figures(first), ratios])])
     return _table(cells)
+
+
+def title_of(label: str) -> str:
+    """Of what is compared with: another engine, or fastmlp in another way."""
+    return ENGINES[label].title if label in ENGINES else f"fastmlp, {label}"
 
 
 def _figures(run: dict[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ typedef struct fm_optimizer {
     double momentum;      /* sgd_momentum, sgd_nesterov: 0 to 1 */
     double beta_1;        /* adam: 0 to 1, excluded */
     double beta_2;        /* adam, rmsprop: of the squares, 0 to 1, excluded */
-    double epsilon;       /* adam, rmsprop, adagrad: > 0 */
+    double epsilon;       /* adam, rmsprop, adagrad: > 0; below the smallest normal real it counts as that */
     int64_t step;         /* IN/OUT updates made so far; adam's bias correction uses step + 1 for the next */
 } fm_optimizer;
 

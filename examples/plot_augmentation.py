@@ -1,6 +1,6 @@
 """
-More data from few: augmentation with partial_fit
-=================================================
+More data from little: augmentation with partial_fit
+====================================================
 
 A digit that is slanted, stretched or shifted a little is the same digit. `partial_fit` trains on other variants of the
 same 50 rows in each epoch, so that they last longer.

@@ -2,7 +2,7 @@
 Class weights
 =============
 
-One row in fifty is of the class that matters. The best accuracy is had by hardly ever naming it;
+One row in fifty is of the class that matters. A network that hardly ever predicts it has the best accuracy;
 ``class_weight`` says what its rows are worth. The picture shows for each weight what part of them is found, and
 how many of the alarms are right.
 """

@@ -2,8 +2,8 @@
 Heart disease, from the table to a decision
 ===========================================
 
-The Heart data of the lectures (303 patients; text, numbers and gaps) are read from the file ``heart.csv.gz`` in
-the folder that the environment variable ``FASTMLP_DATA`` names. Where it is not at hand, scikit-learn's breast
+The Heart data (303 patients; text, numbers and gaps) are read from the file ``heart.csv.gz`` in the
+folder that the environment variable ``FASTMLP_DATA`` names. Where it is not at hand, scikit-learn's breast
 cancer data stand in, with a column turned into text and some gaps.
 """
 
@@ -36,7 +36,7 @@ print(table.iloc[:3, -4:])
 X_train, X_test, y_train, y_test = train_test_split(table, y, test_size=0.4, stratify=y, random_state=0)
 
 # %%
-# The lectures begin with a logistic regression on a single column, and go on to a network on all of them:
+# First a logistic regression on a single column, then a network on all of them:
 logistic = make_pipeline(StandardScaler(), LogisticRegression()).fit(X_train[single], y_train)
 network = TabularClassifier(random_state=0).fit(X_train, y_train)
 print(network.summary())

@@ -29,7 +29,7 @@ ways = {
 }
 
 figure, axes = plt.subplots(2, 3, figsize=(10, 6), layout="constrained", sharex=True, sharey=True)
-figure.suptitle("The same network, held back in six ways")
+figure.suptitle("The same network, free and held back in five ways")
 for ax, (name, way) in zip(axes.flat, ways.items(), strict=True):
     model = MLPRegressor(**base | way).fit(X, y)
     curve = model.predict(grid)

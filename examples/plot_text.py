@@ -2,9 +2,9 @@
 Sparse text
 ===========
 
-Which package does a docstring come from? `TfidfVectorizer` makes a sparse matrix of word pairs, which the
-networks read as it is: it is never turned into a dense one. The data are on every machine that can run this
-script.
+Which package does a docstring come from? `TfidfVectorizer` makes a sparse matrix of words and pairs of words, which
+the network reads as it is: it is never turned into a dense one as a whole. The data are on every machine that can run
+this script.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""The fastest training of multi-layer perceptrons on a CPU, with scikit-learn's interface."""
+"""Fast training of multi-layer perceptrons on a CPU, with scikit-learn's interface."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -89,9 +89,7 @@ def show_config() -> None:
     print(f"fastmlp     {__version__}")
     print(f"ISA         {isa}{_why_slow(isa, available)}")
     print(f"available   {', '.join(available)}")
-    print(
-        f"threads     up to {n_cpus} ({reason}); fewer where a step has too little work, or n_threads of the estimator"
-    )
+    print(f"threads     up to {n_cpus} ({reason}); fewer for small steps; n_threads sets the number")
     emulates = _core.Network((1, 1), "identity", "squared_error", "bfloat16").emulates
     speed = (
         "slow, by instructions of float32: this CPU or this ISA lacks AVX-512 BF16"

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """The door: NumPy arrays in, pointers out; the GIL; a status becomes a word. No arithmetic, no judgement of user input.
 
-It refuses what would make the engine leave the memory that it was given. Documented for callers in _core.pyi, for the
-engine in csrc/fastmlp.h.
+It refuses what would make the engine leave the memory that it was given, but for numbers in arrays that it trusts: the
+order of use and the columns of a CSR matrix. Documented for callers in _core.pyi, for the engine in csrc/fastmlp.h.
 """
 import os
 from collections import namedtuple
@@ -87,15 +87,16 @@ def fma_peak(dtype="float32", double seconds=0.05):
     return best
 
 
-def barrier_latency(int32_t n_threads=2, int64_t n_barriers=10_000):
+def barrier_latency(n_threads=2, n_barriers=10_000):
     cdef const fm_engine *engine = _engine("float32")
+    cdef int64_t m = _count(n_threads, 1, FM_MAX_THREADS, "n_threads"), n = _count(n_barriers, 1, 2**62, "n_barriers")
     times = []
     for _ in range(5):
         start = perf_counter()
         with nogil:
-            engine.barrier_loop(n_threads, n_barriers)
+            engine.barrier_loop(m, n)
         times.append(perf_counter() - start)
-    return min(times) / n_barriers
+    return min(times) / n
 
 
 def random_words(key, counter, uint32_t group=0):
@@ -109,9 +110,8 @@ def random_words(key, counter, uint32_t group=0):
 
 def dot(a, b, c):
     sums = np.array(c, np.float32)
-    cdef const float *x = <const float *>_data(a, np.float32, 32)
-    cdef const float *y = <const float *>_data(b, np.float32, 32)
-    _engine("bfloat16").dot(x, y, <float *>_data(sums, np.float32, 16, True))
+    _engine("bfloat16").dot(<const float *>_data(a, np.float32, 32), <const float *>_data(b, np.float32, 32),
+                            <float *>_data(sums, np.float32, 16, True))
     return sums
 
 
@@ -150,7 +150,7 @@ cdef int64_t _matrix(object X, int64_t n_columns, fm_matrix *m) except -1:
     memset(m, 0, sizeof(fm_matrix))
     m.n_columns = n_columns
     dtype = _DTYPES.get(X.dtype.char)
-    if dtype is None:
+    if dtype is None or not X.dtype.isnative:
         raise TypeError(f"expected a matrix of float32, float64 or uint8, got {X.dtype}")
     m.dtype = dtype
     if not isinstance(X, np.ndarray):
@@ -170,8 +170,8 @@ cdef int64_t _matrix(object X, int64_t n_columns, fm_matrix *m) except -1:
 
 cdef int64_t _csr(object X, fm_matrix *m) except -1:
     n_rows, n_columns = X.shape
-    if X.indices.dtype != X.indptr.dtype or X.indices.dtype.kind != "i" or n_columns >= 2**31:
-        raise TypeError("CSR indices and indptr must have one signed dtype, and columns be fewer than 2**31")
+    if X.indices.dtype != X.indptr.dtype or X.indices.dtype not in (np.int32, np.int64) or n_columns >= 2**31:
+        raise TypeError("CSR indices and indptr must be int32 or int64, both the same, and columns be fewer than 2**31")
     if n_rows == 0 or n_columns != m.n_columns:
         raise ValueError(f"expected a matrix of {m.n_columns} columns and at least one row, got the shape {X.shape}")
     m.index_bytes = X.indices.dtype.itemsize
@@ -210,11 +210,12 @@ cdef class Scratch:
         """The block, grown where the task needs more, with what the task goes on from."""
         cdef int64_t size = engine.scratch_bytes(task) + FM_ALIGNMENT
         if self.block is None or self.block.size < size:
-            kept = self.block if task.batch_position > 0 else None
-            self.block = None  # frees it, unless it is kept
-            self.block = np.empty(size, dtype=np.uint8)
-            if kept is not None:
-                memcpy(_aligned(self.block), _aligned(kept), kept.size - FM_ALIGNMENT)
+            if task.batch_position == 0:  # free it first, and with it what another training may have left there
+                self.block, self.unfinished = None, NULL
+            block = np.empty(size, dtype=np.uint8)
+            if self.block is not None:
+                memcpy(_aligned(block), _aligned(self.block), self.block.size - FM_ALIGNMENT)
+            self.block = block
         return _aligned(self.block)
 
     cdef int32_t run(self, const fm_engine *engine, fm_task *task, void *training) except -1:

@@ -124,6 +124,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         ----------
         X : array-like or sparse matrix of shape (n_rows, n_features)
             Read in place, without copying, if float32, float64 or uint8 with contiguous rows, or CSR of these.
+            `early_stopping` without X_val copies the rows that it keeps back to validate on.
         y : array-like of shape (n_rows,) or (n_rows, n_outputs), or 0/1 sparse matrix
             Labels of a classifier, 0/1 columns for several labels; values of a regressor; class numbers from 0, one-hot
             rows, probabilities, 0/1 labels or values of a `Trainer`, as its loss takes them.
@@ -138,8 +139,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             ``samples_per_second`` that they name. One that returns True ends the training.
         checkpoint : str or path-like, default=None
             File that the whole state is written to after an epoch. Where it is there already, and belongs to a fit
-            with these hyper-parameters and data of this shape, that fit goes on, and ends with the bits of one that
-            was never interrupted.
+            with these hyper-parameters and data, that fit goes on, and ends with the bits of one that was never
+            interrupted; `n_threads`, `verbose` and `max_time` may be others. Not with ``solver="lbfgs"`` or
+            `n_restarts`.
         checkpoint_seconds : float, default=0.0
             Least time between two writings of the checkpoint.
 
@@ -151,8 +153,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Raises
         ------
         ValueError
-            If a hyper-parameter or an input is invalid, or if the parameters have become infinite or NaN. The estimator
-            is left as it was.
+            If a hyper-parameter or an input is invalid, if the checkpoint belongs to another fit, or if the parameters
+            have become infinite or NaN. The estimator is left as it was.
+        ModelFileError
+            If the checkpoint is something else, or damaged. The estimator is left as it was.
         MemoryError
             If the network does not fit in the memory of this machine. The estimator is left as it was.
 
@@ -165,7 +169,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """
         held_out = (X_val, y_val, sample_weight_val)
         if callable(callbacks):
-            raise TypeError(f"callbacks must be a list of functions: [{getattr(callbacks, '__name__', callbacks)}]")
+            raise TypeError(f"callbacks must be a list: write callbacks=[{getattr(callbacks, '__name__', callbacks)}]")
         asked = Asked(tuple(callbacks), checkpoint, checkpoint_seconds)
         with Call(self, (X, y, sample_weight), held_out, asked=asked) as (fit, n_epochs, listeners):
             fit.run(n_epochs, listeners)
@@ -402,7 +406,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         fitted = self._fitted
         if fitted is None:
             check_is_fitted(self)
-            raise AssertionError("unreachable")
+            fitted = self._require_fitted()  # another thread has fitted it since then
         if self.n_threads is not None and not (type(self.n_threads) is int and 1 <= self.n_threads <= MAX_THREADS):
             self._validate_params()
         rows, fit = self._rows(X, fitted, finite=False), fitted.fit

@@ -94,18 +94,20 @@ class Call:
                 stack.callback(self._close, listener)
             check_combination(settings, self._asked.checkpoint is not None)
             self._checkpoint = self._found_checkpoint()
+            if self._checkpoint is not None:
+                stack.push(self._checkpoint.take_back)
             fitted, samples = self._checked(X, y, sample_weight)
             fit = self._fit = fitted.fit
             stack.enter_context(fit.guard.claimed())
             stack.enter_context(self._unchanged_if_it_fails(fitted, samples))
-            samples, listeners = self._listening(fitted, samples)
+            listeners = self._listening(fitted, samples)
             self._listeners = [*listeners, *outside]
             fit.adopt(settings, restarts=not self._resumes)
             progress = None
             if self._checkpoint is not None:
-                progress = self._checkpoint.progress(fit, samples, self._validation_samples)
+                progress = self._checkpoint.progress(fit, samples, self._validation_samples, self._rows)
                 self._listeners.insert(0, self._checkpoint)
-            fit.begin(samples, settings, self._random_state, estimator._remedy(fit), progress)
+            fit.begin(samples, settings, self._random_state, estimator._remedy(fit), progress, self._rows)
             estimator._fitted, estimator._valid = fitted, list(vars(settings).values())
             self._stack = stack.pop_all()
         if not self._asked.trains:
@@ -193,18 +195,21 @@ class Call:
     def _unchanged_if_it_fails(self, fitted: Fitted, samples: Samples) -> Iterator[None]:
         """Take everything back that a training has done which ends in an error; let go of what only it needed."""
         fit, estimator, before = fitted.fit, self._estimator, self._before
-        # What fails within one step has changed no parameter.
-        one_step = self._resumes and samples.rows.shape[0] <= batch_size(self._settings, samples)
+        # What fails within one step has changed no parameter, and what fails after it keeps the step.
+        n_rows = samples.rows.shape[0]
+        one_step = self._resumes and n_rows <= batch_size(self._settings, n_rows)
         validates = any(given is not None for given in self._held_out)
         backup = fit.backup(with_arrays=validates or not one_step) if fitted is before else None
         try:
             yield
         except BaseException:
             if backup is not None:
-                fit.restore(backup)
+                if backup["copies"] or fit.step == backup["attributes"]["step"]:
+                    fit.restore(backup)
             elif estimator._fitted is fitted:  # another thread may have fitted it since then
-                del estimator._fitted
-                if before is not None:
+                if before is None:
+                    del estimator._fitted
+                else:
                     estimator._fitted = before
             raise
         finally:
@@ -212,23 +217,25 @@ class Call:
             if self._spare is not None:
                 fit.spare_generator = self._spare
 
-    def _listening(self, fitted: Fitted, samples: Samples) -> tuple[Samples, list[Listener]]:
-        """The samples to train on, and the listeners that the call and its hyper-parameters ask for."""
-        self._validation_samples = None
+    def _listening(self, fitted: Fitted, samples: Samples) -> list[Listener]:
+        """The listeners that the call and its hyper-parameters ask for; keeps rows back where they need some."""
+        self._rows: NDArray[np.intp] | None = None
+        self._validation_samples, learned = None, samples
         if any(given is not None for given in self._held_out):
             self._validation_samples = self._given(fitted, *self._held_out)
             if not self._resumes and (words := advice.about_validation(samples.rows, self._validation_samples.rows)):
                 warn(words)
         elif self._settings.early_stopping and self._settings.solver != "lbfgs":
-            samples, self._validation_samples = self._split(fitted, samples)
+            self._rows, self._validation_samples = self._split(fitted, samples)
+            learned = samples._replace(targets=samples.targets[self._rows])
         tell = self._tell()
         listeners: list[Listener] = [Narration(tell, self._validation_samples is not None)]
         listeners += self._stopping(fitted, tell)
         if self._settings.solver != "lbfgs":
-            listeners += [Divergence(samples, self._settings, self._resumes)]
+            listeners += [Divergence(learned, self._settings, self._resumes)]
         if self._asked.callbacks:
             listeners += [Functions(self._estimator, self._asked.callbacks)]
-        return samples, listeners
+        return listeners
 
     def _tell(self) -> Callable[[str], None]:
         return print if self._settings.verbose not in (False, 0, "progress") else lambda message: None
@@ -254,7 +261,8 @@ class Call:
         """The training with its rivals, on these samples."""
         network, settings, estimator = fitted.fit.network, self._settings, self._estimator
         n_threads = 1 if fitted.fit.n_threads == 1 else settings.n_threads
-        size = batch_size(settings, samples)  # or each rival would warn of a batch that is too large
+        rows = self._rows
+        size = batch_size(settings, fitted.fit.n_rows)  # or each rival would warn of a batch that is too large
         alone = SimpleNamespace(**vars(settings) | {"n_threads": n_threads, "batch_size": size})
 
         def start(seed: int) -> tuple[Fit, list[Listener]]:
@@ -262,7 +270,7 @@ class Call:
             rival = Fit.start(network.n_units, network.loss, network.precision, alone, samples, random_state)
             listeners = self._stopping(replace(fitted, fit=rival))
             rival.adopt(alone, restarts=True)
-            rival.begin(samples, alone, random_state, estimator._remedy(rival))
+            rival.begin(samples, alone, random_state, estimator._remedy(rival), rows=rows)
             return rival, listeners
 
         return Restarts(fitted.fit, self._seeds.tolist(), start)
@@ -289,24 +297,22 @@ class Call:
         with naming("sample_weight"):
             return Samples(rows, targets, estimator._weigh(sample_weight_val, rows, targets, fitted.labels))
 
-    def _split(self, fitted: Fitted, samples: Samples) -> tuple[Samples, Samples]:
-        """Samples to train on and to validate on."""
+    def _split(self, fitted: Fitted, samples: Samples) -> tuple[NDArray[np.intp], Samples]:
+        """Numbers of the rows to train on, which nobody copies, and samples to validate on."""
         if self._settings.validation_fraction == 0:
             raise ValueError(
                 "early_stopping needs rows to validate on, but validation_fraction is 0: make it larger, or pass X_val "
                 "and y_val to fit."
             )
-        parts = train_test_split(
-            *(array for array in samples if array is not None),
+        rows, held_out = train_test_split(
+            np.arange(samples.rows.shape[0]),
             random_state=self._random_state,
             test_size=self._settings.validation_fraction,
             stratify=self._estimator._stratify(samples.targets, fitted),
         )
-        if parts[1].shape[0] < 2:
+        if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        weights = parts[4:] or (None, None)
-        if weights[1] is not None:
-            some_weight(weights[1])
-        return Samples(parts[0], parts[2], weights[0]), Samples(parts[1], parts[3], weights[1])
+        weights = None if samples.weights is None else some_weight(samples.weights[held_out])
+        return rows, Samples(samples.rows[held_out], samples.targets[held_out], weights)

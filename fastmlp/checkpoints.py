@@ -10,13 +10,15 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from fastmlp.engine_settings import copy_of
 from fastmlp.estimator_file import from_json, to_json
+from fastmlp.estimator_state import KEYS, check_state
 from fastmlp.fitting import Fit
 from fastmlp.listener import Listener
-from fastmlp.model_file import ModelFile, ModelFileError, read, write
+from fastmlp.model_file import ModelFile, ModelFileError, read, require, write
 from fastmlp.rows import Samples
 
 FREE = ("n_threads", "verbose", "max_time")
@@ -47,14 +49,17 @@ class Checkpoint(Listener):
     ModelFileError
         If the file is there and is not a checkpoint, or damaged.
     ValueError
-        If it belongs to another fit.
+        If it belongs to another fit, or `seconds` is not a number of seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float, estimator: str, settings: Any) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float, np.number)) or not seconds >= 0:
+            raise ValueError(f"checkpoint_seconds must be a number of seconds, 0 or more. Got {seconds!r} instead.")
         self._path, self._seconds, self._kind = Path(path), seconds, f"checkpoint of {estimator}"
         self._written = perf_counter()
         self._settings = comparable(settings)
         self._found: dict[str, Any] | None = None
+        self._given: tuple[np.random.RandomState, Any] | None = None
         if self._path.exists():
             file = read(self._path)
             if file.kind != self._kind:
@@ -66,14 +71,25 @@ class Checkpoint(Listener):
     def begins_from(self, random_state: np.random.RandomState) -> None:
         """Let the fit begin with the random numbers with which the first began."""
         if self._found is not None:
+            self._given = random_state, random_state.get_state()
             random_state.set_state(self._found["first_random_state"].get_state())
         self._first_random_state = copy_of(random_state)
 
-    def progress(self, fit: Fit, samples: Samples, validation: Samples | None) -> dict[str, Any] | None:
-        """Where to go on from; None where there was no file.
+    def take_back(self, *failure: Any) -> None:
+        """Leave the user's generator as it was, where the fit has failed."""
+        if failure[0] is not None and self._given is not None:
+            generator, state = self._given
+            generator.set_state(state)
+
+    def progress(
+        self, fit: Fit, samples: Samples, validation: Samples | None, rows: NDArray[np.intp] | None
+    ) -> dict[str, Any] | None:
+        """Where to go on from, with these of the rows; None where there was no file.
 
         Raises
         ------
+        ModelFileError
+            If it is damaged.
         ValueError
             If the data are others.
         """
@@ -84,7 +100,27 @@ class Checkpoint(Listener):
         self._shape["values (their checksum)"] = _checksum(samples, *([validation] if validation else []))
         if self._found is not None:
             require_the_same(self._path, "data", self._found["shape"], self._shape)
+            try:
+                self._check(fit, np.arange(samples.rows.shape[0]) if rows is None else np.sort(rows))
+            except ValueError as error:
+                raise ModelFileError(f"{self._path}: damaged: {error}") from None
         return self._found
+
+    def _check(self, fit: Fit, rows: NDArray[np.intp]) -> None:
+        """Refuse what the engine would trust: the numbers of rows most of all."""
+        found = self._found or {}
+        state = {name: value for name, value in found.items() if name in KEYS or name == "precision"}
+        check_state("Trainer", state | {"n_features": fit.network.n_units[0], "feature_names": None})
+        require(found["n_units"] == fit.network.n_units, "it has other layers")
+        require(found["optimizer"] == fit.optimizer, "it has another optimizer")
+        order, best_params, ended = (found.get(name) for name in ("order", "best_params", "ended"))
+        require(order is not None or not self._settings["shuffle"], "it has no order of the rows")
+        require(order is None or np.array_equal(np.sort(order), rows), "its order is not one of the rows")
+        require((best_params is None) == (fit.best_params is None), "it has no best parameters, or some too much")
+        require(best_params is None or best_params.shape == found["params"].shape, "it has too many best parameters")
+        require(best_params is None or bool(np.isfinite(best_params).all()), "its best parameters are not finite")
+        require(isinstance(ended, bool), "it does not say whether it has ended")
+        require(isinstance(found.get("random_state"), np.random.RandomState), "it has no random numbers")
 
     def epoch_begins(self, fit: Fit) -> None:
         """Write what the epoch before has left, if it is time; and the beginning, or a wrong path would show late."""

@@ -55,23 +55,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : str or list of these, default="relu"
+    activation : str or list of str, default="relu"
         One of "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish".
         Of the hidden layers; or a list, one for each of them.
     solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
-        "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
+        "lbfgs" minimises the loss of all rows at once, in float64. It refuses `dropout`, `input_noise`, `weight_decay`,
+        `clip_norm`, `l1_ratio`, `warmup`, schedules that change in each step, and checkpoints. The others take batches.
     alpha : float, default=0.0001
-        Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
+        Strength of the L2 penalty; biases are exempt. It is divided by the number of rows in the batch, or by the sum
+        of their sample weights.
     batch_size : int or "auto", default="auto"
         "auto" is ``min(200, n_rows)``.
     learning_rate : str or callable, default="constant"
         One of "constant", "invscaling", "adaptive", "cosine", "one_cycle", "linear", "coslog". Schedule of the learning
         rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** power_t``, and "adaptive",
-        divided by 5 where the loss, or the validation score, has stopped improving. Step by step, over the `max_iter`
-        epochs: a half cosine or a line to zero, one cycle up and down, or four waves of a cosine in the logarithm of
-        the progress. A function of the progress, from 0 to 1, returns a factor.
+        divided by 5 where the loss, or the validation score, has stopped improving. Others change in each step and end
+        after `max_iter` epochs: "cosine" and "linear" fall to zero, "one_cycle" rises and falls, "coslog" goes through
+        four waves. A function of the progress, from 0 to 1, returns a factor.
     learning_rate_init : float, default=0.001
-        Learning rate that the schedule starts from.
+        The learning rate. Schedules multiply it by factors of at most 1; a function of yours may return larger ones.
     power_t : float, default=0.5
         Exponent of the schedule "invscaling".
     max_iter : int, default=200
@@ -88,15 +90,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted parameters and the optimizer's state.
     momentum : float, default=0.9
-        From 0 to 1, with ``solver="sgd"``.
+        Share of the last step that is added to the next, from 0 to 1; for ``solver="sgd"``.
     nesterovs_momentum : bool, default=True
         Whether the momentum is Nesterov's.
     early_stopping : bool, default=False
-        Whether to stop where the validation score has stopped improving, and to restore the best parameters. Not with
+        Whether to stop where the validation score has stopped improving, and to restore the best parameters. Ignored by
         "lbfgs".
     validation_fraction : float, default=0.1
-        Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. The
-        rows of a binary classification are drawn from each class.
+        Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. In
+        a binary classification each class gives the same share of its rows.
     beta_1 : float, default=0.9
         Decay rate of adam's mean of the gradient, in [0, 1).
     beta_2 : float, default=0.999

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from fastmlp._core import Network, aligned_empty
 from fastmlp.layers import activations, dropout_shares, quantiles
-from fastmlp.rows import Samples
 from fastmlp.threads import default_threads, step_flops
 
 
@@ -54,9 +53,9 @@ def parametrisation(settings: Any, n_units: tuple[int, ...]) -> dict[str, Any]:
     return {"rate_factors": rates, "learn_scale": True}
 
 
-def batch_size(settings: Any, samples: Samples) -> int:
-    """Rows of a step."""
-    return int(min(200 if settings.batch_size == "auto" else settings.batch_size, samples.rows.shape[0]))
+def batch_size(settings: Any, n_rows: int) -> int:
+    """Rows of a step, of so many to train on."""
+    return int(min(200 if settings.batch_size == "auto" else settings.batch_size, n_rows))
 
 
 def optimizer_name(settings: Any) -> str:

@@ -25,8 +25,8 @@ from fastmlp.rows import Samples
 from fastmlp.schedules import Place, learning_rates
 from fastmlp.threads import PacedTraining
 
-KEPT_SCRATCH = 2**28
-"""Bytes of scratch that are kept for the next call that goes on, at the most: to touch new memory takes time."""
+KEPT_MEMORY = 2**31
+"""Bytes of scratch and copies that are kept for the next call that goes on, at the most."""
 
 
 class Fit:
@@ -84,6 +84,7 @@ class Fit:
         self._options: dict[str, Any] | None = None  # that the network was made with
         self._order: NDArray[np.int64] | None = None
         self._scratch: Scratch | None = None
+        self._copies: dict[str, NDArray[Any]] = {}  # of the arrays, before the last call that went on from them
 
     @classmethod
     def start(
@@ -171,12 +172,14 @@ class Fit:
             return
         if settings.batch_size != "auto" and settings.batch_size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self._batch_size = size = engine_settings.batch_size(settings, samples)
+        self._batch_size = size = engine_settings.batch_size(settings, self.n_rows)
         n_threads = engine_settings.threads(settings, self.network, samples.rows, size)
         self._n_used = self.n_rows // size * size if getattr(settings, "drop_last", False) else self.n_rows
-        self._order = np.arange(self.n_rows, dtype=np.int64) if settings.shuffle else None
+        self._shuffles = bool(settings.shuffle)
         if rows is not None:
-            self._order = rows.copy()
+            self._order = rows.astype(np.int64)
+        elif self._shuffles:
+            self._order = np.arange(self.n_rows, dtype=np.int64)
         if progress is not None:
             self._go_on(progress)
         regular = engine_settings.regularisation(settings, self.network.n_units)
@@ -208,8 +211,9 @@ class Fit:
         self._training = self._order = self.best_params = None
         for name in ("samples", "settings", "remedy", "n_rows", "random_state"):
             self.__dict__.pop(name, None)
-        if not keeps_scratch or (self._scratch and self._scratch.nbytes > KEPT_SCRATCH):
-            self._scratch = None
+        n_bytes = sum(copy.nbytes for copy in self._copies.values()) + (self._scratch.nbytes if self._scratch else 0)
+        if not keeps_scratch or n_bytes > KEPT_MEMORY:
+            self._scratch, self._copies = None, {}
 
     @property
     def n_threads(self) -> int:
@@ -237,7 +241,7 @@ class Fit:
         """Use every row once; return the loss."""
         training, order = self._training, self._order
         assert training is not None
-        if order is not None:
+        if order is not None and self._shuffles:
             self.random_state.shuffle(order)
         self.in_epoch = True
         rates, first_step = self._rates(training), self.step
@@ -310,7 +314,13 @@ class Fit:
 
     def backup(self, with_arrays: bool) -> dict[str, Any]:
         """What `restore` needs."""
-        copies = {name: getattr(self, name).copy() for name in self.ARRAYS if with_arrays}
+        copies: dict[str, NDArray[Any]] = {}
+        for name in self.ARRAYS if with_arrays else ():
+            array, copy = getattr(self, name), self._copies.get(name)
+            # In the memory of the last call's: to touch new memory takes longer than a step may.
+            copies[name] = np.empty_like(array) if copy is None or copy.shape != array.shape else copy
+            np.copyto(copies[name], array)
+        self._copies = copies
         return {"attributes": self.__dict__ | self._curves(), "copies": copies}
 
     def restore(self, backup: dict[str, Any]) -> None:
@@ -318,7 +328,8 @@ class Fit:
         self.__dict__.update(backup["attributes"])
         with self.guard.writing():
             for name, values in backup["copies"].items():  # in place: the user may hold views
-                getattr(self, name)[...] = values
+                if getattr(self, name).flags.writeable:  # else it is as it was: `adopt` has trained a copy
+                    getattr(self, name)[...] = values
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""

@@ -59,14 +59,14 @@ class Guard:
         """The same for one call of a function, which costs next to nothing where nobody trains."""
         self._forget_other_processes()
         try:
-            # A training that begins waits for the readers that it finds; a reader that finds one, for its next pause.
+            # A training that begins waits for the readers that it finds.
             self._readers.append(None)
             if not self._busy.locked():
                 return call(*arguments)
-            with self._queue, self.still:
-                return call(*arguments)
         finally:
             self._readers.pop()
+        with self._queue, self.still:  # a reader that finds a training waits for its next pause, and is not waited for
+            return call(*arguments)
 
     def _forget_other_processes(self) -> None:
         """Begin anew in a forked process: threads that held a lock or read are not in it, and would be waited for."""

@@ -71,20 +71,23 @@ SHARED = {
         "str | Sequence[str]",
         [StrOptions(set(ACTIVATIONS)), "array-like"],
         "Of the hidden layers; or a list, one for each of them.",
-        _names(*ACTIVATIONS) + " or list of these",
+        _names(*ACTIVATIONS) + " or list of str",
     ),
     "solver": Hyperparameter(
         "adam",
         "str",
         [StrOptions(set(SOLVERS))],
-        '"lbfgs" minimises the loss of all rows at once, in float64; the others take batches.',
+        '"lbfgs" minimises the loss of all rows at once, in float64. It refuses `dropout`, `input_noise`, '
+        "`weight_decay`, `clip_norm`, `l1_ratio`, `warmup`, schedules that change in each step, and checkpoints. The "
+        "others take batches.",
         _names(*SOLVERS),
     ),
     "alpha": Hyperparameter(
         0.0001,
         "float",
         [NOT_NEGATIVE],
-        "Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.",
+        "Strength of the L2 penalty; biases are exempt. It is divided by the number of rows in the batch, or by the "
+        "sum of their sample weights.",
     ),
     "batch_size": Hyperparameter(
         "auto", "int | str", [StrOptions({"auto"}), COUNT], '"auto" is ``min(200, n_rows)``.', 'int or "auto"'
@@ -94,12 +97,17 @@ SHARED = {
         "str | Callable[[float], float]",
         [StrOptions(set(SCHEDULES)), callable],
         'Schedule of the learning rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** '
-        'power_t``, and "adaptive", divided by 5 where the loss, or the validation score, has stopped improving. Step '
-        "by step, over the `max_iter` epochs: a half cosine or a line to zero, one cycle up and down, or four waves of "
-        "a cosine in the logarithm of the progress. A function of the progress, from 0 to 1, returns a factor.",
+        'power_t``, and "adaptive", divided by 5 where the loss, or the validation score, has stopped improving. '
+        'Others change in each step and end after `max_iter` epochs: "cosine" and "linear" fall to zero, "one_cycle" '
+        'rises and falls, "coslog" goes through four waves. A function of the progress, from 0 to 1, returns a factor.',
         _names(*SCHEDULES) + " or callable",
     ),
-    "learning_rate_init": Hyperparameter(0.001, "float", [POSITIVE], "Learning rate that the schedule starts from."),
+    "learning_rate_init": Hyperparameter(
+        0.001,
+        "float",
+        [POSITIVE],
+        "The learning rate. Schedules multiply it by factors of at most 1; a function of yours may return larger ones.",
+    ),
     "power_t": Hyperparameter(
         0.5, "float", [Interval(Real, 0, None, closed="left")], 'Exponent of the schedule "invscaling".'
     ),
@@ -132,22 +140,25 @@ SHARED = {
         False, "bool", ["boolean"], "Whether `fit` goes on from the fitted parameters and the optimizer's state."
     ),
     "momentum": Hyperparameter(
-        0.9, "float", [Interval(Real, 0, 1, closed="both")], 'From 0 to 1, with ``solver="sgd"``.'
+        0.9,
+        "float",
+        [Interval(Real, 0, 1, closed="both")],
+        'Share of the last step that is added to the next, from 0 to 1; for ``solver="sgd"``.',
     ),
     "nesterovs_momentum": Hyperparameter(True, "bool", ["boolean"], "Whether the momentum is Nesterov's."),
     "early_stopping": Hyperparameter(
         False,
         "bool",
         ["boolean"],
-        "Whether to stop where the validation score has stopped improving, and to restore the best parameters. Not "
-        'with "lbfgs".',
+        "Whether to stop where the validation score has stopped improving, and to restore the best parameters. Ignored "
+        'by "lbfgs".',
     ),
     "validation_fraction": Hyperparameter(
         0.1,
         "float",
         [BELOW_ONE],
         "Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. "
-        "The rows of a binary classification are drawn from each class.",
+        "In a binary classification each class gives the same share of its rows.",
     ),
     "beta_1": Hyperparameter(0.9, "float", [BELOW_ONE], "Decay rate of adam's mean of the gradient, in [0, 1)."),
     "beta_2": Hyperparameter(

@@ -61,7 +61,7 @@ def _has_memory(n_bytes: int) -> bool:
 def _training_bytes(network: Network, settings: Any, samples: Samples) -> int:
     """Bytes of parameters, optimizer and scratch."""
     rows, optimizer = samples.rows, engine_settings.optimizer_name(settings)
-    size, itemsize = engine_settings.batch_size(settings, samples), network.dtype.itemsize
+    size, itemsize = engine_settings.batch_size(settings, rows.shape[0]), network.dtype.itemsize
     n_threads = engine_settings.threads(settings, network, rows, size)
     if optimizer == "lbfgs":
         in_float64 = engine_settings.network_of(network.n_units, settings, network.loss, "float64")

@@ -28,12 +28,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
-        Seconds after the beginning of `fit`, with the preparation, at which training ends.
+        Seconds after which training ends, counted from the beginning of `fit`, preparation included.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
-        Columns of categories: those whose type says so (text, categories, booleans), or besides these the ones given by
-        names, numbers or a mask.
+        "from_dtype" or None: columns of text, categories and booleans; names, numbers or a mask add others to these.
     scoring : str, callable or None, default=None
-        Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the accuracy.
+        Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the accuracy, or
+        for several labels the negative loss.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class.
     verbose : bool, int or "progress", default=False
@@ -206,10 +206,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
-        Seconds after the beginning of `fit`, with the preparation, at which training ends.
+        Seconds after which training ends, counted from the beginning of `fit`, preparation included.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
-        Columns of categories: those whose type says so (text, categories, booleans), or besides these the ones given by
-        names, numbers or a mask.
+        "from_dtype" or None: columns of text, categories and booleans; names, numbers or a mask add others to these.
     scoring : str, callable or None, default=None
         Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the negative loss.
     verbose : bool, int or "progress", default=False

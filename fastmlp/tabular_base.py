@@ -255,7 +255,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         fitted = self._require_fitted()
         assert fitted.preparation is not None
         networks = "network" if len(fitted.members) == 1 else "networks"
-        return f"{fitted.preparation.summary()}; {len(fitted.members)} {networks} of {fitted.n_units} units"
+        units = ", ".join(map(str, fitted.n_units[1:-1]))
+        return f"{fitted.preparation.summary()}; {len(fitted.members)} {networks} with hidden layers of {units} units"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file without pickle, which `fastmlp.load` reads.
@@ -371,7 +372,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             return Samples(inputs, targets.values, self._weigh(check_weights(sample_weight_val, inputs), targets))
 
     def _scorer(self, fitted: FittedTable, targets: Targets) -> Any:
-        """What scores a training on validation rows; None for accuracy or R²."""
+        """What scores a training on validation rows; None for the accuracy, or the negative loss."""
         if self.scoring is None:
             return None
         scorer = check_scoring(self, self.scoring)

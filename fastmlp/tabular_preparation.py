@@ -184,7 +184,7 @@ def which_are_categories(table: Table, asked: str | ArrayLike | None) -> list[bo
     ----------
     table : Table
     asked : "from_dtype", None or array-like
-        What the columns' types say, only text, or those named: by name, number or mask; text is always categories.
+        "from_dtype" or None: those of text, categories and booleans; names, numbers or a mask add others to these.
 
     Raises
     ------

@@ -157,7 +157,7 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     task : Task
     seeds : list of int
     scorer : callable (Fit, Samples, rows) -> float, or None
-        Score of the validation rows, of these numbers among the training rows; None for accuracy or R².
+        Score of the validation rows, of these numbers among the training rows; None as for `LastBest`.
     n_threads : int or None
     name : str
         Of the estimator, for the progress bar.
@@ -261,7 +261,7 @@ class LastBest(Listener):
     ----------
     held_out : Samples
     scorer : callable (Fit) -> float, or None
-        None for the accuracy, or the negative loss where nothing is classified.
+        None for the accuracy, or the negative loss where values or several labels are predicted.
 
     Attributes
     ----------

@@ -9,7 +9,6 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
 from fastmlp._core import LOSSES, Loss
-from fastmlp.listener import warn
 from fastmlp.rows import READABLE, contiguous_rows, is_sound
 
 
@@ -170,11 +169,6 @@ def _check_classes(y: NDArray[Any], task: Loss, n_outputs: int | None) -> tuple[
         raise ValueError(f"Class numbers must be 0, 1, 2, …: got {classes.min()}.")
     highest = int(classes.max())
     if n_outputs is None:
-        if classes.min() == 1 < highest:
-            warn(
-                f"y holds class numbers from 1 to {highest}: there is an output for class 0, too, which no row has. "
-                "Subtract 1, or use MLPClassifier, which takes any labels."
-            )
         return classes, 1 if highest < 2 and not task.exclusive else max(highest + 1, 2)
     if highest >= max(n_outputs, 2):
         raise ValueError(

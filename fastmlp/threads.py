@@ -24,7 +24,8 @@ FLOPS_PER_THREAD = 5e6
 TRIAL_SECONDS = 0.005
 """How long a number of threads is tried."""
 TERM_SECONDS = 1.0
-"""How long the faster one is kept before both are tried again."""
+TERM_STEPS = 60
+"""How long the faster one is kept at least before both are tried again, which takes as long as six steps or more."""
 
 Status = Literal["epoch", "yield", "not_finite"]
 
@@ -41,16 +42,17 @@ class PacedTraining(Training):
     """A training on ``n_threads`` threads or on one, whichever turns out faster.
 
     Other processes may keep the second CPU busy, and then a team waits for its last thread at every barrier. The bits
-    of the result do not depend on the number of threads, so it may change between two calls: each is tried twice, the
-    faster one is kept for a second, and so on. The parameters are those of `Training`.
+    of the result do not depend on the number of threads, so it may change between two calls: after a term of
+    ``n_threads`` each is tried twice, the faster one is kept for a term, and so on. The parameters are those of
+    `Training`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._numbers = (self.n_threads, 1)  # the most first, or the scratch would have to grow
-        self._trials = [*self._numbers, *self._numbers]
+        self._trials: list[int] = []  # none in a short training, which has no time for them
         self._paces: dict[int, float] = {}
-        self._rows, self._seconds = 0, 0.0
+        self._rows, self._steps, self._seconds = 0, 0, 0.0
 
     def run(
         self, order: NDArray[np.int64] | None = None, seconds: float = 0.1, rates: NDArray[np.float64] | None = None
@@ -58,12 +60,17 @@ class PacedTraining(Training):
         """Train as `Training.run` does, and take note of the pace."""
         if self._trials:
             self.n_threads, seconds = self._trials[0], min(seconds, TRIAL_SECONDS)
-        position, start = self.position, perf_counter()
+        position, step, start = self.position, self.step, perf_counter()
         status = super().run(order, seconds, rates)
         self._seconds += perf_counter() - start
         rows = self.position - position
         self._rows += rows if rows > 0 else self.position  # of a new epoch
-        if self._seconds >= (TRIAL_SECONDS if self._trials else TERM_SECONDS):
+        self._steps += self.step - step
+        if self._trials:
+            over = self._seconds >= TRIAL_SECONDS
+        else:
+            over = self._seconds >= TERM_SECONDS and self._steps >= TERM_STEPS
+        if over:
             self._next()
         return status
 
@@ -76,7 +83,7 @@ class PacedTraining(Training):
             self._paces[tried] = max(self._paces.get(tried, 0.0), self._rows / self._seconds)
             if not self._trials:
                 self.n_threads = max(self._paces, key=lambda n: self._paces[n])
-        self._rows, self._seconds = 0, 0.0
+        self._rows, self._steps, self._seconds = 0, 0, 0.0
 
 
 def step_flops(network: Network, rows: Any, batch_size: int) -> float:

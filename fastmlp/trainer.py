@@ -16,6 +16,7 @@ from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import constraints
 from fastmlp.layers import quantiles
+from fastmlp.listener import warn
 from fastmlp.targets import check_targets, score
 
 
@@ -29,7 +30,7 @@ class Trainer(BaseMLP):
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
-    activation : str or list of these, default="relu"
+    activation : str or list of str, default="relu"
         One of "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish".
         Of the hidden layers; or a list, one for each of them.
     loss : str, default="log_loss"
@@ -38,19 +39,21 @@ class Trainer(BaseMLP):
         labels (binary_log_loss), margins (hinge, squared_hinge, perceptron), positive values (poisson, gamma: half
         their deviances) or values (the others).
     solver : {"lbfgs", "sgd", "adam", "rmsprop", "adagrad"}, default="adam"
-        "lbfgs" minimises the loss of all rows at once, in float64; the others take batches.
+        "lbfgs" minimises the loss of all rows at once, in float64. It refuses `dropout`, `input_noise`, `weight_decay`,
+        `clip_norm`, `l1_ratio`, `warmup`, schedules that change in each step, and checkpoints. The others take batches.
     alpha : float, default=0.0001
-        Strength of the L2 penalty; biases are exempt. It is divided by the sum of the weights of the batch.
+        Strength of the L2 penalty; biases are exempt. It is divided by the number of rows in the batch, or by the sum
+        of their sample weights.
     batch_size : int or "auto", default="auto"
         "auto" is ``min(200, n_rows)``.
     learning_rate : str or callable, default="constant"
         One of "constant", "invscaling", "adaptive", "cosine", "one_cycle", "linear", "coslog". Schedule of the learning
         rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** power_t``, and "adaptive",
-        divided by 5 where the loss, or the validation score, has stopped improving. Step by step, over the `max_iter`
-        epochs: a half cosine or a line to zero, one cycle up and down, or four waves of a cosine in the logarithm of
-        the progress. A function of the progress, from 0 to 1, returns a factor.
+        divided by 5 where the loss, or the validation score, has stopped improving. Others change in each step and end
+        after `max_iter` epochs: "cosine" and "linear" fall to zero, "one_cycle" rises and falls, "coslog" goes through
+        four waves. A function of the progress, from 0 to 1, returns a factor.
     learning_rate_init : float, default=0.001
-        Learning rate that the schedule starts from.
+        The learning rate. Schedules multiply it by factors of at most 1; a function of yours may return larger ones.
     power_t : float, default=0.5
         Exponent of the schedule "invscaling".
     max_iter : int, default=200
@@ -67,15 +70,15 @@ class Trainer(BaseMLP):
     warm_start : bool, default=False
         Whether `fit` goes on from the fitted parameters and the optimizer's state.
     momentum : float, default=0.9
-        From 0 to 1, with ``solver="sgd"``.
+        Share of the last step that is added to the next, from 0 to 1; for ``solver="sgd"``.
     nesterovs_momentum : bool, default=True
         Whether the momentum is Nesterov's.
     early_stopping : bool, default=False
-        Whether to stop where the validation score has stopped improving, and to restore the best parameters. Not with
+        Whether to stop where the validation score has stopped improving, and to restore the best parameters. Ignored by
         "lbfgs".
     validation_fraction : float, default=0.1
-        Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. The
-        rows of a binary classification are drawn from each class.
+        Share of the rows that `early_stopping` keeps out of the training, where `fit` is given none to validate on. In
+        a binary classification each class gives the same share of its rows.
     beta_1 : float, default=0.9
         Decay rate of adam's mean of the gradient, in [0, 1).
     beta_2 : float, default=0.999
@@ -298,6 +301,8 @@ class Trainer(BaseMLP):
         n_outputs = outputs.shape[1] if LOSSES[loss].threshold is None else None
         targets, _ = check_targets(y, loss, n_outputs, self)
         check_consistent_length(outputs, targets, sample_weight)
+        if n_outputs is None and targets.ndim == 2 and targets.shape[1] != outputs.shape[1]:
+            raise ValueError(f"`y` has {targets.shape[1]} columns, but the network has {outputs.shape[1]} outputs.")
         return score(targets, outputs, loss, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
@@ -307,7 +312,13 @@ class Trainer(BaseMLP):
 
     def _understand(self, y: Any, classes: Any) -> tuple[NDArray[Any], int, str, None]:
         several = quantiles(self.quantile) if self.loss == "quantile" else ()
-        return *check_targets(y, self.loss, len(several) if len(several) > 1 else None, self), self.loss, None
+        targets, n_outputs = check_targets(y, self.loss, len(several) if len(several) > 1 else None, self)
+        if targets.ndim == 1 and targets.min() == 1 < targets.max():
+            warn(
+                f"y holds class numbers from 1 to {targets.max()}: there is an output for class 0, too, which no row "
+                "has. Subtract 1, or use MLPClassifier, which takes any labels."
+            )
+        return targets, n_outputs, self.loss, None
 
     def _encode(self, y: Any, fitted: Fitted, exact: bool = False) -> NDArray[Any]:
         network = fitted.fit.network

@@ -74,7 +74,10 @@ from reference_random import (
 
 @dataclass
 class Optimizer:
-    """The update of parameters that all optimizers share: their state and their settings, scikit-learn's names."""
+    """The update of parameters that all optimizers share: their state and their settings, scikit-learn's names.
+
+    An epsilon that is smaller than the smallest normal number of its dtype counts as that number in the engine.
+    """
 
     slots: Array
     learning_rate: float | Array = 0.001

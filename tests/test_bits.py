@@ -1,5 +1,10 @@
 """The same bits: for any number of threads, any instruction set with FMA, any position in a batch, any interruption."""
 
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+from platform import machine
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,7 @@ first again in sums of several parts."""
 WITHOUT_FMA = {"x86-64"}
 ISAS_WITH_FMA = [isa for isa in _core.available_isas() if isa not in WITHOUT_FMA]
 N_THREADS = [1, 2, 3, 5]
+CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 def everything(
@@ -154,3 +160,53 @@ def test_predict_with_one_output(isa: str, precision: str) -> None:
         for i in range(100):
             network.predict(params.astype(network.dtype), X[i : i + 1], row)
             assert row.tobytes() == batch[i].tobytes()
+
+
+FLUSH = """
+#ifdef __x86_64__
+void flush(int on) {
+    unsigned mode = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(on ? mode | 0x8040u : mode & ~0x8040u);
+}
+#else
+void flush(int on) {
+    unsigned long mode;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(mode));
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(on ? mode | 1ul << 24 : mode & ~(1ul << 24)));
+}
+#endif
+"""
+"""A thread's denormals become 0, as PyTorch's set_flush_denormal does it, or no longer."""
+
+
+@pytest.mark.skipif(CC is None or machine() not in ("x86_64", "aarch64"), reason="needs a compiler and a CPU it knows")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_thread_without_denormals(isa: str, precision: str, n_threads: int, train: Any, tmp_path: Path) -> None:
+    """Another library may have switched them off: for the engine there are some, and afterwards none again."""
+    (tmp_path / "flush.c").write_text(FLUSH)
+    subprocess.run([str(CC), "-shared", "-fPIC", "flush.c", "-o", "flush.so"], cwd=tmp_path, check=True)
+    library = ctypes.CDLL(str(tmp_path / "flush.so"))
+    network = _core.Network((6, 3), "relu", "squared_error", precision)
+    X, Y, _ = reference.problem((6, 3), "squared_error", 40)
+    X = (X * float(np.finfo(network.dtype).tiny) / 16).astype(network.dtype)
+    none, one = np.zeros(network.n_params, network.dtype), np.ones(network.n_params, network.dtype)
+    one[-3:] = 0
+    numbers = np.full(40, 1e-40, np.float32)
+    weight = np.full(40, 1e-310)
+
+    def answers() -> tuple[Any, ...]:
+        outputs, gradient = np.empty((40, 3), network.dtype), np.empty(network.n_params, network.dtype)
+        trained = train(network, none, X, Y, batch_size=10, learning_rate=0.5, n_threads=n_threads)
+        network.predict(one, X, outputs, n_threads)
+        network.loss_gradient(none, X, Y, None, 0.0, gradient, n_threads)
+        loss = network.evaluate(none, X, Y, weight, n_threads)
+        return *trained.bits(), outputs.tobytes(), gradient.tobytes(), np.float64(loss).tobytes()
+
+    expected = answers()
+    library.flush(1)
+    try:
+        found = answers()
+        assert not (numbers * np.float32(0.5)).any()
+    finally:
+        library.flush(0)
+    assert found == expected

@@ -251,7 +251,7 @@ def test_what_is_no_function() -> None:
 
 
 def test_a_function_outside_a_list() -> None:
-    with pytest.raises(TypeError, match=r"^callbacks must be a list of functions: \[print\]$"):
+    with pytest.raises(TypeError, match=r"^callbacks must be a list: write callbacks=\[print\]$"):
         small().fit(X, Y, callbacks=print)
 
 

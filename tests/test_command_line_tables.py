@@ -28,7 +28,8 @@ def test_from_a_table_to_predictions(iris: Path, tmp_path: Path, capsys: Capture
     announced, encoded, scores, saved = capsys.readouterr().out.splitlines()
     assert announced == f"{iris}: 120 rows to train on, 30 to test on; classification of species into 3 classes (text)"
     assert encoded.startswith(
-        "4 columns of numbers (sl, sw, pl, pw), 0 of categories: 4 inputs and 24 ramps; 1 network of (28, "
+        "4 columns of numbers (sl, sw, pl, pw), 0 of categories: 4 inputs and 24 ramps; 1 network "
+        "with hidden layers of 16, 16, 16 units"
     )
     assert scores.startswith("test accuracy ")
     assert ", balanced accuracy " in scores

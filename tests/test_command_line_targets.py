@@ -121,7 +121,7 @@ def test_hints(tmp_path: Path, capsys: Captured) -> None:
     data = write_csv(tmp_path / "d.csv", [*columns, ""], *columns.values(), range(90))
     assert run("train", data, "--target", "grade") == 0
     assert capsys.readouterr().err.splitlines() == [
-        "fastmlp: hint: left out: 1 without a name",
+        "fastmlp: hint: columns without a name are left out: 1",
         "fastmlp: hint: 3 values, all whole numbers: if grade is a class, use --task classification",
         "fastmlp: warning: column 'review' holds 72 different texts in 72 rows, which are taken as categories: drop it "
         "if it only names the rows.",

@@ -5,10 +5,8 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import numpy as np
@@ -22,63 +20,23 @@ import dask.array as da
 import dask.dataframe as dd
 import pandas as pd
 import scipy.sparse
-from distributed import Client, LocalCluster
+from distributed import Client
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
+from small_cluster import N_ROWS, classes, classifier, cluster, numbers, parameters, regressor
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fit_blocks
-from fastmlp.dask.channel import Channel
+from fastmlp.dask import DaskMLPClassifier, fit_blocks
 from fastmlp.dask.plan import Plan
-from fastmlp.dask.wires import WorkerLostError
-from fastmlp.model_file import ModelFileError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph")
-
-N_ROWS = 230
-
-
-@contextmanager
-def cluster(n_workers: int, threads_per_worker: int = 1) -> Iterator[Client]:
-    """Workers that are threads of this process."""
-    with (
-        LocalCluster(
-            n_workers=n_workers, threads_per_worker=threads_per_worker, processes=False, dashboard_address=":0"
-        ) as workers,
-        Client(workers) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with cluster(3) as found:
         yield found
-
-
-def numbers(dtype: str = "float64") -> Any:
-    return np.random.RandomState(0).standard_normal((N_ROWS, 5)).astype(dtype)
-
-
-def classes(X: Any) -> Any:
-    return np.array(["none", "one", "two"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)]
-
-
-def classifier(**options: Any) -> DaskMLPClassifier:
-    return DaskMLPClassifier(
-        **{"hidden_layer_sizes": (7,), "max_iter": 3, "random_state": 1, "batch_size": 50, "tol": 0} | options
-    )
-
-
-def regressor(**options: Any) -> DaskMLPRegressor:
-    return DaskMLPRegressor(
-        **{"hidden_layer_sizes": (7,), "max_iter": 3, "random_state": 1, "batch_size": 50, "tol": 0} | options
-    )
-
-
-def parameters(model: Any) -> Any:
-    return np.concatenate([array.ravel() for array in (*model.coefs_, *model.intercepts_)])
 
 
 def unknown(array: Any) -> Any:
@@ -236,54 +194,6 @@ def test_early_stopping_on_given_rows(client: Client, scoring: Any) -> None:
     np.testing.assert_allclose(parameters(model), parameters(plain), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda X, y, w: X.__setitem__((130, 2), np.nan), "partition 3 of X: Input X contains NaN"),
-        (lambda X, y, w: y.__setitem__(70, np.inf), "partition 1 of y: Input y contains infinity"),
-        (lambda X, y, w: w.__setitem__(229, -1), "partition 5 of sample_weight: Negative values"),
-        (lambda X, y, w: w.__setitem__(slice(None), 0), "must contain at least one non-zero number"),
-    ],
-)
-def test_errors_name_the_partition(client: Client, spoil: Any, message: str) -> None:
-    X, w = numbers(), np.ones(N_ROWS)
-    y = X[:, 0].copy()
-    spoil(X, y, w)
-    with pytest.raises(ValueError, match=message):
-        regressor().fit(da.from_array(X, (40, 5)), da.from_array(y, 40), da.from_array(w, 40))
-
-
-def test_what_does_not_go_together_is_refused_in_a_sentence(client: Client) -> None:
-    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
-    for options in (
-        {"solver": "lbfgs"}, {"dropout": 0.5}, {"input_noise": 0.1}, {"n_restarts": 2}, {"warm_start": True},
-        {"early_stopping": True},
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=next(iter(options))):
-            regressor(**options).fit(dX, dy)
-    with pytest.raises(ValueError, match="compression='bfloat16' is for gradients of float32"):
-        regressor(compression="bfloat16").fit(dX, dy)
-    with pytest.raises(TypeError, match="X is a ndarray, and must be a dask array"):
-        regressor().fit(numbers(), dy)
-    with pytest.raises(ValueError, match="X has 230 rows, but y has 100"):
-        regressor().fit(dX, dy[:100])
-    with pytest.raises(ValueError, match="y_val was not provided"):
-        regressor().fit(dX, dy, X_val=dX)
-    with pytest.raises(ValueError, match="n_blocks"):
-        regressor(n_blocks=0).fit(dX, dy)
-    with pytest.raises(TypeError, match="blocks"):
-        DaskMLPRegressor(blocks=3)
-
-
-def test_a_training_that_diverges(client: Client) -> None:
-    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
-    model = regressor(solver="sgd", learning_rate_init=1e30, max_iter=20)
-    with pytest.raises(ValueError, match="non-finite parameter weights"):
-        model.fit(dX, dy)
-    assert not hasattr(model, "coefs_")
-    model.set_params(learning_rate_init=0.01).fit(dX, dy)
-
-
 def test_local_estimator_pickle_file_and_clone(client: Client, tmp_path: Path) -> None:
     X = numbers("float32")
     model = classifier(client=client).fit(da.from_array(X, (100, 5)), da.from_array(classes(X), 100))
@@ -353,107 +263,6 @@ def test_local_steps_of_one_block_are_those_of_the_plain_estimator(client: Clien
     np.testing.assert_allclose(model.loss_curve_, plain.loss_curve_, rtol=1e-9)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("options", [{}, {"early_stopping": True, "solver": "sgd"}, {"local_steps": 2}])
-def test_a_fit_goes_on_from_the_step_at_which_a_connection_was_lost(
-    client: Client, monkeypatch: pytest.MonkeyPatch, when: str, options: dict[str, Any]
-) -> None:
-    """The worker that loses it stands a step before the others, or where they stand."""
-    arrays = [da.from_array(each, (100, 5)[: each.ndim]) for each in (numbers(), numbers()[:, 0])]
-    held_out = {"X_val": arrays[0], "y_val": arrays[1]} if "early_stopping" in options else {}
-    undisturbed = regressor(max_iter=8, **options).fit(*arrays, **held_out)
-    original, calls = Channel.all_reduce, list[int]()
-
-    def all_reduce(self: Channel, sums: Any) -> Any:
-        calls.append(self.rank)
-        if self.rank == 1 and calls.count(1) == 18:
-            if when == "after":
-                original(self, sums)
-            raise WorkerLostError("the connection is lost")
-        return original(self, sums)
-
-    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
-    model = regressor(max_iter=8, **options).fit(*arrays, **held_out)
-    np.testing.assert_array_equal(parameters(model), parameters(undisturbed))
-    assert model.loss_curve_ == undisturbed.loss_curve_
-    assert model.validation_scores_ == undisturbed.validation_scores_
-    n_steps = 8 * (3 if "local_steps" in options else 5)
-    assert calls.count(0) <= n_steps + 1  # and not all steps again
-
-
-@pytest.mark.parametrize("random_state", [1, None])
-@pytest.mark.parametrize("options", [{}, {"early_stopping": True, "solver": "sgd"}, {"local_steps": 2}])
-def test_a_fit_goes_on_from_the_file_on_another_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], random_state: Any
-) -> None:
-    def fit(chunk: int, **asked: Any) -> Any:
-        arrays = [da.from_array(each, (chunk, 5)[: each.ndim]) for each in (numbers(), numbers()[:, 0])]
-        held_out = {"X_val": arrays[0], "y_val": arrays[1]} if "early_stopping" in options else {}
-        return regressor(max_iter=30, random_state=random_state, **options).fit(*arrays, **held_out, **asked)
-
-    original, calls, path = Channel.all_reduce, list[int](), tmp_path / "checkpoint"
-    n_steps = 30 * (3 if "local_steps" in options else 5)
-
-    def all_reduce(self: Channel, sums: Any) -> Any:
-        calls.append(self.rank)
-        sleep(4 / n_steps)
-        if calls.count(0) == n_steps // 2 and not state:
-            raise OSError("the power is gone")
-        return original(self, sums)
-
-    state: Any = None
-
-    with cluster(2):
-        np.random.seed(5)
-        with monkeypatch.context() as patched:
-            patched.setattr(Channel, "all_reduce", all_reduce)
-            with pytest.raises(OSError, match="power"):
-                fit(100, checkpoint=path)
-    state = np.random.get_state()
-    with cluster(3):
-        np.random.seed(5)
-        undisturbed = fit(40)
-        np.random.set_state(state)
-        calls.clear()
-        monkeypatch.setattr(Channel, "all_reduce", all_reduce)
-        model = fit(31, checkpoint=path)
-        assert n_steps // 2 < calls.count(0) < n_steps
-        calls.clear()
-        again = fit(31, checkpoint=path)
-        assert not calls
-    for found in (model, again):
-        np.testing.assert_array_equal(parameters(found), parameters(undisturbed))
-        assert found.loss_curve_ == undisturbed.loss_curve_
-        assert found.validation_scores_ == undisturbed.validation_scores_
-
-
-def test_a_checkpoint_of_another_fit_is_refused(client: Client, tmp_path: Path) -> None:
-    X, path = numbers(), tmp_path / "checkpoint"
-    dX, dy = da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100)
-    regressor().fit(dX, dy, checkpoint=path)
-    regressor(wait_limit=50, verbose=False).fit(dX.rechunk((7, 5)), dy, checkpoint=path)
-    for other, data, message in (
-        (regressor(alpha=0.5), (dX, dy), "other hyper-parameters: alpha was"),
-        (regressor(), (da.from_array(X + 1, (100, 5)), dy), "other data: values"),
-        (regressor(), (dX, dy + 1), "other data: mean square of y"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            other.fit(*data, checkpoint=path)
-    with pytest.raises(ModelFileError, match="not a checkpoint of DaskMLPClassifier"):
-        classifier().fit(dX, da.from_array(classes(X), 100), checkpoint=path)
-    with pytest.raises(OSError, match="nowhere"):
-        regressor().fit(dX, dy, checkpoint=tmp_path / "nowhere" / "checkpoint")
-
-
-def test_workers_that_never_reach_each_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_reduce(self: Channel, sums: Any) -> Any:
-        raise WorkerLostError("a wall between")
-
-    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
-    with pytest.raises(RuntimeError, match="reach each other: a wall between"):
-        regressor().fit(da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100))
-
-
 def test_products_of_bfloat16_give_the_same_bits_on_any_workers() -> None:
     X, found = numbers("float32"), []
     for n_workers in (1, 3):
@@ -490,8 +299,25 @@ def test_a_plain_estimator_trains_block_by_block() -> None:
     assert len(first.loss_curve_) == 3 * 40
     assert first.score(X, y) > 0.9
     assert first.random_state == 3
+    assert first.max_iter == 40
     with pytest.raises(ValueError, match="rechunk them alike"):
         fit_blocks(MLPClassifier(), arrays[0], arrays[1].rechunk(100))
+
+
+def test_a_schedule_of_block_by_block_training_ends_with_its_last_epoch() -> None:
+    X, rates = numbers(), list[float]()
+
+    def falling(progress: float) -> float:
+        rates.append(progress)
+        return 1 - progress
+
+    fit_blocks(
+        MLPRegressor(hidden_layer_sizes=3, max_iter=5, learning_rate=falling, batch_size=10),
+        da.from_array(X, (50, 5)),
+        da.from_array(X[:, 0], 50),
+    )
+    assert max(rates) > 0.9
+    assert max(rates[: len(rates) // 2]) < 0.6
 
 
 def test_block_by_block_training_keeps_two_blocks_in_memory() -> None:

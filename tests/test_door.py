@@ -368,6 +368,35 @@ def test_a_scratch_serves_one_training_after_another(isa: str, dtype: str) -> No
         long.run()
 
 
+def test_an_unfinished_batch_where_memory_ends(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on once there is memory; where another training has freed what it lay in, it says so."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    whole, parted = Problem(dtype), Problem(dtype)
+    assert whole.training(batch_size=N_ROWS).run() == "epoch"
+    scratch = _core.Scratch()
+    training = parted.training(batch_size=N_ROWS, scratch=scratch)
+    assert training.run(None, 0.0) == "yield"
+    training.n_threads = 3  # which needs more
+    with monkeypatch.context() as context:
+        context.setattr(np, "empty", refuse)
+        with pytest.raises(MemoryError):
+            training.run(None, 0.0)
+    assert training.run(None, 0.0) == "epoch"
+    for name in ("params", "slots"):
+        assert_array_equal(parted.arrays[name], whole.arrays[name])
+    assert training.run(None, 0.0) == "yield"
+    other = Problem(dtype).training(batch_size=N_ROWS, n_threads=5, scratch=scratch)
+    with monkeypatch.context() as context:
+        context.setattr(np, "empty", refuse)
+        with pytest.raises(MemoryError):
+            other.run()
+    with pytest.raises(RuntimeError, match="overwritten"):
+        training.run()
+
+
 def test_a_training_in_use_is_refused() -> None:
     X = np.zeros((200_000, N_UNITS[0]), np.float32)
     problem = Problem()

@@ -169,6 +169,7 @@ def test_the_door_refuses_what_the_engine_cannot_address():
     params, slots, X = np.zeros(network.n_params), np.zeros((0, network.n_params)), np.ones((6, 4))
     Y, classes = np.eye(3)[[0, 1, 2, 0, 1, 2]], np.zeros(12, np.int64)
     csr = scipy.sparse.csr_array(X)
+    swapped = [part.astype(part.dtype.newbyteorder()) for part in (X, Y, csr.indices, csr.indptr)]
 
     def sparse_with(**parts):
         matrix = csr.copy()
@@ -187,6 +188,16 @@ def test_the_door_refuses_what_the_engine_cannot_address():
         (params, sparse_with(data=np.ones(48)[::2]), classes[:6], None),
         (params, sparse_with(indices=np.repeat(csr.indices, 2)[::2]), classes[:6], None),
         (params, sparse_with(indices=csr.indices.astype(np.int64)), classes[:6], None),
+        (
+            params,
+            sparse_with(indices=csr.indices.astype("int16"), indptr=csr.indptr.astype("int16")),
+            classes[:6],
+            None,
+        ),
+        (params, swapped[0], classes[:6], None),
+        (params, X, swapped[1], None),
+        (params, sparse_with(data=csr.data.astype(swapped[0].dtype)), classes[:6], None),
+        (params, sparse_with(indices=swapped[2], indptr=swapped[3]), classes[:6], None),
     ]
     _core.Training(network, params, slots, X, classes[:6], batch_size=6)
     for arguments in refused:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+from time import sleep
 from typing import Any
 
 import pytest
@@ -33,3 +35,29 @@ def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
     assert guard.read(fork, 3) == 3
     with guard.claimed():
         assert fork(4) == 4
+
+
+def test_a_training_is_not_kept_waiting_by_readers_that_come_after_it() -> None:
+    guard, ended = Guard(), threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            guard.read(sleep, 0.002)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    trained = threading.Event()
+
+    def train() -> None:
+        for _ in range(5):
+            with guard.claimed(), guard.writing():
+                pass
+        trained.set()
+
+    training = threading.Thread(target=train, daemon=True)
+    training.start()
+    assert trained.wait(60)  # where the readers were waited for, it never came
+    ended.set()
+    for thread in (*readers, training):
+        thread.join()

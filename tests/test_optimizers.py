@@ -108,3 +108,18 @@ def test_batch_without_weight_makes_no_update(isa: str, dtype: str, optimizer: s
 
 def test_reference_specifies_every_optimizer() -> None:
     assert reference.OPTIMIZERS == _core.OPTIMIZERS
+
+
+@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
+@pytest.mark.parametrize("epsilon", [1e-39, 1e-46, 5e-324])
+def test_an_epsilon_that_a_float_cannot_hold(
+    isa: str, precision: str, optimizer: str, epsilon: float, train: Any
+) -> None:
+    """What pads a layer has no gradient: with an epsilon of 0 it would be divided by 0."""
+    network = engine(precision)
+    tiny = float(np.finfo(network.dtype).tiny)
+    trained, expected = (
+        train(network, PARAMS, X, Y, optimizer=optimizer, **{**SETTINGS, "epsilon": e}) for e in (epsilon, tiny)
+    )
+    assert trained.status == "epoch"
+    assert trained.bits() == expected.bits()

@@ -417,6 +417,19 @@ def test_memory_that_fit_adds(dtype: type, solver: str, data_file: Callable[[str
     assert peak - before < 3 * arrays + 4 * activations + 16 * len(rows) + python
 
 
+def test_early_stopping_copies_only_what_it_keeps_back(data_file: Callable[[str], Path]) -> None:
+    with np.load(data_file("mnist.npz")) as mnist:
+        rows, classes = mnist["X_train"][:20000].astype(np.float32), mnist["y_train"][:20000]
+    trainer = Trainer((10,), early_stopping=True, validation_fraction=0.1, max_iter=1)
+    small(early_stopping=True).fit(X, Y)  # imports are not the fit's
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    trainer.fit(rows, classes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - before < 0.2 * rows.nbytes
+
+
 def test_memory_that_fit_adds_to_the_process(data_file: Callable[[str], Path]) -> None:
     """The kernel's own figure for all of MNIST as uint8: 47 MB, of which fit may not copy any."""
     resource = pytest.importorskip("resource")

@@ -75,7 +75,7 @@ PARAMETERS = parameters()
 PUBLIC = [name for name in fastmlp.__all__ if not name.startswith("_")]
 
 
-OF_DASK = ["dask.DaskMLPClassifier", "dask.DaskMLPRegressor"]
+OF_DASK = ["dask.DaskMLPClassifier", "dask.DaskMLPRegressor", "dask.fit_blocks"]
 
 
 @pytest.mark.parametrize("name", [*PUBLIC, *(f"inspection.{name}" for name in inspection.__all__), *OF_DASK])

@@ -138,6 +138,12 @@ def test_more_threads_than_columns(isa: str, train: Any) -> None:
 
 def test_barrier_latency_is_a_time() -> None:
     assert 0 <= _core.barrier_latency(2, 1000) < 1
+    for n_threads in (-1, 0, 257, 300, 2**31):
+        with pytest.raises(ValueError, match="n_threads"):
+            _core.barrier_latency(n_threads, 1)
+    for n_barriers in (-1, 0, 2**64):
+        with pytest.raises(ValueError, match="n_barriers"):
+            _core.barrier_latency(2, n_barriers)
 
 
 def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
@@ -157,21 +163,25 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
     settings = {"batch_size": batch_size, "learning_rate": 0.1}
     plain = _core.Training(network, expected, slots, X, y, **settings)
     paced = threads.PacedTraining(network, params, slots, X, y, **settings, n_threads=2)
-    now, last, used = 0.0, 0, []
+    now, last, used, rows_of = 0.0, 0, [], {1: 0, 2: 0}
 
     def clock():
         nonlocal now, last
         rows = paced.step * batch_size + paced.position % batch_size
         now += (rows - last) * (5e-5 if paced.n_threads == faster else 12e-5)
+        rows_of[paced.n_threads] += rows - last
         last = rows
         if used[-1:] != [paced.n_threads]:
             used.append(paced.n_threads)
         return now
 
     monkeypatch.setattr(threads, "perf_counter", clock)
+    monkeypatch.setattr(threads, "TERM_SECONDS", 0.1)
+    monkeypatch.setattr(threads, "TERM_STEPS", 5)
     for training in (paced, plain):
         for _ in range(20):
             while training.run(None, seconds) != "epoch":
                 pass
-    assert used == ([2, 1, 2, 1, 2] if faster == 2 else [2, 1, 2, 1])
+    assert used[:4] == [2, 1, 2, 1]
+    assert rows_of[faster] > 0.6 * sum(rows_of.values())
     np.testing.assert_array_equal(params, expected)

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,45 @@ def test_joblib_threads_share_the_cpus() -> None:
 
     seen = Parallel(n_jobs=2, backend="threading")(delayed(threads.usable_cpus)() for _ in range(2))
     assert [n for n, _ in seen] == [1, 1]
+
+
+def test_scoring_rows_without_the_first_class_is_no_advice() -> None:
+    trainer = small().fit(X_DIGITS, Y_DIGITS)
+    rows = Y_DIGITS > 0
+    with warnings.catch_warnings(action="error"):
+        trainer.score(X_DIGITS[rows], Y_DIGITS[rows])
+
+
+def test_scoring_a_column_where_there_are_several_outputs_is_refused() -> None:
+    one_hot = (Y_DIGITS[:, None] == np.arange(10)).astype(float)
+    trainer = small(loss="binary_log_loss").fit(X_DIGITS, one_hot)
+    with pytest.raises(ValueError, match=r"`y` has 1 columns, but the network has 10 outputs"):
+        trainer.score(X_DIGITS, one_hot[:, :1])
+
+
+def test_a_failure_after_the_only_step_keeps_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not half of it: the parameters have changed by then."""
+    trainer, twin = (small(batch_size=10).partial_fit(X_DIGITS, Y_DIGITS) for _ in range(2))
+    trainer.verbose = True
+    with monkeypatch.context() as closed:
+        closed.setattr("builtins.print", lambda message: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trainer.partial_fit(X_DIGITS[:10], Y_DIGITS[:10])
+    twin.partial_fit(X_DIGITS[:10], Y_DIGITS[:10])
+    trainer.verbose = False
+    for model in (trainer, twin):
+        model.partial_fit(X_DIGITS[10:20], Y_DIGITS[10:20])
+    assert trainer.loss_curve_ == twin.loss_curve_
+    assert trainer.t_ == twin.t_
+    np.testing.assert_array_equal(trainer.coefs_[0], twin.coefs_[0])
+
+
+def test_a_failure_of_a_mapped_estimator_is_reported_as_it_is() -> None:
+    trainer = small(batch_size=10).fit(X_DIGITS, Y_DIGITS)
+    before = trainer.coefs_[0].copy()
+    for array in (trainer._fitted.fit.params, trainer._fitted.fit.slots):
+        array.flags.writeable = False  # as joblib maps them
+    trainer.scoring = lambda estimator, X, y: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        trainer.partial_fit(X_DIGITS, Y_DIGITS, X_val=X_DIGITS, y_val=Y_DIGITS)
+    np.testing.assert_array_equal(trainer.coefs_[0], before)

@@ -42,14 +42,17 @@ for n_units, activation in itertools.product(shapes, ["logistic", "gelu"]):
         loss = network.loss_gradient(params, rows[:n_rows], Y[:n_rows], None, 0.1, gradient, 2)
         value = network.evaluate(params, rows[:n_rows], Y[:n_rows])
         trained, slots = params.copy(), np.zeros((2, network.n_params), network.dtype)
-        training = _core.Training(
-            network, trained, slots, rows[:n_rows], Y[:n_rows], optimizer="adam", batch_size=min(n_rows, 27), alpha=0.1,
-            dropout=[0.1] * (len(n_units) - 1), input_noise=0.1, seed=1,
-        )
-        assert training.run(None, 1e9) == "epoch"
+        settings = {"optimizer": "adam", "batch_size": min(n_rows, 27), "input_noise": 0.1, "seed": 1}
+        settings["dropout"] = [0.1] * (len(n_units) - 1)
+        for alpha, clip_norm in ((0.1, None), (1e-50, 0.5)):  # which is 0 as a float32, and a penalty nevertheless
+            training = _core.Training(
+                network, trained, slots, rows[:n_rows], Y[:n_rows], alpha=alpha, clip_norm=clip_norm, **settings
+            )
+            assert training.run(None, 1e9) == "epoch"
+            sys.stdout.buffer.write(np.array(training.loss).tobytes())
         assert np.isfinite(outputs).all() and np.isfinite(gradient).all()
         sys.stdout.buffer.write(outputs.tobytes() + gradient.tobytes() + trained.tobytes() + slots.tobytes())
-        sys.stdout.buffer.write(np.array([loss, value, training.loss]).tobytes())
+        sys.stdout.buffer.write(np.array([loss, value]).tobytes())
 """
 
 

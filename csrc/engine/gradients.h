@@ -130,15 +130,11 @@ typedef struct learning {
     int32_t carry;            /* not the first chunk: go on from the sums in memory */
 } learning;
 
-/* The k-th block of layer `l` for its update: W from `at` on, or b. */
-static parameters_block block_of(const layer *here, int64_t l, int32_t biases, int64_t at, int64_t rows, int64_t width,
+/* A block of a layer for its update: of W from `at` on, or of b. */
+static parameters_block block_of(const layer *here, int32_t biases, int64_t at, int64_t rows, int64_t width,
                                  real *gradient) {
-    parameters_block block = {.rows = rows,
-                              .width = width,
-                              .layer = (int32_t)l,
-                              .biases = biases,
-                              .gradient = gradient,
-                              .w = (biases ? here->params.b : here->params.W) + at};
+    parameters_block block = {
+        .rows = rows, .width = width, .gradient = gradient, .w = (biases ? here->params.b : here->params.W) + at};
     for (int s = 0; s < MAX_SLOTS; s++) block.slots[s] = advance(biases ? here->slots[s].b : here->slots[s].W, at);
     return block;
 }
@@ -203,7 +199,7 @@ static void bias_gradient(const network *net, int64_t l, int64_t panel, int64_t 
     column_sums_kernels[width / VL](delta, depth_of(rows, in_bfloat16), initial, db, FM_PAIRS && in_bfloat16);
     if (!how.numbers) return;
     constants numbers = numbers_of(net->task, how.numbers, l, 1);
-    parameters_block biases = block_of(here, l, 1, at, 1, width, db);
+    parameters_block biases = block_of(here, 1, at, 1, width, db);
     biases.norm = advance(here->norm, sums_at(here, row_blocks(here), panel));
     (how.finish ? how.finish : optimizers[net->task->optimizer.kind].block)(&numbers, &biases);
 }
@@ -238,7 +234,7 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
         } else {
             real *dW = how.stays ? here->gradient.W + at : block;
             gradient_block_of(net, l, &b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
-            parameters_block weights = block_of(here, l, 0, at, b.row_end - b.row, width, dW);
+            parameters_block weights = block_of(here, 0, at, b.row_end - b.row, width, dW);
             weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
             if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
             if (how.numbers) how.finish(&numbers, &weights);
@@ -256,13 +252,13 @@ static void use_gradient(const network *net, block_update *use, const constants 
         constants of_W = numbers_of(net->task, numbers, l, 0), of_biases = numbers_of(net->task, numbers, l, 1);
         for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
             int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
-            parameters_block W = block_of(here, l, 0, at, b.row_end - b.row, width, here->gradient.W + at);
+            parameters_block W = block_of(here, 0, at, b.row_end - b.row, width, here->gradient.W + at);
             W.norm = advance(here->norm, sums_at(here, b.row / BLOCK_ROWS, b.panel));
             use(&of_W, &W);
             if (rounds(net->task) && net->task->job == FM_TRAIN) refresh_operands(here, b.panel, b.row, b.row_end);
             if (b.row > 0) continue;
             at = b.panel * PANEL;
-            parameters_block biases = block_of(here, l, 1, at, 1, width, here->gradient.b + at);
+            parameters_block biases = block_of(here, 1, at, 1, width, here->gradient.b + at);
             biases.norm = advance(here->norm, sums_at(here, row_blocks(here), b.panel));
             use(&of_biases, &biases);
         }

@@ -28,11 +28,8 @@ static void update_scale(const input_scale *scale, const constants *numbers, blo
         for (int64_t c = 0; c < scale->size; c += VL)
             vec_store(scale->dots + c, vec_load(scale->dots + c) + vec_load(scale->dots + j * scale->size + c));
     for (int64_t c = 0; c < scale->size; c += PANEL) {
-        parameters_block block = {.rows = 1,
-                                  .width = least(PANEL, scale->size - c),
-                                  .biases = 1,
-                                  .gradient = scale->dots + c,
-                                  .w = scale->s + c};
+        parameters_block block = {
+            .rows = 1, .width = least(PANEL, scale->size - c), .gradient = scale->dots + c, .w = scale->s + c};
         for (int s = 0; s < MAX_SLOTS; s++) block.slots[s] = advance(scale->slots[s], c);
         update(numbers, &block);
     }

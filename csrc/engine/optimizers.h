@@ -93,7 +93,6 @@ INLINE vec penalised_update(const constants *p, vec w, vec g, vec *sum) {
 /* A block of weights or biases: (rows, width) contiguous, in weight panels; width is a panel's at most. */
 typedef struct parameters_block {
     int64_t rows, width;
-    int32_t layer, biases;  /* whose they are; biases have no penalty and do not decay */
     real *gradient;         /* IN sums over the batch; gradient_block: OUT the gradient */
     real *w;                /* IN/OUT */
     real *slots[MAX_SLOTS]; /* IN/OUT */
@@ -135,7 +134,7 @@ static void norm_block(const parameters_block *k) {
 
 /* No update: the sums become the gradient, of the sum over the batch where inverse_weight is 1. */
 static void gradient_block(const constants *p, const parameters_block *k) {
-    if (k->norm && p->alpha == 0 && p->l1 == 0 && p->inverse_weight == 1) {
+    if (k->norm && !k->penalty && p->inverse_weight == 1) {
         norm_block(k);
         return;
     }
@@ -153,7 +152,7 @@ static void gradient_block(const constants *p, const parameters_block *k) {
     }
 }
 
-/* The numbers for biases. */
+/* The numbers for biases, which have no penalty and do not decay. */
 static constants without_penalty(constants p) {
     p.alpha = p.l1 = 0;
     p.keep = 1, p.decay = 0;
@@ -196,7 +195,8 @@ static constants next_step(const fm_optimizer *o, double rate, double weight) {
                        .momentum = (real)o->momentum,
                        .beta_1 = (real)o->beta_1,
                        .beta_2 = (real)o->beta_2,
-                       .epsilon = (real)o->epsilon,
+                       /* in the padding of a layer it is divided by alone */
+                       .epsilon = (real)(o->epsilon > SMALLEST_NORMAL ? o->epsilon : SMALLEST_NORMAL),
                        .rest_1 = (real)(1 - o->beta_1),
                        .rest_2 = (real)(1 - o->beta_2)};
 }

@@ -28,10 +28,11 @@ typedef struct share {
 /* Layer l: all of it in scratch. */
 typedef struct layer {
     int64_t fan_in, fan_out;
-    share params; /* W NULL: packed a panel at a time, or not at all */
+    share params; /* W NULL: packed a panel at a time, or not at all; or only its operands are here */
     share slots[MAX_SLOTS];
     share gradient; /* sums over a batch of several chunks, or what is asked for; NULL: never in memory */
-    operand *W;     /* weight panels (depth of fan_in, fan_out): params.W, or what is made of it; NULL as params.W */
+    operand *W; /* weight panels (depth of fan_in, fan_out): params.W, or in bfloat16 what is made of it; NULL: packed a
+                    panel at a time, or not at all, or no product needs it */
     operand *Wt;  /* weight panels (depth of fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and
                     where nothing is differentiated */
     real *turned; /* weight panels (fan_out, capacity): the transpose of delta, shared by all layers; or NULL */
@@ -66,7 +67,7 @@ typedef struct network {
     operand *panel;      /* where weights are packed a panel at a time: (widest fan_in, PANEL), or NULL */
     real *zeros;         /* (PANEL,) */
     real *blocks;        /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer */
-    sparse_rows sparse;  /* the chunk's rows of a CSR X, where X is NULL */
+    sparse_rows sparse;  /* the chunk's rows of a CSR X, where X.across is NULL */
     integer *not_finite; /* (n_threads,) OUT: 0 where the thread's share of the parameters (predict: of X) is finite */
     struct network *workers; /* loss, predict: (n_threads,) networks that share W and b, each with a chunk of its own */
     real *losses;            /* loss: (n_rows,) of each row */

@@ -32,8 +32,6 @@ struct team {
     _Alignas(CACHE_LINE) int32_t n_threads; /* 0 until all are created */
     team_body *body;
     void *context;
-    member members[FM_MAX_THREADS];
-    thread_handle handles[FM_MAX_THREADS];
     int32_t denormals; /* 0: they are taken as 0 */
 };
 
@@ -102,6 +100,8 @@ static void thread_join(thread_handle handle) {
 /* Run body on n_threads threads, or on as many as the system grants; with denormals, or as if they were 0. */
 static void team_run(int32_t n_threads, team_body *body, void *context, int32_t denormals) {
     team crew = {.body = body, .context = context, .denormals = denormals};
+    member members[FM_MAX_THREADS];
+    thread_handle handles[FM_MAX_THREADS];
     int32_t created = 1;
 #ifndef _WIN32
     /* Signals belong to the caller's threads: Python's handler must not run on ours; faults are reported where they are. */
@@ -114,8 +114,8 @@ static void team_run(int32_t n_threads, team_body *body, void *context, int32_t 
     }
 #endif
     for (; created < n_threads; created++) {
-        crew.members[created] = (member){&crew, created};
-        if (!thread_create(&crew.handles[created], &crew.members[created])) break;
+        members[created] = (member){&crew, created};
+        if (!thread_create(&handles[created], &members[created])) break;
     }
 #ifndef _WIN32
     if (n_threads > 1) pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -124,7 +124,7 @@ static void team_run(int32_t n_threads, team_body *body, void *context, int32_t 
     float_mode mode = denormals_are(denormals);
     body(context, &crew, 0);
     denormals_back(mode);
-    for (int32_t i = 1; i < created; i++) thread_join(crew.handles[i]);
+    for (int32_t i = 1; i < created; i++) thread_join(handles[i]);
 }
 
 /* My contiguous share [begin, end) of n items. */

@@ -234,6 +234,7 @@ static void forward_body(void *context, team *crew, int32_t thread) {
 static void finish_forward(network *net) {
     fm_task *task = net->task;
     int64_t end = least(task->n_rows, task->position + net->capacity * net->next_chunk);
+    float_mode before = denormals_are(1);
     if (task->job == FM_LOSS) {
         double weight = weight_sum(task, 0, task->n_rows), scale = weight_scale(weight);
         for (int64_t i = task->position; i < end; i++)
@@ -241,6 +242,7 @@ static void finish_forward(network *net) {
         double sum = weight > 0 ? share_of_loss(task->batch_loss, weight * scale, task->n_rows) : 0;
         task->loss_sum = sum / (double)task->n_rows;
     }
+    denormals_back(before);
     task->position = end;
 }
 

@@ -8,12 +8,14 @@
 #if FM_REAL_BITS == 32
 typedef float real;
 typedef int32_t integer;
+#define SMALLEST_NORMAL 0x1p-126
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
 #define ROUND_MAGIC 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
 #else
 typedef double real;
 typedef int64_t integer;
+#define SMALLEST_NORMAL 0x1p-1022
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
 #define ROUND_MAGIC 6755399441055744.0 /* 1.5 * 2^52 */
@@ -304,7 +306,7 @@ typedef unsigned float_mode;
 INLINE void denormals_back(float_mode before) { _mm_setcsr(before); }
 INLINE float_mode denormals_are(int32_t kept) {
     float_mode before = _mm_getcsr();
-    if (!kept) denormals_back(before | 0x8040);
+    denormals_back(kept ? before & ~0x8040u : before | 0x8040u);
     return before;
 }
 #else
@@ -313,7 +315,7 @@ INLINE void denormals_back(float_mode before) { __asm__ __volatile__("msr fpcr, 
 INLINE float_mode denormals_are(int32_t kept) {
     float_mode before;
     __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
-    if (!kept) denormals_back(before | 1u << 24);
+    denormals_back(kept ? before & ~(1ull << 24) : before | 1ull << 24);
     return before;
 }
 #endif

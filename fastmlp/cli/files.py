@@ -145,7 +145,7 @@ def _csv(pandas: Any, title: str, file: BinaryIO, target: str | None, text: Coll
     if target in as_text:
         table[target] = _typed(pandas, table[target], comma)
     nameless = [name for name in names if name.startswith("\0")]
-    return table.drop(columns=nameless), f"left out: {len(nameless)} without a name" if nameless else ""
+    return table.drop(columns=nameless), f"columns without a name are left out: {len(nameless)}" if nameless else ""
 
 
 def _typed(pandas: Any, cells: Any, comma: bool) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fastmlp import __version__, _core
 from fastmlp.cli.files import UsageError
+from fastmlp.cli.numpy_training import ACTIVATIONS
 
 SOLVERS = ("sgd", "adam")
 """Of the demonstration."""
@@ -81,13 +82,19 @@ def _settle(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
         if options[name] is not None:
             option = "--" + name.replace("_", "-")
             parser.error(
-                f"{option} goes with the demonstration; a file is learned by the recipe for tables, see --preset"
+                f"{option} is only for the digits, without FILE; with a FILE use --preset or --max-time"
                 if arguments.data
-                else f"{option} goes with a file to train on"
+                else f"{option} is only for a FILE to train on"
             )
     options |= {name: default for name, default in defaults.items() if options[name] is None}
-    if not arguments.data and arguments.compare and (arguments.solver != "sgd" or arguments.max_time):
-        parser.error("--compare needs --solver sgd and all epochs, without --max-time")
+    if arguments.data:
+        return
+    possible = arguments.solver == "sgd" and not arguments.max_time and arguments.activation in ACTIVATIONS
+    if arguments.compare is None:
+        arguments.compare = possible and not (arguments.quiet or arguments.json)
+    elif arguments.compare and not possible:
+        known = ", ".join(ACTIVATIONS)
+        parser.error(f"--compare needs --solver sgd, one of the activations {known}, and no --max-time")
 
 
 def _require_different_files(arguments: argparse.Namespace) -> None:
@@ -146,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add("model", type=Path, metavar="MODEL", help="written by fastmlp train --save, or by the method save in Python")
     add("data", type=Path, metavar="FILE", help="rows with the columns of the training, in files as for train; or -")
     add("--proba", action="store_true", help="a column with the probability of each class")
-    add("--output", type=Path, metavar="FILE.csv", help="write there, not on the screen")
+    add("--output", type=Path, metavar="FILE.csv", help="write to this file instead of the screen")
     return parser
 
 
@@ -161,7 +168,7 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     add("data", nargs="?", type=Path, metavar="FILE", help=files)
     add("--save", type=Path, metavar="MODEL", help="write the trained model to this file")
     add("--plot", type=Path, metavar="FILE.png", help="draw the loss of each epoch into this file")
-    add("--max-time", type=above_zero, metavar="SECONDS", help="end the training then")
+    add("--max-time", type=above_zero, metavar="SECONDS", help="end the training after so many seconds")
     add("--quiet", action="store_true", default=False, help="print the result in one line, and errors")
     add("--json", action="store_true", default=False, help="print the result as one JSON object")
     add("--threads", type=threads, metavar="N", help="default: as many as this process may use and the work is worth")
@@ -169,8 +176,8 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     what = "of the rows, to test on; default: %(default)s"
     add("--test-fraction", type=fraction, default=0.2, metavar="F", help=what)
 
-    add = command.add_argument_group("of a file").add_argument
-    add("--target", metavar="COLUMN", help="to predict; an .npz file holds it as y")
+    add = command.add_argument_group("with FILE").add_argument
+    add("--target", metavar="COLUMN", help="column to predict (in an .npz file: y)")
     what = "default: classification of text, truth values and few integers, regression of other numbers"
     add("--task", choices=("classification", "regression"), help=what)
     add("--drop", action="append", metavar="COLUMN,…", help="columns to leave out")
@@ -178,7 +185,7 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     add("--preset", choices=("default", "accurate"), help=what)
 
     default = OF_THE_DEMONSTRATION
-    add = command.add_argument_group("of the demonstration on the digits").add_argument
+    add = command.add_argument_group("without FILE (digits)").add_argument
     add("--hidden", type=_widths, metavar="N,N", help="hidden layers, or none; default: 64,64")
     what = f"of the hidden layers; default: {default['activation']}"
     add("--activation", choices=_core.ACTIVATIONS, help=what)
@@ -186,5 +193,5 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     add("--lr", type=above_zero, metavar="RATE", help="learning rate; default: 0.1 with sgd, 0.001 with adam")
     add("--batch-size", type=positive, metavar="N", help=f"rows of a step; default: {default['batch_size']}")
     add("--epochs", type=positive, metavar="N", help=f"passes over the rows; default: {default['epochs']}")
-    what = "time plain NumPy too, which knows identity, logistic, tanh and relu; default: where all is printed"
+    what = f"time plain NumPy too, which knows sgd, {', '.join(ACTIVATIONS)}; default: where all is printed"
     add("--compare", action=argparse.BooleanOptionalAction, help=what)

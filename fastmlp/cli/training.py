@@ -66,8 +66,9 @@ def _announcement(data: Data) -> str:
 
 
 def _in_words(model: Any, scores: dict[str, float], data: Data, seconds: float) -> str:
-    told = f"test {in_words(scores, data.target)} " if scores else ""
-    return f"{told}after {model.n_iter_} epoch{'s' if model.n_iter_ > 1 else ''} in {seconds:.3g} s on {isa()}"
+    told = f"test {in_words(scores, data.target)}; " if scores else ""
+    n_members = model.n_members_
+    return f"{told}{n_members} network{'s' if n_members > 1 else ''} in {seconds:.3g} s on {isa()}"
 
 
 def _result(model: Any, scores: dict[str, float], data: Data, seconds: float) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import dask
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import unique_labels
 
+from fastmlp import advice
 from fastmlp.dask.placement import partitions_of
 from fastmlp.listener import warn
 
@@ -36,29 +39,48 @@ def fit_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Any
     estimator
         The same, fitted; its `loss_curve_` has an entry for each block.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` epochs were not enough.
+
     Raises
     ------
     ValueError
         If the collections have different numbers of blocks, or a hyper-parameter or a block is invalid.
+
+    Examples
+    --------
+    >>> import dask.array
+    >>> from fastmlp import MLPClassifier
+    >>> from fastmlp.dask import fit_blocks
+    >>> X = dask.array.from_array([[0.0], [1.0], [2.0], [3.0]] * 25, chunks=(50, 1))
+    >>> y = dask.array.from_array([0, 0, 1, 1] * 25, chunks=50)
+    >>> model = fit_blocks(MLPClassifier((8,), learning_rate_init=0.1, max_iter=50, random_state=0), X, y)
+    >>> model.predict([[0.0], [3.0]])
+    array([0, 1])
     """
     columns = [partitions_of(each, name) for each, name in ((X, "X"), (y, "y")) if each is not None]
     columns += [partitions_of(sample_weight, "sample_weight")] if sample_weight is not None else []
     if len({len(parts) for parts in columns}) > 1:
         raise ValueError(f"X, y and sample_weight have {[len(parts) for parts in columns]} blocks: rechunk them alike.")
-    random_state = check_random_state(estimator.random_state)
+    random_state, n_epochs = check_random_state(estimator.random_state), estimator.max_iter
     given, estimator._fitted = estimator.random_state, None
     options = {"classes": _classes(columns[1])} if hasattr(type(estimator), "predict_proba") else {}
     try:
-        estimator.set_params(random_state=random_state)
-        _epochs(estimator, columns, random_state, options)
+        # A schedule counts each block as an epoch.
+        estimator.set_params(random_state=random_state, max_iter=n_epochs * len(columns[0]))
+        _epochs(estimator, columns, random_state, n_epochs, options)
     finally:
-        estimator.set_params(random_state=given)
+        estimator.set_params(random_state=given, max_iter=n_epochs)
     return estimator
 
 
-def _epochs(estimator: Any, columns: Sequence[Sequence[Any]], random_state: Any, options: dict[str, Any]) -> None:
-    best, without = inf, 0
-    for _ in range(estimator.max_iter):
+def _epochs(
+    estimator: Any, columns: Sequence[Sequence[Any]], random_state: Any, n_epochs: int, options: dict[str, Any]
+) -> None:
+    best, without, curve = inf, 0, list[float]()
+    for _ in range(n_epochs):
         losses, n_rows = 0.0, 0
         for block in _computed(columns, random_state.permutation(len(columns[0])).tolist()):
             if not (rows := block[0].shape[0]):
@@ -70,9 +92,12 @@ def _epochs(estimator: Any, columns: Sequence[Sequence[Any]], random_state: Any,
             raise ValueError("Found array with 0 sample(s): no block of X has rows.")
         without = 0 if losses / n_rows <= best - estimator.tol else without + 1
         best = min(best, losses / n_rows)
+        curve.append(losses / n_rows)
         if without > estimator.n_iter_no_change:
             return
-    warn(f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached; the loss was still improving.")
+    settings = SimpleNamespace(**estimator.get_params(deep=False) | {"max_iter": n_epochs})
+    if words := advice.about_max_iter(settings, curve, None):
+        warn(words, ConvergenceWarning)
 
 
 def _computed(columns: Sequence[Sequence[Any]], order: Sequence[int]) -> Iterator[tuple[Any, ...]]:

@@ -46,13 +46,18 @@ CONSTRAINTS: dict[str, Any] = {
     "transport": [StrOptions({"sockets", "mpi"})],
     "wait_limit": [Interval(Real, 0, inf, closed="neither")],
 }
+REFUSED = """
+Refused are `dropout`, `input_noise`, `n_restarts`, `warm_start` and ``solver="lbfgs"``; `early_stopping` needs `X_val`.
+"""
+"""What of the plain estimators' parameters, which the docstring lists, a cluster does not follow."""
 DOCUMENTED = {
     "Parameters": """
 client : distributed.Client, default=None
     The cluster's; None for the current one.
 n_blocks : int, default=8
     So many parts each batch is computed in, whose gradients are summed in a fixed order: the most workers that can
-    share a step. The result depends on it in the last digits, on the number of workers not at all.
+    share a step. The result depends on it in the last digits, on the number of workers not at all. `batch_size` should
+    be 100 times as large or more: the default of 200 is too small for 8.
 local_steps : int, default=1
     Steps between two exchanges, for slow networks. Beyond 1 each of the blocks trains a copy of the network on its
     part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
@@ -70,7 +75,7 @@ communication_ : float
 EXAMPLES = """
 See Also
 --------
-LOCAL : The same on one machine, which says more of each parameter.
+LOCAL : The same on one machine.
 
 Examples
 --------
@@ -89,7 +94,7 @@ array([1OF])
 def documented(local: type[BaseMLP], example: str) -> str:
     """The docstring of an estimator: that of the plain one, with what a cluster adds to its sections."""
     plain = cleandoc(local.__doc__ or "")
-    text = f"`{local.__name__}` on a Dask cluster.\n"
+    text = f"`{local.__name__}` on a Dask cluster.\n{REFUSED}"
     for section, added in DOCUMENTED.items():
         of_plain = re.search(rf"^{section}\n-+\n(.*?)(?=\n\n\w[\w ]*\n---|\Z)", plain, re.MULTILINE | re.DOTALL)
         lines = of_plain[1] if of_plain else ""  # python -OO leaves no docstrings

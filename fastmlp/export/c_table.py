@@ -40,9 +40,10 @@ def _comment(kind: str, fitted: Any, members: list[Layers]) -> str:
         "quantile": "y[@N_OUTPUTS] gets the quantiles in ascending order.",
     }[fitted.loss]
     columns = [f"x[{j}]  {_described(encoding)}" for j, encoding in enumerate(fitted.preparation.encodings)]
+    units = ", ".join(map(str, fitted.n_units[1:-1]))
     static = 4 * (sum(buffers(members[0])) + fitted.n_units[0] + fitted.n_units[-1])
     lines = [
-        f"{kind} of fastmlp {fastmlp.__version__}: {len(members)} networks of {fitted.n_units} units.",
+        f"{kind} of fastmlp {fastmlp.__version__}: {len(members)} networks with hidden layers of {units} units.",
         "",
         f"{_signature(fitted)}: x[@N_INPUTS] are the columns.",
         outputs,

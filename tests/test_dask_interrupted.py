@@ -1,0 +1,178 @@
+"""What a cluster refuses, and how a fit goes on that a lost connection or the end of the cluster has interrupted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed")
+pytest.importorskip("dask.dataframe")
+
+import dask.array as da
+from distributed import Client
+from small_cluster import N_ROWS, classes, classifier, cluster, numbers, parameters, regressor
+
+from fastmlp.dask import DaskMLPRegressor
+from fastmlp.dask.channel import Channel
+from fastmlp.dask.wires import WorkerLostError
+from fastmlp.model_file import ModelFileError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with cluster(3) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda X, y, w: X.__setitem__((130, 2), np.nan), "partition 3 of X: Input X contains NaN"),
+        (lambda X, y, w: y.__setitem__(70, np.inf), "partition 1 of y: Input y contains infinity"),
+        (lambda X, y, w: w.__setitem__(229, -1), "partition 5 of sample_weight: Negative values"),
+        (lambda X, y, w: w.__setitem__(slice(None), 0), "must contain at least one non-zero number"),
+    ],
+)
+def test_errors_name_the_partition(client: Client, spoil: Any, message: str) -> None:
+    X, w = numbers(), np.ones(N_ROWS)
+    y = X[:, 0].copy()
+    spoil(X, y, w)
+    with pytest.raises(ValueError, match=message):
+        regressor().fit(da.from_array(X, (40, 5)), da.from_array(y, 40), da.from_array(w, 40))
+
+
+def test_what_does_not_go_together_is_refused_in_a_sentence(client: Client) -> None:
+    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
+    for options in (
+        {"solver": "lbfgs"}, {"dropout": 0.5}, {"input_noise": 0.1}, {"n_restarts": 2}, {"warm_start": True},
+        {"early_stopping": True},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=next(iter(options))):
+            regressor(**options).fit(dX, dy)
+    with pytest.raises(ValueError, match="compression='bfloat16' is for gradients of float32"):
+        regressor(compression="bfloat16").fit(dX, dy)
+    with pytest.raises(TypeError, match="X is a ndarray, and must be a dask array"):
+        regressor().fit(numbers(), dy)
+    with pytest.raises(ValueError, match="X has 230 rows, but y has 100"):
+        regressor().fit(dX, dy[:100])
+    with pytest.raises(ValueError, match="y_val was not provided"):
+        regressor().fit(dX, dy, X_val=dX)
+    with pytest.raises(ValueError, match="n_blocks"):
+        regressor(n_blocks=0).fit(dX, dy)
+    with pytest.raises(TypeError, match="blocks"):
+        DaskMLPRegressor(blocks=3)
+
+
+def test_a_training_that_diverges(client: Client) -> None:
+    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
+    model = regressor(solver="sgd", learning_rate_init=1e30, max_iter=20)
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        model.fit(dX, dy)
+    assert not hasattr(model, "coefs_")
+    model.set_params(learning_rate_init=0.01).fit(dX, dy)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True, "solver": "sgd"}, {"local_steps": 2}])
+def test_a_fit_goes_on_from_the_step_at_which_a_connection_was_lost(
+    client: Client, monkeypatch: pytest.MonkeyPatch, when: str, options: dict[str, Any]
+) -> None:
+    """The worker that loses it stands a step before the others, or where they stand."""
+    arrays = [da.from_array(each, (100, 5)[: each.ndim]) for each in (numbers(), numbers()[:, 0])]
+    held_out = {"X_val": arrays[0], "y_val": arrays[1]} if "early_stopping" in options else {}
+    undisturbed = regressor(max_iter=8, **options).fit(*arrays, **held_out)
+    original, calls = Channel.all_reduce, list[int]()
+
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        calls.append(self.rank)
+        if self.rank == 1 and calls.count(1) == 18:
+            if when == "after":
+                original(self, sums)
+            raise WorkerLostError("the connection is lost")
+        return original(self, sums)
+
+    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+    model = regressor(max_iter=8, **options).fit(*arrays, **held_out)
+    np.testing.assert_array_equal(parameters(model), parameters(undisturbed))
+    assert model.loss_curve_ == undisturbed.loss_curve_
+    assert model.validation_scores_ == undisturbed.validation_scores_
+    n_steps = 8 * (3 if "local_steps" in options else 5)
+    assert calls.count(0) <= n_steps + 1  # and not all steps again
+
+
+@pytest.mark.parametrize("random_state", [1, None])
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True, "solver": "sgd"}, {"local_steps": 2}])
+def test_a_fit_goes_on_from_the_file_on_another_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], random_state: Any
+) -> None:
+    def fit(chunk: int, **asked: Any) -> Any:
+        arrays = [da.from_array(each, (chunk, 5)[: each.ndim]) for each in (numbers(), numbers()[:, 0])]
+        held_out = {"X_val": arrays[0], "y_val": arrays[1]} if "early_stopping" in options else {}
+        return regressor(max_iter=30, random_state=random_state, **options).fit(*arrays, **held_out, **asked)
+
+    original, calls, path = Channel.all_reduce, list[int](), tmp_path / "checkpoint"
+    n_steps = 30 * (3 if "local_steps" in options else 5)
+
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        calls.append(self.rank)
+        sleep(4 / n_steps)
+        if calls.count(0) == n_steps // 2 and not state:
+            raise OSError("the power is gone")
+        return original(self, sums)
+
+    state: Any = None
+
+    with cluster(2):
+        np.random.seed(5)
+        with monkeypatch.context() as patched:
+            patched.setattr(Channel, "all_reduce", all_reduce)
+            with pytest.raises(OSError, match="power"):
+                fit(100, checkpoint=path)
+    state = np.random.get_state()
+    with cluster(3):
+        np.random.seed(5)
+        undisturbed = fit(40)
+        np.random.set_state(state)
+        calls.clear()
+        monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+        model = fit(31, checkpoint=path)
+        assert n_steps // 2 < calls.count(0) < n_steps
+        calls.clear()
+        again = fit(31, checkpoint=path)
+        assert not calls
+    for found in (model, again):
+        np.testing.assert_array_equal(parameters(found), parameters(undisturbed))
+        assert found.loss_curve_ == undisturbed.loss_curve_
+        assert found.validation_scores_ == undisturbed.validation_scores_
+
+
+def test_a_checkpoint_of_another_fit_is_refused(client: Client, tmp_path: Path) -> None:
+    X, path = numbers(), tmp_path / "checkpoint"
+    dX, dy = da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100)
+    regressor().fit(dX, dy, checkpoint=path)
+    regressor(wait_limit=50, verbose=False).fit(dX.rechunk((7, 5)), dy, checkpoint=path)
+    for other, data, message in (
+        (regressor(alpha=0.5), (dX, dy), "other hyper-parameters: alpha was"),
+        (regressor(), (da.from_array(X + 1, (100, 5)), dy), "other data: values"),
+        (regressor(), (dX, dy + 1), "other data: mean square of y"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            other.fit(*data, checkpoint=path)
+    with pytest.raises(ModelFileError, match="not a checkpoint of DaskMLPClassifier"):
+        classifier().fit(dX, da.from_array(classes(X), 100), checkpoint=path)
+    with pytest.raises(OSError, match="nowhere"):
+        regressor().fit(dX, dy, checkpoint=tmp_path / "nowhere" / "checkpoint")
+
+
+def test_workers_that_never_reach_each_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        raise WorkerLostError("a wall between")
+
+    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+    with pytest.raises(RuntimeError, match="reach each other: a wall between"):
+        regressor().fit(da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100))
