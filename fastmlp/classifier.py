@@ -12,7 +12,6 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_array, column_or_1d
@@ -23,7 +22,7 @@ from fastmlp.call import Call
 from fastmlp.fitted import Fitted
 from fastmlp.hyperparameters import MARGIN_LOSSES, constraints
 from fastmlp.rows import is_sound
-from fastmlp.targets import some_weight
+from fastmlp.targets import with_class_weights
 
 ClassWeight = Mapping[Any, float] | list[Mapping[Any, float]] | str | None
 
@@ -444,20 +443,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     def _weigh(self, sample_weight: Any, rows: Any, targets: NDArray[Any], labels: Any) -> NDArray[np.float64] | None:
         weights = super()._weigh(sample_weight, rows, targets, labels)
-        if self.class_weight is None:
-            return weights
-        if isinstance(self.class_weight, list) and targets.ndim == 1:
-            raise ValueError(
-                "class_weight as a list is for several labels (multi-output), with a dict for each: this y takes one "
-                f"dict, of classes and weights. Got {self.class_weight!r}."
-            )
-        classes = labels.classes
-        if isinstance(self.class_weight, dict) and targets.ndim == 1:  # of classes that these rows may lack
-            by_class = compute_class_weight(self.class_weight, classes=classes, y=classes)[targets]
-        else:
-            by_class = compute_sample_weight(self.class_weight, classes[targets] if targets.ndim == 1 else targets)
-        by_class = check_array(by_class, ensure_2d=False, ensure_non_negative=True, input_name="class_weight")
-        return some_weight(by_class if weights is None else weights * by_class)
+        return with_class_weights(weights, self.class_weight, targets, labels.classes)
 
     def _labels_state(self, labels: Labels) -> dict[str, Any]:
         return vars(labels)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array
 
 from fastmlp.layers import quantiles
 from fastmlp.tabular_base import BaseTabular, FittedTable, Targets, checked_targets
+from fastmlp.targets import with_class_weights
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # scikit-learn has no types
@@ -62,7 +62,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     loss_curve_, validation_scores_ : list of float
         Of the first network, epoch by epoch.
     best_validation_score_ : float
-        The highest of the scores.
+        The highest of the scores. Medians and categories are those of all rows of X; rows given as `X_val`
+        have no part in them.
 
     See Also
     --------
@@ -186,13 +187,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         return Targets(numbers, "log_loss", len(classes), classes, nothing, nothing, is_single=True)
 
     def _weigh(self, weights: NDArray[np.float64] | None, targets: Targets) -> NDArray[np.float64] | None:
-        if self.class_weight is None:
-            return weights
-        labels = (
-            targets.classes[targets.values] if targets.is_single and targets.classes is not None else targets.values
-        )
-        by_class: NDArray[np.float64] = compute_sample_weight(self.class_weight, labels)
-        return by_class if weights is None else weights * by_class
+        assert targets.classes is not None
+        return with_class_weights(weights, self.class_weight, targets.values, targets.classes)
 
     def _labels(self, targets: NDArray[Any], fitted: FittedTable) -> NDArray[Any]:
         return fitted.classes[targets] if fitted.is_single and fitted.classes is not None else targets
@@ -239,7 +235,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     loss_curve_, validation_scores_ : list of float
         Of the first network, epoch by epoch.
     best_validation_score_ : float
-        The highest of the scores.
+        The highest of the scores. Medians, categories and scale of y are those of all rows of X; rows given as `X_val`
+        have no part in them.
 
     See Also
     --------

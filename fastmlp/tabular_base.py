@@ -379,8 +379,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         def score(fit: Fit, samples: Samples, rows: NDArray[np.intp]) -> float:
             view = object.__new__(type(self))
             member = Member(samples.rows.shape[1], fit.params, [], [], 0)
-            prepared = replace(fitted, preparation=None, members=(member,))
-            view.__dict__.update(self.__dict__ | {"_fitted": prepared})
+            view.__dict__.update(self.__dict__, _fitted=replace(fitted, preparation=None, members=(member,)))
             weights = {} if samples.weights is None else {"sample_weight": samples.weights}
             return float(scorer(view, samples.rows, self._labels(samples.targets, fitted), **weights))
 

@@ -25,7 +25,7 @@ from fastmlp.fitting import Fit
 from fastmlp.hyperparameters import HYPERPARAMETERS
 from fastmlp.listener import Listener, NonFiniteError, warn
 from fastmlp.rows import Samples
-from fastmlp.targets import score
+from fastmlp.targets import score, some_weight
 from fastmlp.threads import usable_cpus
 
 
@@ -55,6 +55,8 @@ PRESETS = {
 }
 REMEDY = "y or sample_weight may hold values that are too large or too small."
 SMALLEST_BATCH, LARGEST_BATCH = 64, 256
+ROWS_AT_ONCE = 1024
+"""That are looked at for values other than 0."""
 N_FOLDS = 5
 """A member validates on one of so many parts of the rows, another one than the member before it."""
 COMMON = {name: entry.default for name, entry in HYPERPARAMETERS["Trainer"].items()} | {
@@ -226,6 +228,8 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
     n_units = (n_inputs, *settings.hidden_layer_sizes, task.n_outputs)
     fit = Fit.start(n_units, task.loss, "float32", settings, samples, random_state)
     _initialize(fit, random_state)
+    # These keep their first weights, which would be noise where predict meets a category for the first time.
+    fit.network.coefs(fit.params)[0][_always_zero(samples.rows, rows)] = 0
     best = LastBest(held_out, None if scorer is None else lambda fit: scorer(fit, held_out, kept_back))
     listeners: list[Listener] = [best]
     if settings.verbose and number == 0:
@@ -306,14 +310,16 @@ def _parts(task: Task, samples: Samples, number: int) -> tuple[NDArray[np.intp],
     if task.held_out is not None:
         held_out = task.held_out._replace(rows=task.held_out.rows[:, : samples.rows.shape[1]])
         return np.arange(len(samples.rows)), held_out, np.arange(len(held_out.rows))
-    chosen = task.folds == number % N_FOLDS
+    chosen = task.folds == number % (int(task.folds.max()) + 1)  # fewer rows than N_FOLDS are as many folds
     rows, targets, weights = samples
+    for part in () if weights is None else (weights[chosen], weights[~chosen]):
+        some_weight(part, "Sample weights of the rows that a network trains on, or validates on,")
     held_out = Samples(rows[chosen], targets[chosen], None if weights is None else weights[chosen])
     return np.flatnonzero(~chosen), held_out, np.flatnonzero(chosen)
 
 
 def folds_of(targets: NDArray[Any], random_state: np.random.RandomState) -> NDArray[np.intp]:
-    """Fold of each row, from 0 to N_FOLDS - 1; all folds have as many rows of a class, give or take one."""
+    """Fold of each row, from 0: N_FOLDS, or one for each row; all have as many rows of a class, give or take one."""
     order = random_state.permutation(len(targets))
     if targets.ndim == 1:
         order = order[np.argsort(targets[order], kind="stable")]
@@ -328,6 +334,14 @@ def _initialize(fit: Fit, random_state: np.random.RandomState) -> None:
     for b in intercepts[:-1]:
         b[...] = random_state.standard_normal(b.shape)
     coefs[-1][...] = 0
+
+
+def _always_zero(inputs: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Numbers of the inputs that are 0 in all of these rows, as is a category that only other rows have."""
+    found = np.arange(inputs.shape[1])
+    for start in range(0, len(rows), ROWS_AT_ONCE):  # soon few are left to look at
+        found = found[~inputs[np.ix_(rows[start : start + ROWS_AT_ONCE], found)].any(axis=0)]
+    return found
 
 
 def _calibrated(fit: Fit, held_out: Samples) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_array, check_non_negative, column_or_1d
 
 from fastmlp._core import LOSSES, Loss
@@ -83,10 +84,46 @@ def check_weights(sample_weight: Any, rows: Any) -> NDArray[np.float64] | None:
     return some_weight(weights)
 
 
-def some_weight(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def with_class_weights(
+    weights: NDArray[np.float64] | None, class_weight: Any, targets: NDArray[Any], classes: NDArray[Any]
+) -> NDArray[np.float64] | None:
+    """Return the weights of rows times those of their classes.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_rows,) or None
+        Checked; None for ones.
+    class_weight : dict, list of dict, "balanced" or None
+        As the user has given it.
+    targets : ndarray of shape (n_rows,) or (n_rows, n_labels)
+        Class numbers, or 0 and 1 for each label.
+    classes : ndarray of shape (n_classes,)
+        Labels of the class numbers.
+
+    Raises
+    ------
+    ValueError
+        If a factor is negative or not finite, all weights are zero, or `class_weight` is of another kind than y.
+    """
+    if class_weight is None:
+        return weights
+    if isinstance(class_weight, list) and targets.ndim == 1:
+        raise ValueError(
+            "class_weight as a list is for several labels (multi-output), with a dict for each: this y takes one "
+            f"dict, of classes and weights. Got {class_weight!r}."
+        )
+    if isinstance(class_weight, dict) and targets.ndim == 1:  # of classes that these rows may lack
+        by_class = compute_class_weight(class_weight, classes=classes, y=classes)[targets]
+    else:
+        by_class = compute_sample_weight(class_weight, classes[targets] if targets.ndim == 1 else targets)
+    by_class = check_array(by_class, ensure_2d=False, ensure_non_negative=True, input_name="class_weight")
+    return some_weight(by_class if weights is None else weights * by_class)
+
+
+def some_weight(weights: NDArray[np.float64], whose: str = "Sample weights") -> NDArray[np.float64]:
     """Return the weights; raise ValueError where all are zero."""
     if not weights.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
+        raise ValueError(f"{whose} must contain at least one non-zero number.")
     return weights
 
 
