@@ -185,3 +185,20 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
     assert used[:4] == [2, 1, 2, 1]
     assert rows_of[faster] > 0.6 * sum(rows_of.values())
     np.testing.assert_array_equal(params, expected)
+
+
+@pytest.mark.parametrize("n_rows", [31, 64, 65, 100, 257, 600])
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_predictions_and_losses_are_those_of_one_thread(isa: str, precision: str, n_rows: int) -> None:
+    """Threads take chunks of rows, whose length depends on how many threads there are."""
+    X, Y, params = reference.problem((5, 33, 3), "squared_error", n_rows)
+    network = _core.Network((5, 33, 3), "tanh", "squared_error", precision)
+    X, params = X.astype(network.dtype), params.astype(network.dtype)
+    expected = np.empty((n_rows, 3), network.dtype)
+    network.predict(params, X, expected, 1)
+    loss = network.evaluate(params, X, Y, None, 1)
+    for n_threads in (2, 3, 16):
+        outputs = np.full_like(expected, np.nan)
+        network.predict(params, X, outputs, n_threads)
+        np.testing.assert_array_equal(outputs, expected)
+        assert network.evaluate(params, X, Y, None, n_threads) == loss

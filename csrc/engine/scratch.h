@@ -4,6 +4,7 @@
  */
 enum {
     CHUNK_ROWS = 256,
+    LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction */
     WIDE_WEIGHTS = 1 << 22, /* of a layer in float32 or bfloat16: the chunks of a batch are twice as long */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
@@ -303,6 +304,9 @@ static int64_t carve_workers(network *net, char *base, int64_t used) {
 static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0, n_threads = task->n_threads, rows = rows_at_once(task);
     int64_t chunks = (rows + chunk_rows(task) - 1) / chunk_rows(task);
+    /* Threads that predict take chunks of their own: of a few, each takes as many as the others. */
+    if (!differentiates(task) && chunks < 8 * n_threads)
+        chunks = least((chunks + n_threads - 1) / n_threads * n_threads, (rows + LEAST_CHUNK - 1) / LEAST_CHUNK);
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = chunks ? (rows + chunks - 1) / chunks : 0};
     net->capacity = whole(net->capacity, rounds(task));
     if (reads_weights_in_place(task))
