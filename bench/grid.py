@@ -29,17 +29,22 @@ Results = dict[str, Any]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a cell failed or nothing could be measured."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.again and (arguments.quick or arguments.engines):
+        parser.error("--again needs every engine, and cells of the whole grid")
     try:
         with Workers() as workers:
             results = run(workers, arguments)
+        if arguments.again:
+            results = renewed(json.loads(FILE.read_text(encoding="utf-8")), results)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"bench grid: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nbench grid: interrupted, nothing is written", file=sys.stderr)
         return 1
-    is_full = not (arguments.quick or arguments.rows or arguments.engines)
+    is_full = arguments.again or not (arguments.quick or arguments.rows or arguments.engines)
     output = arguments.output or (FILE if is_full else None)
     if output:
         write(results, output)
@@ -56,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="only a few cells of each heat map; not kept")
     parser.add_argument("--rows", default="", metavar="SUBSTRING", help="only cells whose name contains this; not kept")
     parser.add_argument("--engines", default="", metavar="A,B", help="only these beside fastmlp; not kept")
+    parser.add_argument(
+        "--again", action="store_true", help="put the selected cells into the results of the last full run"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the results here, whatever was measured")
     return parser
 
@@ -109,6 +117,28 @@ def _measured(
         times = {engine: round(of["microseconds"], 3) for engine, of in measured["runs"].items()}
         yield result | {"error": measured["error"], "percent": round(first["percent"], 1), "microseconds": times}
     machine.progress("")
+
+
+def renewed(before: Results, now: Results) -> Results:
+    """Results with the cells that have been measured again in the place of those that were before.
+
+    Raises
+    ------
+    ValueError
+        If the machine or a library is another one.
+    """
+    for what, old, new in (
+        ("machine", before["machine"]["cpu"], now["machine"]["cpu"]),
+        ("versions", before["versions"], now["versions"]),
+    ):
+        if old != new:
+            raise ValueError(f"the last results are of another {what}: {old}, now {new}")
+
+    def key(cell: Results) -> Any:
+        return *_key(cell), cell["dtype"]
+
+    again = {key(cell): cell for cell in now["cells"]}
+    return before | {"cells": [again.get(key(cell), cell) for cell in before["cells"]]}
 
 
 def write(results: Results, path: Path) -> None:

@@ -175,6 +175,15 @@ def test_the_whole_grid_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert results["absent"] == ["jax"]
     assert results["seconds"] > 0
     assert grid.PICTURE.exists()
+    grid.PICTURE.unlink()
+    assert grid.main(["--again", "--rows", "predict"]) == 0
+    again = json.loads(grid.FILE.read_text(encoding="utf-8"))
+    assert again["cells"][0] == results["cells"][0]
+    assert again["cells"][1] != results["cells"][1]
+    assert len(again["cells"]) == 2
+    assert grid.PICTURE.exists()
+    with pytest.raises(ValueError, match="results are of another machine"):
+        grid.renewed(RESULTS | {"versions": again["versions"]}, again)
 
 
 def test_the_page_shows_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
