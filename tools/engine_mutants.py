@@ -120,9 +120,9 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gather.h", "int64_t to = next[x->column[k]]++", "int64_t to = next[x->column[k]]"),
     ("gather.h", "x->row[to] = (int32_t)i", "x->row[to] = (int32_t)k"),
     # gathering of rows, targets and weights
-    ("gather.h", "return task->order ? task->order[row] : row", "return row"),
+    ("gather.h", "return order ? order[row] : row", "return row"),
     ("gather.h", "if (n_outputs == 1) class = class ^ 1", "if (n_outputs == 2) class = class ^ 1"),
-    ("gather.h", "sum += task->sample_weight[source_row(task, i)]", "sum += task->sample_weight[i]"),
+    ("gather.h", "sum += task->sample_weight[source_row(task->order, i)]", "sum += task->sample_weight[i]"),
     ("gather.h", "not_finite |= is_not_finite(to[c])", "not_finite |= is_not_finite(to[0])"),
     # panels
     ("panel.h", "c = valid; c < width; c++) panel[c] = 0", "c = valid; c < width; c++) panel[c] = 1"),

@@ -103,30 +103,32 @@ INLINE vec mish_forward(vec z, vec *slope) {
 #define SLOPE_0(name, a, kept) ((void)(kept), name##_gradient(a))
 #define SLOPE_1(name, a, kept) ((void)(a), vec_load(kept))
 
-/* Over a tile of batch panels (rows, width): NAME_tile replaces z by a, and writes f'(z) down where it is kept;
- * NAME_gradient_tile multiplies delta by f'(z), and by the scale of dropout or 0 where there is any. */
+/* Over a tile of batch panels (rows, width), down the rows, since a row is a few registers: NAME_tile replaces z by a, and
+ * writes f'(z) down where it is kept; NAME_gradient_tile multiplies delta by f'(z), and by the scale of dropout or 0 where
+ * there is any. */
+#define OVER_TILE(rows, width)                                                                                         \
+    for (int64_t c = 0; c < width; c += VL)                                                                            \
+        for (int64_t at = c, end = c + rows * PANEL; at < end; at += PANEL)
+
 #define ACTIVATION_TILES(name, keeps)                                                                                  \
     static void name##_tile(real *a, real *slopes, int64_t rows, int64_t width) {                                      \
-        for (int64_t i = 0; i < rows; i++)                                                                             \
-            for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL) {                                           \
-                vec slope = {0};                                                                                       \
-                vec_store(a + at, OUTPUT_##keeps(name, vec_load(a + at), &slope));                                     \
-                if (keeps && slopes) vec_store(slopes + at, slope);                                                    \
-            }                                                                                                          \
+        OVER_TILE(rows, width) {                                                                                       \
+            vec slope = {0};                                                                                           \
+            vec_store(a + at, OUTPUT_##keeps(name, vec_load(a + at), &slope));                                         \
+            if (keeps && slopes) vec_store(slopes + at, slope);                                                        \
+        }                                                                                                              \
     }                                                                                                                  \
     static void name##_gradient_tile(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width) {    \
-        for (int64_t i = 0; i < rows; i++)                                                                             \
-            for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL)                                             \
-                vec_store(delta + at, vec_load(delta + at) * SLOPE_##keeps(name, vec_load(a + at), slopes + at));      \
+        OVER_TILE(rows, width)                                                                                         \
+        vec_store(delta + at, vec_load(delta + at) * SLOPE_##keeps(name, vec_load(a + at), slopes + at));              \
     }                                                                                                                  \
     static void name##_dropped_tile(real *delta, const real *a, const real *slopes, int64_t rows, int64_t width,       \
                                     const drop *d) {                                                                   \
         vec left = vec_broadcast(d->left), scale = vec_broadcast(d->scale);                                            \
-        for (int64_t i = 0; i < rows; i++)                                                                             \
-            for (int64_t at = i * PANEL; at < i * PANEL + width; at += VL) {                                           \
-                vec value = vec_load(a + at), gradient = SLOPE_##keeps(name, value * left, slopes + at) * scale;       \
-                vec_store(delta + at, vec_select(is_dropped(value), (vec){0}, vec_load(delta + at) * gradient));       \
-            }                                                                                                          \
+        OVER_TILE(rows, width) {                                                                                       \
+            vec value = vec_load(a + at), gradient = SLOPE_##keeps(name, value * left, slopes + at) * scale;           \
+            vec_store(delta + at, vec_select(is_dropped(value), (vec){0}, vec_load(delta + at) * gradient));           \
+        }                                                                                                              \
     }
 ACTIVATIONS(ACTIVATION_TILES)
 

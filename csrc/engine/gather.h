@@ -15,55 +15,61 @@ INLINE const drop *drop_of(const fm_task *task, int64_t l, const chunk *c, drop 
     return to;
 }
 
-INLINE int64_t source_row(const fm_task *task, int64_t row) { return task->order ? task->order[row] : row; }
+INLINE int64_t source_row(const int64_t *order, int64_t row) { return order ? order[row] : row; }
 
-/* A dense row of n columns of any dtype -> row `to` of batch panels; returns 0 when all values are finite. */
-#define GATHER_ROW(type)                                                                                               \
-    static integer gather_row_##type(const void *row, int64_t n, real *to, int64_t panel_size) {                       \
-        const type *from = row;                                                                                        \
+/* A dense row of n columns of any dtype -> row `to` of batch panels; returns 0 when all values are finite, where it looks:
+ * for predictions, since of a training the loss tells. */
+typedef integer row_conversion(const void *row, int64_t n, real *to, int64_t panel_size);
+#define CONVERT_ROW(type, is_real)                                                                                     \
+    INLINE integer convert_##type(const type *from, int64_t n, real *to, int64_t panel_size, const int looks) {        \
         integer not_finite = 0;                                                                                        \
         for (; n > 0; n -= PANEL, from += PANEL, to += panel_size) {                                                   \
             int64_t width = least(n, PANEL);                                                                           \
-            for (int64_t c = 0; c < width; c++) {                                                                      \
+            if (is_real && !looks) copy_row(to, (const real *)from, width);                                            \
+            for (int64_t c = 0; c < width && (looks || !(is_real)); c++) {                                             \
                 to[c] = (real)from[c];                                                                                 \
-                not_finite |= is_not_finite(to[c]);                                                                    \
+                if (looks) not_finite |= is_not_finite(to[c]);                                                         \
             }                                                                                                          \
         }                                                                                                              \
         return not_finite;                                                                                             \
+    }                                                                                                                  \
+    static integer convert_row_##type(const void *row, int64_t n, real *to, int64_t panel_size) {                      \
+        return convert_##type(row, n, to, panel_size, 0);                                                              \
+    }                                                                                                                  \
+    static integer look_at_row_##type(const void *row, int64_t n, real *to, int64_t panel_size) {                      \
+        return convert_##type(row, n, to, panel_size, 1);                                                              \
     }
-GATHER_ROW(float)
-GATHER_ROW(double)
-GATHER_ROW(uint8_t)
+CONVERT_ROW(float, FM_REAL_BITS == 32)
+CONVERT_ROW(double, FM_REAL_BITS == 64)
+CONVERT_ROW(uint8_t, 0)
 
 static const struct {
-    integer (*gather_row)(const void *row, int64_t n, real *to, int64_t panel_size);
+    row_conversion *convert[2]; /* without looking, and with it */
     int64_t bytes;
-} dtypes[] = {
-    [FM_FLOAT32] = {gather_row_float, 4}, [FM_FLOAT64] = {gather_row_double, 8}, [FM_UINT8] = {gather_row_uint8_t, 1}};
+} dtypes[] = {[FM_FLOAT32] = {{convert_row_float, look_at_row_float}, sizeof(float)},
+              [FM_FLOAT64] = {{convert_row_double, look_at_row_double}, sizeof(double)},
+              [FM_UINT8] = {{convert_row_uint8_t, look_at_row_uint8_t}, 1}};
 
-/* The row at `place` in the order of use -> row of batch panels. */
-INLINE integer gather_row(const fm_task *task, const fm_matrix *m, int64_t place, real *to, int64_t panel_size) {
-    const char *row = (const char *)m->data + source_row(task, place) * m->row_stride;
-    return dtypes[m->dtype].gather_row(row, m->n_columns, to, panel_size);
-}
-
-/* Rows [begin, end) of the chunk that starts at `first` -> the batch panels `to`; returns 0 when all values are finite, as
- * below. */
+/* Rows [begin, end) of the chunk that starts at `first` -> the batch panels `to`; returns 0 when all values of a prediction
+ * are finite, as below; in bfloat16 their operands tell. */
 static integer gather(const network *net, int64_t first, int64_t begin, int64_t end, real *to, int64_t panel_size) {
     const fm_task *task = net->task;
-    const fm_matrix *m = &task->X;
-    int64_t bytes = m->n_columns * dtypes[m->dtype].bytes;
+    const fm_matrix X = task->X; /* these are copies, or each call through a pointer would have them read again */
+    const int64_t *order = task->order, *classes = task->classes, n_rows = task->n_rows;
+    int looks = task->job == FM_PREDICT && !rounds(task);
+    row_conversion *convert = dtypes[X.dtype].convert[looks];
+    int64_t bytes = X.n_columns * dtypes[X.dtype].bytes;
     /* The next rows lie anywhere in memory: prefetch, a page of them ahead, into the next batch too. */
     int64_t ahead = 2 + 4096 / bytes;
     integer not_finite = 0;
-    for (int64_t i = begin; i < end; i++) {
-        if (task->order && first + i + ahead < task->n_rows) {
-            int64_t next = task->order[first + i + ahead];
-            const char *row = (const char *)m->data + next * m->row_stride;
-            for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte);
-            if (task->classes) __builtin_prefetch(task->classes + next);
+    for (int64_t i = first + begin; i < first + end; i++, to += PANEL) {
+        if (order && i + ahead < n_rows) {
+            const char *next = (const char *)X.data + order[i + ahead] * X.row_stride;
+            for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte);
+            if (classes) __builtin_prefetch(classes + order[i + ahead]);
         }
-        not_finite |= gather_row(task, m, first + i, to + (i - begin) * PANEL, panel_size);
+        const char *row = (const char *)X.data + source_row(order, i) * X.row_stride;
+        not_finite |= convert(row, X.n_columns, to, panel_size);
     }
     return not_finite;
 }
@@ -71,14 +77,18 @@ static integer gather(const network *net, int64_t first, int64_t begin, int64_t 
 /* Targets of `valid` rows of the chunk from row i on -> columns (n_outputs, VL): values, or class numbers as one-hot. */
 static void gather_targets(const network *net, int64_t first, int64_t i, int64_t valid, real *rows, real *columns) {
     const fm_task *task = net->task;
+    const fm_matrix *Y = &task->Y;
     int64_t n_outputs = task->n_units[net->n_layers];
     if (!task->classes) {
-        for (int64_t r = 0; r < valid; r++) gather_row(task, &task->Y, first + i + r, rows + r * PANEL, VL * PANEL);
+        for (int64_t r = 0; r < valid; r++) {
+            const char *row = (const char *)Y->data + source_row(task->order, first + i + r) * Y->row_stride;
+            dtypes[Y->dtype].convert[0](row, n_outputs, rows + r * PANEL, VL * PANEL);
+        }
         rows_to_columns(rows, VL * PANEL, valid, n_outputs, columns);
         return;
     }
     _Alignas(FM_ALIGNMENT) integer classes[VL] = {0};
-    for (int64_t r = 0; r < valid; r++) classes[r] = (integer)task->classes[source_row(task, first + i + r)];
+    for (int64_t r = 0; r < valid; r++) classes[r] = (integer)task->classes[source_row(task->order, first + i + r)];
     ivec class = *(const ivec *)classes;
     if (n_outputs == 1) class = class ^ 1; /* the one output is the number itself: 1 for class 1 */
     for (int64_t k = 0; k < n_outputs; k++) {
@@ -88,14 +98,14 @@ static void gather_targets(const network *net, int64_t first, int64_t i, int64_t
 }
 
 static real row_weight(const fm_task *task, int64_t row, double scale) {
-    return task->sample_weight ? (real)(task->sample_weight[source_row(task, row)] * scale) : 1;
+    return task->sample_weight ? (real)(task->sample_weight[source_row(task->order, row)] * scale) : 1;
 }
 
 /* Sum of the weights of n rows from `first` on. */
 static double weight_sum(const fm_task *task, int64_t first, int64_t n) {
     if (!task->sample_weight) return (double)n;
     double sum = 0;
-    for (int64_t i = first; i < first + n; i++) sum += task->sample_weight[source_row(task, i)];
+    for (int64_t i = first; i < first + n; i++) sum += task->sample_weight[source_row(task->order, i)];
     return sum;
 }
 
@@ -127,7 +137,7 @@ static integer gather_csr_as_dense(const network *net, int64_t first, int64_t be
     const fm_matrix *m = &net->task->X;
     integer not_finite = 0;
     for (int64_t i = begin; i < end; i++, to += PANEL) {
-        int64_t row = source_row(net->task, first + i);
+        int64_t row = source_row(net->task->order, first + i);
         for (int64_t j = 0; j < n_panels(m->n_columns); j++)
             memset(to + j * panel_size, 0, (size_t)panel_width(m->n_columns, j) * sizeof(real));
         int64_t k = csr_index(m->indptr, m->index_bytes, row), last = csr_index(m->indptr, m->index_bytes, row + 1);
@@ -196,7 +206,7 @@ static integer gather_sparse(const network *net, const chunk *c) {
     if (count) memset(x->column_start, 0, (size_t)(m->n_columns + 2) * sizeof(int64_t));
     x->row_start[0] = 0;
     for (int64_t i = 0; i < c->rows; i++) {
-        int64_t row = source_row(net->task, c->first + i);
+        int64_t row = source_row(net->task->order, c->first + i);
         int64_t k = csr_index(m->indptr, m->index_bytes, row), end = csr_index(m->indptr, m->index_bytes, row + 1);
         for (; k < end; k++, n++) {
             int64_t column = csr_index(m->indices, m->index_bytes, k);
@@ -230,7 +240,7 @@ static void disturb(const network *net, const chunk *c, int64_t begin, int64_t e
         drop_tile(dropping, c->place + begin, j * PANEL, x + j * panel_size, end - begin, panel_width(columns, j));
 }
 
-/* Rows [begin, end) of the chunk -> the batch panels x; returns 0 when all their values are finite, as below. */
+/* Rows [begin, end) of the chunk -> the batch panels x; returns 0 as above. */
 static integer gather_rows(const network *net, const chunk *c, int64_t begin, int64_t end, real *x,
                            int64_t panel_size) {
     integer not_finite = net->task->X.indices ? gather_csr_as_dense(net, c->first, begin, end, x, panel_size)
@@ -243,13 +253,14 @@ static integer gather_rows(const network *net, const chunk *c, int64_t begin, in
 static integer gather_operands(const network *net, const chunk *c, int64_t begin, int64_t end, real *x) {
     int64_t columns = net->task->n_units[0], panel_size = 2 * PANEL, last = (n_panels(columns) - 1) * panel_size;
     integer not_finite = 0;
+    int predicts = net->task->job == FM_PREDICT;
     memset(x + last, 0, (size_t)panel_size * sizeof(real)); /* what is behind the columns could be NaN */
     for (int64_t i = begin; i < end; i += 2) {
         int64_t n = least(2, end - i);
         not_finite |= gather_rows(net, c, i, i + n, x, panel_size);
         for (int64_t j = 0; j < n_panels(columns); j++) {
             int64_t width = panel_width(columns, j);
-            not_finite |= has_infinite_operand(x + j * panel_size, n, width);
+            if (predicts) not_finite |= has_infinite_operand(x + j * panel_size, n, width);
             keep_operands(net, &net->X, x + j * panel_size, i, j, n, width);
         }
     }

@@ -1,16 +1,14 @@
 /* gradients.h: the layers backward, and what is done with the gradients; each function is the share of one thread. */
 
 /* The epilogue of the input gradient: dL/da -> dL/dz, at the same place; the tile begins at (row, panel) of the chunk. */
-INLINE void differentiate(const network *net, int64_t l, const drop *dropping, int64_t row, int64_t panel, int64_t n,
-                          int64_t width, real *delta) {
-    const layer *here = &net->layers[l];
-    const activation *f = &activations[net->task->activations[l]];
+INLINE void differentiate(const network *net, const layer *here, const drop *dropping, int64_t row, int64_t panel,
+                          int64_t n, int64_t width, real *delta) {
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
     real *slopes = advance(here->slopes, at);
     const real *a = here->A.values + at;
-    if (dropping) f->dropped_tile(delta, a, slopes, n, width, dropping);
-    else f->gradient_tile(delta, a, slopes, n, width);
-    keep_operands(net, &here->delta, delta, row, panel, n, width);
+    if (dropping) here->f->dropped_tile(delta, a, slopes, n, width, dropping);
+    else here->f->gradient_tile(delta, a, slopes, n, width);
+    if (rounds(net->task)) keep_operands(net, &here->delta, delta, row, panel, n, width);
 }
 
 /* My tiles of delta_l Wt, all rows by VL columns, for the few rows of a batch that reads W where it lies. */
@@ -90,8 +88,8 @@ static void turn_delta(const network *net, int64_t l, int64_t rows, const team *
 /* delta of layer l - 1: (delta_l Wt) f'. */
 static void input_gradient(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l], *below = here - 1;
-    int64_t panel_size = net->capacity * PANEL, rows = c->rows;
-    int paired = FM_PAIRS && rounds(net->task);
+    int pairs = rounds(net->task);
+    int64_t panel_size = net->capacity * PANEL, rows = c->rows, depth = depth_of(here->fan_out, pairs);
     drop drop_below;
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
@@ -104,20 +102,19 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
             if (here->turned) turned_input_gradient(net, l, &b);
             else if (has_many_weights(here->fan_in, here->fan_out)) inner_input_gradient(net, l, &b);
             else input_gradient_in_place(net, l, &b);
-            differentiate(net, l - 1, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
+            differentiate(net, below, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
             continue;
         }
-        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
+        cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], pairs);
+        microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
+        tile product = {
+            .a_panel_size = panel_size, .b = here->Wt + b.panel * PANEL * depth, .depth = depth, .initial = net->zeros};
         for (int64_t i = b.row, n; i < b.row_end; i += n) {
             n = next_tile(&heights);
-            tile product = {.a = here->delta.across + i * PANEL,
-                            .a_panel_size = panel_size,
-                            .b = here->Wt + b.panel * PANEL * depth_of(here->fan_out, rounds(net->task)),
-                            .depth = depth_of(here->fan_out, rounds(net->task)),
-                            .initial = net->zeros,
-                            .c = tile_values(&below->delta, b.panel * panel_size + i * PANEL, buffer)};
-            product_kernels[paired][width / VL][n](&product);
-            differentiate(net, l - 1, dropping, i, b.panel, n, width, product.c);
+            product.a = here->delta.across + i * PANEL;
+            product.c = tile_values(&below->delta, b.panel * panel_size + i * PANEL, buffer);
+            kernels[n](&product);
+            differentiate(net, below, dropping, i, b.panel, n, width, product.c);
         }
     }
 }

@@ -59,16 +59,15 @@ static const operand *weight_panel(const network *net, int64_t l, int64_t j) {
 INLINE real *tile_values(const batch_matrix *m, int64_t at, real *buffer) {
     return m->values ? m->values + at : buffer;
 }
-/* The epilogue of the forward product: z -> a, for the tile of layer l whose first element is at (row, panel) of the chunk;
+/* The epilogue of the forward product: z -> a, for the tile of a layer whose first element is at (row, panel) of the chunk;
  * then dropout, if any. */
-INLINE void activate(const network *net, int64_t l, const chunk *c, const drop *dropping, int64_t row, int64_t panel,
-                     int64_t n, int64_t width, real *z) {
-    const layer *here = &net->layers[l];
-    if (l == net->n_layers - 1) return; /* the last layer keeps its logits */
+INLINE void activate(const network *net, const layer *here, const chunk *c, const drop *dropping, int64_t row,
+                     int64_t panel, int64_t n, int64_t width, real *z) {
+    if (!here->f) return; /* the last layer keeps its logits */
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
-    activations[net->task->activations[l]].tile(z, advance(here->slopes, at), n, width);
+    here->f->tile(z, advance(here->slopes, at), n, width);
     if (dropping) drop_tile(dropping, c->place + row, panel * PANEL, z, n, width);
-    keep_operands(net, &here->A, z, row, panel, n, width);
+    if (rounds(net->task)) keep_operands(net, &here->A, z, row, panel, n, width);
 }
 
 /* A = f(A_prev W + b) for layer l. */
@@ -79,26 +78,27 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     int64_t panel_size = net->capacity * PANEL;
     const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
-    int paired = FM_PAIRS && rounds(net->task);
+    int pairs = rounds(net->task);
     blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_out, b.panel);
+        microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
         tile product = {.a_panel_size = panel_size,
                         .b = weight_panel(net, l, b.panel),
-                        .depth = depth_of(here->fan_in, rounds(net->task)),
+                        .depth = depth_of(here->fan_in, pairs),
                         .initial = here->params.b + b.panel * PANEL};
         int64_t left = product.depth, most = A && here->A.values ? DEPTH : left;
         for (int64_t k = 0; left > 0; k += most, left -= most, product.b += most * width) {
-            cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], rounds(net->task));
+            cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], pairs);
+            const operand *rows = A ? A + k / PANEL * panel_size : NULL;
             product.depth = least(left, most);
             for (int64_t i = b.row, n; i < b.row_end; i += n) {
                 n = next_tile(&heights);
-                product.a = A ? A + k / PANEL * panel_size + i * PANEL : NULL;
                 product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
                 if (k) product.initial = product.c, product.initial_stride = PANEL;
-                if (A) product_kernels[paired][width / VL][n](&product);
+                if (rows) product.a = rows + i * PANEL, kernels[n](&product);
                 else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
-                if (left <= most) activate(net, l, c, dropping, i, b.panel, n, width, product.c);
+                if (left <= most) activate(net, here, c, dropping, i, b.panel, n, width, product.c);
             }
         }
     }
@@ -167,7 +167,7 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c) {
             for (int64_t i = 0; i < c->rows; i++) here->A.values[at / PANEL * panel_size + i * PANEL + at % PANEL] = 0;
         j = column / PANEL;
         for (real *Z = f.Z; j < last; j++, Z += panel_size)
-            activate(net, l, c, NULL, 0, j, c->rows, panel_width(n, j), Z);
+            activate(net, here, c, NULL, 0, j, c->rows, panel_width(n, j), Z);
     }
 }
 
@@ -197,7 +197,7 @@ static void output_delta(const network *net, const chunk *c, const team *crew, i
         vec loss = losses[task->loss].columns(task, z, targets, here->fan_out, vec_load(weight));
         vec_store(net->row_loss + i, loss);
         columns_to_rows(z, here->fan_out, rows, panel_size, valid);
-        for (int64_t j = 0; j < n_panels(here->fan_out); j++)
+        for (int64_t j = 0; j < n_panels(here->fan_out) && rounds(task); j++)
             keep_operands(net, &here->delta, rows + j * panel_size, i, j, valid, panel_width(here->fan_out, j));
     }
 }

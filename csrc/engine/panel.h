@@ -16,11 +16,15 @@ static int64_t panel_width(int64_t columns, int64_t j) {
 }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Copy n elements; rows are so short that a call of memcpy for each would take longer. */
-INLINE void copy_row(real *to, const real *from, int64_t n) {
+/* Copy n elements; rows are so short that a call of memcpy for each would take longer. The last register of a row may begin
+ * within the one before. */
+INLINE void copy_row(real *restrict to, const real *restrict from, int64_t n) {
     int64_t c = 0;
     for (; c + VL <= n; c += VL) vec_store_unaligned(to + c, vec_load_unaligned(from + c));
-    for (; c < n; c++) to[c] = from[c];
+    if (c == n) return;
+    if (n > VL) vec_store_unaligned(to + n - VL, vec_load_unaligned(from + n - VL));
+    else
+        for (; c < n; c++) to[c] = from[c];
 }
 
 /* IN columns of flat rows, `columns` apart -> OUT one weight panel (rows, width), of which `valid` columns exist. */

@@ -29,7 +29,8 @@ typedef struct share {
 /* Layer l: all of it in scratch. */
 typedef struct layer {
     int64_t fan_in, fan_out;
-    share params; /* W NULL: packed a panel at a time, or not at all; or only its operands are here */
+    const activation *f; /* NULL: of the last layer, whose outputs belong to the loss */
+    share params;        /* W NULL: packed a panel at a time, or not at all; or only its operands are here */
     share slots[MAX_SLOTS];
     share gradient; /* sums over a batch of several chunks, or what is asked for; NULL: never in memory */
     operand *W; /* weight panels (depth of fan_in, fan_out): params.W, or in bfloat16 what is made of it; NULL: packed a
@@ -173,6 +174,7 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
         carved.gradient = carve_share(base, used, fan_in, width);
     if (differentiates(task) && task->alpha != 0) carved.penalty = carve(base, used, n_blocks * width, sizeof(real));
     if (clips(task)) carved.norm = carve(base, used, (n_blocks + 1) * width, sizeof(real));
+    if (l < net->n_layers - 1) carved.f = &activations[task->activations[l]];
     if (net->layers) net->layers[l] = carved;
 }
 
@@ -238,7 +240,7 @@ static void refresh_operands(const layer *here, int64_t panel, int64_t row, int6
 /* In bfloat16 the values of a tile, the first of which is at (row, panel) of a matrix, become its operands. */
 static void keep_operands(const network *net, const batch_matrix *m, const real *values, int64_t row, int64_t panel,
                           int64_t n, int64_t width) {
-    if (!rounds(net->task) || !(m->across || m->down)) return;
+    if (!m->across && !m->down) return;
     int64_t panel_size = net->capacity * PANEL, column = panel * PANEL / TERMS;
     int64_t across = column / PANEL * panel_size + row * PANEL + column % PANEL;
     int64_t down = (panel * panel_size + row * PANEL) / TERMS;
