@@ -39,15 +39,15 @@ def fit_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Any
     estimator
         The same, fitted; its `loss_curve_` has an entry for each block.
 
-    Warns
-    -----
-    ConvergenceWarning
-        If `max_iter` epochs were not enough.
-
     Raises
     ------
     ValueError
         If the collections have different numbers of blocks, or a hyper-parameter or a block is invalid.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` epochs were not enough.
 
     Examples
     --------
