@@ -144,8 +144,8 @@ static void train_body(void *context, team *crew, int32_t thread) {
     fm_task *task = net->task;
     fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
     chunk batch = {.first = task->position};
-    int64_t done = task->batch_position;
-    load_state(net, crew, thread);
+    int64_t begin = batch.first, done = task->batch_position;
+    if (!task->resident) load_state(net, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
     for (; batch.first < task->n_rows; batch.first += batch.rows, done = 0) {
         batch.rows = least(task->batch_size, task->n_rows - batch.first);
@@ -162,7 +162,7 @@ static void train_body(void *context, team *crew, int32_t thread) {
         }
         lap(net, thread, PHASE_BATCH);
     }
-    store_state(net, crew, thread);
+    if (batch.first > begin) store_state(net, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
 }
 
