@@ -26,8 +26,8 @@ PEERS = {
 """All but the compiled PyTorch, which compiles for ten seconds and more in each cell: the main table has it."""
 
 MOST_STEPS, FEW_STEPS = 300, 6
-LONG_STEP = 0.025
-"""Seconds of a step which is timed but once."""
+ROUNDS = ((0.1, 3), (0.3, 2))
+"""Seconds of a step, and the turns at least where it takes no longer; of the longest there is but one."""
 LEAST_ROWS = 10
 """Scikit-learn must see each class."""
 TURN, LONG_TURN = 0.02, 0.3
@@ -107,7 +107,7 @@ class Cell:
 
     def rounds(self, peak: float, n_cpus: int) -> int:
         """Of turns, at least."""
-        return 1 if self.seconds(peak, n_cpus) > LONG_STEP else 2
+        return next((rounds for seconds, rounds in ROUNDS if self.seconds(peak, n_cpus) <= seconds), 1)
 
     def seconds(self, peak: float, n_cpus: int) -> float:
         """A step of ours, roughly: what it computes, or what it moves."""
