@@ -30,6 +30,7 @@ SINGLE: list[dict[str, Any]] = [
     {"alpha": 0.5, "weight_decay": 0.3},
     {"clip_norm": 0.2},
     {"clip_norm": 1e9, "alpha": 0.1},
+    {"clip_norm": 0.2, "alpha": 0.5, "l1_ratio": 1.0},
     {"dropout": [0.0, 0.5, 0.5], "seed": SEED},
     {"dropout": [0.2, 0.0, 0.0], "seed": 1},
     {"input_noise": 0.5, "seed": SEED},
