@@ -212,7 +212,12 @@ def test_evaluate_is_the_loss_of_the_gradient(isa: str, precision: str, loss: st
         for n_threads in (1, 2, 3):
             for seconds in (1e9, 0.0):
                 assert network.evaluate(params, X, Y, weight, n_threads, seconds) == expected
-    assert network.evaluate(params, X, Y, np.zeros(n_rows)) == 0
+    nothing = np.zeros(n_rows)
+    assert network.evaluate(params, X, Y, nothing) == 0
+    for n_threads in (1, 2):
+        gradient[:] = np.nan
+        assert network.loss_gradient(params, X, Y, nothing, 0.1, gradient, n_threads) == 0
+        assert not gradient.any()
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])

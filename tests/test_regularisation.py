@@ -161,6 +161,7 @@ def test_statistics_of_dropout_and_noise(isa: str, dtype: str) -> None:
     assert abs(kept.mean() - 0.7) < 5 * np.sqrt(0.21 / kept.size)
     assert abs(np.corrcoef(kept[:-1].ravel(), kept[1:].ravel())[0, 1]) < 5 / np.sqrt(kept.size)
     assert abs(np.corrcoef(kept[:, :-1].ravel(), kept[:, 1:].ravel())[0, 1]) < 5 / np.sqrt(kept.size)
+    assert not learned(np.ones((1, n)), dropout=[np.nextafter(1.0, 0.0)]).any()
     noise = learned(np.zeros((1, n)), input_noise=2.0)
     assert abs(noise.mean()) < 5 * 2 / np.sqrt(n)
     assert abs(noise.std() - 2) < 5 * 2 / np.sqrt(2 * n)
