@@ -127,6 +127,9 @@ typedef struct fm_task {
     void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive to a call that goes on:
                        train, gradient: with batch_position > 0; loss, predict: with position > 0. n_threads may change
                        between the two, and the size with it, but not params, except by train itself */
+    int32_t
+        resident; /* train: 1: the last call with this scratch was of this training and returned FM_YIELD, and params
+                         and slots are as it left them: they are not read again. Else 0 */
 
     fm_optimizer optimizer; /* train, apply */
     double seconds;   /* return FM_YIELD after this many, at the end of a batch or of one of the chunks in which many

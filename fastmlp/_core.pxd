@@ -78,6 +78,7 @@ cdef extern from "fastmlp.h" nogil:
         void *gradient
         void *outputs
         void *scratch
+        int32_t resident
         fm_optimizer optimizer
         double seconds
         int64_t position

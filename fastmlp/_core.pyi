@@ -264,7 +264,8 @@ class Training:
         """Train without the GIL from position on until the epoch ends or the seconds have passed.
 
         After "epoch" the next call begins a new epoch. params and slots are up to date after every call; after
-        "not_finite" they, step, position and loss are those of before it.
+        "not_finite" they, step, position and loss are those of before it. After "yield" the next call does not read
+        them again: what is written to them in between is lost.
         order : (n_rows,) rows in the order of use, the same array until the epoch has ended; None: 0, 1, 2, …
         rates : (steps of an epoch,) learning rate of each, counted from its begin; None: all have `learning_rate`.
         """

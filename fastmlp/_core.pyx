@@ -197,7 +197,7 @@ cdef void *_aligned(object block) except NULL:
 
 cdef class Scratch:
     cdef object block, lock
-    cdef void *unfinished  # the training whose unfinished batch lies here, or NULL
+    cdef void *unfinished  # what has yielded and may go on from here, or NULL
 
     def __cinit__(self):
         self.lock = Lock()
@@ -206,12 +206,12 @@ cdef class Scratch:
     def nbytes(self):
         return 0 if self.block is None else self.block.nbytes
 
-    cdef void *fit(self, const fm_engine *engine, const fm_task *task) except NULL:
+    cdef void *fit(self, const fm_engine *engine, fm_task *task) except NULL:
         """The block, grown where the task needs more, with what the task goes on from."""
         cdef int64_t size = engine.scratch_bytes(task) + FM_ALIGNMENT
         if self.block is None or self.block.size < size:
             if task.batch_position == 0:  # free it first, and with it what another training may have left there
-                self.block, self.unfinished = None, NULL
+                self.block, self.unfinished, task.resident = None, NULL, 0
             block = np.empty(size, dtype=np.uint8)
             if self.block is not None:
                 memcpy(_aligned(block), _aligned(self.block), self.block.size - FM_ALIGNMENT)
@@ -226,12 +226,11 @@ cdef class Scratch:
         try:
             if task.batch_position > 0 and self.unfinished != training:
                 raise RuntimeError("another training has overwritten the unfinished batch in the scratch of both")
+            task.resident &= self.unfinished == training
             task.scratch = self.fit(engine, task)
-            self.unfinished = NULL
             with nogil:
                 status = engine.run(task)
-            if task.batch_position > 0:
-                self.unfinished = training
+            self.unfinished = training if status == FM_YIELD else NULL
         finally:
             self.lock.release()
         return status
@@ -485,6 +484,7 @@ cdef class Training:
         self.task.position, self.task.batch_position = task.position, task.batch_position
         self.task.loss_sum, self.task.batch_loss = task.loss_sum, task.batch_loss
         self.task.optimizer.step, self.task.gradient_norm = task.optimizer.step, task.gradient_norm
+        self.task.resident = status == FM_YIELD
         return _STATUS[status]
 
     def apply(self, gradient):

@@ -20,6 +20,10 @@ SERIAL_FLOPS = 10e6
 """A step below this is faster on one thread: starting and synchronising a second costs more than it does."""
 FLOPS_PER_THREAD = 5e6
 """Work of a step, beyond `SERIAL_FLOPS`, that is worth one thread more."""
+SERIAL_PREDICTION, PREDICTION_PER_THREAD = 30e6, 50e6
+"""The same of a prediction, whose threads begin and end with it: that takes 20 to 70 µs."""
+READING_ROWS = 8
+"""A prediction of fewer rows takes as long as of so many, if the network is large: it reads all weights."""
 
 TRIAL_SECONDS = 0.005
 """How long a number of threads is tried."""
@@ -97,7 +101,10 @@ def step_flops(network: Network, rows: Any, batch_size: int) -> float:
 
 def prediction_threads(network: Network, rows: Any) -> int:
     """Default number of threads to predict these rows with: a third of a step's work, and a team made for it alone."""
-    return default_threads(step_flops(network, rows, rows.shape[0]) / 30)
+    flops = step_flops(network, rows, max(rows.shape[0], READING_ROWS)) / 3
+    if flops < SERIAL_PREDICTION:
+        return 1
+    return min(2 + int((flops - SERIAL_PREDICTION) // PREDICTION_PER_THREAD), usable_cpus()[0])
 
 
 def usable_cpus() -> tuple[int, str]:

@@ -1,6 +1,8 @@
 """The benchmark: both sides train the same network, runs that end apart are reported, the README is rewritten."""
 
 import re
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from bench.measure import Outcome, Workers, disagreement, measure
 from bench.report import END, START, rewrite_readme
 from bench.roofline import PRODUCTS, flops, table
 from bench.rows import NETWORKS, REAL, RECIPE, RIVALS, rows
+from bench.worker import settle
 from bench.workloads import Row, Run, Workload
 from fastmlp import _core
 from fastmlp.cli import numpy_training
@@ -311,3 +314,15 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
     readme.write_text("no markers\n", encoding="utf-8")
     with pytest.raises(ValueError, match="benchmark"):
         rewrite_readme(readme, results)
+
+
+def test_a_turn_ends_when_its_threads_sleep() -> None:
+    def spin() -> None:
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    settle()
+    assert not spinning.is_alive()

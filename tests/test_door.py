@@ -475,3 +475,34 @@ def test_losses_say_what_they_are_for() -> None:
         links = {"identity": Z, "exp": np.exp(Z), "logistic": 1 / (1 + np.exp(-Z))}
         links["softmax"] = links["exp"] / links["exp"].sum()
         assert_allclose(outputs, links[loss.output], rtol=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimizer: str) -> None:
+    """Or from params and slots, where something else has used the scratch or the epoch is over."""
+    whole, parted = Problem(dtype, optimizer), Problem(dtype, optimizer)
+    scratch = _core.Scratch()
+    other = Problem(dtype, optimizer).training(scratch=scratch)
+    training = parted.training(scratch=scratch)
+    before = parted.arrays["params"].copy()
+    assert training.run(None, 0.0) == "yield"
+    after = parted.arrays["params"].copy()
+    parted.arrays["params"][:] = before  # is lost
+    while (status := training.run(None, 0.0)) == "yield":
+        pass
+    assert status == "epoch"
+    reference = whole.training()
+    assert reference.run() == "epoch"
+    assert_array_equal(parted.arrays["params"], whole.arrays["params"])
+    assert not np.array_equal(before, after)
+
+    for arrays in (parted.arrays, whole.arrays):
+        arrays["params"][:] = after  # counts: the next epoch begins from it
+        arrays["slots"][:] = 0
+    assert training.run(None, 0.0) == "yield"
+    assert other.run() == "epoch"  # in the same scratch
+    while training.run(None, 0.0) == "yield":
+        pass
+    assert reference.run() == "epoch"
+    for name in ("params", "slots"):
+        assert_array_equal(parted.arrays[name], whole.arrays[name])

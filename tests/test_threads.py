@@ -5,11 +5,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import reference
+from scipy.sparse import csr_matrix
 
 from fastmlp import _core, threads
 
@@ -187,13 +189,17 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
     np.testing.assert_array_equal(params, expected)
 
 
-@pytest.mark.parametrize("n_rows", [31, 64, 65, 100, 257, 600])
+@pytest.mark.parametrize("as_matrix", [np.asarray, csr_matrix])
+@pytest.mark.parametrize("n_rows", [1, 2, 31, 64, 65, 100, 257, 600])
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
-def test_predictions_and_losses_are_those_of_one_thread(isa: str, precision: str, n_rows: int) -> None:
-    """Threads take chunks of rows, whose length depends on how many threads there are."""
-    X, Y, params = reference.problem((5, 33, 3), "squared_error", n_rows)
-    network = _core.Network((5, 33, 3), "tanh", "squared_error", precision)
-    X, params = X.astype(network.dtype), params.astype(network.dtype)
+def test_predictions_and_losses_are_those_of_one_thread(
+    isa: str, precision: str, n_rows: int, as_matrix: Callable[..., Any]
+) -> None:
+    """Threads take chunks of rows, whose length depends on how many threads there are, or columns of a single chunk."""
+    n_units = (5, 150, 70, 3)
+    X, Y, params = reference.problem(n_units, "squared_error", n_rows)
+    network = _core.Network(n_units, "tanh", "squared_error", precision)
+    X, params = as_matrix(X.astype(network.dtype)), params.astype(network.dtype)
     expected = np.empty((n_rows, 3), network.dtype)
     network.predict(params, X, expected, 1)
     loss = network.evaluate(params, X, Y, None, 1)

@@ -19,7 +19,7 @@ from sklearn.utils import get_tags
 
 import fastmlp
 from fastmlp import Trainer, threads
-from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS
+from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS, Network
 from fastmlp.schedules import SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -293,6 +293,17 @@ def test_default_threads_grow_with_the_work(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(threads, "usable_cpus", lambda: (4, "for this test"))
     work = (1, 9.9e6, 10e6, 15e6, 20e6, 1e12)
     assert [threads.default_threads(flops) for flops in work] == [1, 1, 2, 3, 4, 4]
+
+
+def test_default_threads_of_a_prediction_grow_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows x weights x 2; a few rows cost what reading the weights does."""
+    monkeypatch.setattr(threads, "usable_cpus", lambda: (4, "for this test"))
+    network = Network((1, 1000, 1000, 1), "relu", "squared_error", "float32")
+    rows = np.zeros((100, 1), np.float32)
+    work = (1, 14, 15, 39, 40, 100)
+    assert [threads.prediction_threads(network, rows[:n]) for n in work] == [1, 1, 2, 2, 3, 4]
+    large = Network((1, 2000, 2000, 1), "relu", "squared_error", "float32")
+    assert [threads.prediction_threads(large, rows[:n]) for n in (1, 8)] == [2, 2]
 
 
 @pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])

@@ -145,17 +145,20 @@ static NOT_INLINE void product_in_place_of_pairs(const network *net, const flat_
         }
 }
 
-/* Such a layer, in strips of columns whose sums stay in the cache. */
-static void forward_in_place(const network *net, int64_t l, const chunk *c) {
+/* My columns of such a layer, in strips whose sums stay in the cache. */
+static void forward_in_place(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l];
     const real *params = net->task->params;
-    int64_t n = here->fan_out, panel_size = net->capacity * PANEL, strip = CACHED_SUMS / (c->rows * PANEL) * PANEL;
+    int64_t begin, end, n = here->fan_out, panel_size = net->capacity * PANEL,
+                        strip = CACHED_SUMS / (c->rows * PANEL) * PANEL;
     flat_layer f = {.A = l ? net->layers[l - 1].A.across : net->X.across,
                     .W_end = params + flat_b(net->task, net->n_layers),
                     .fan_in = here->fan_in,
                     .fan_out = n};
-    for (int64_t column = 0; column < n; column += f.columns) {
-        f.columns = least(strip, n - column);
+    team_share(crew, thread, n_panels(n), &begin, &end);
+    end = least(end * PANEL, n);
+    for (int64_t column = begin * PANEL; column < end; column += f.columns) {
+        f.columns = least(strip, end - column);
         f.W = params + flat_W(net->task, l) + column;
         f.Z = here->A.values + column / PANEL * panel_size;
         int64_t j = column / PANEL, last = j + n_panels(f.columns);
@@ -163,7 +166,8 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c) {
             for (int64_t i = 0; i < c->rows; i++)
                 memcpy(Z + i * PANEL, here->params.b + j * PANEL, (size_t)panel_width(n, j) * sizeof(real));
         (rounds(net->task) ? product_in_place_of_pairs : product_in_place)(net, f, c->rows);
-        for (int64_t at = n; at < padded(n) && rounds(net->task); at++) /* what lies behind a row of W came there */
+        int64_t padding = rounds(net->task) && column + f.columns == n ? padded(n) : n;
+        for (int64_t at = n; at < padding; at++) /* what lies behind a row of W came there */
             for (int64_t i = 0; i < c->rows; i++) here->A.values[at / PANEL * panel_size + i * PANEL + at % PANEL] = 0;
         j = column / PANEL;
         for (real *Z = f.Z; j < last; j++, Z += panel_size)

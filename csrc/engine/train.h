@@ -144,8 +144,8 @@ static void train_body(void *context, team *crew, int32_t thread) {
     fm_task *task = net->task;
     fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
     chunk batch = {.first = task->position};
-    int64_t done = task->batch_position;
-    load_state(net, crew, thread);
+    int64_t begin = batch.first, done = task->batch_position;
+    if (!task->resident) load_state(net, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
     for (; batch.first < task->n_rows; batch.first += batch.rows, done = 0) {
         batch.rows = least(task->batch_size, task->n_rows - batch.first);
@@ -162,7 +162,7 @@ static void train_body(void *context, team *crew, int32_t thread) {
         }
         lap(net, thread, PHASE_BATCH);
     }
-    store_state(net, crew, thread);
+    if (batch.first > begin) store_state(net, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
 }
 
@@ -206,28 +206,38 @@ static void apply_body(void *context, team *crew, int32_t thread) {
     store_state(net, crew, thread);
 }
 
-/* loss, predict: each thread takes chunks of its own, until there are no more or the time is up. */
+/* loss, predict: each thread takes chunks of its own, until there are no more or the time is up; of one chunk, whose product
+ * is little more than reading W, all take their share of the columns. */
 static void forward_body(void *context, team *crew, int32_t thread) {
-    network *shared = context, *net = &shared->workers[thread];
-    const fm_task *task = net->task;
-    const team alone = {.n_threads = 1};
+    network *shared = context;
+    const fm_task *task = shared->task;
+    team alone = {.n_threads = 1}, *of_chunk = &alone;
     double scale = task->job == FM_LOSS ? weight_scale(weight_sum(task, 0, task->n_rows)) : 1;
     if (task->position == 0) load(shared, PARAMS, task->params, crew, thread);
     team_barrier(crew);
+    int32_t in_place = reads_weights_in_place(task), me = 0;
+    if (in_place && task->n_rows <= shared->capacity) of_chunk = crew, me = thread;
+    network *net = &shared->workers[thread - me];
     do {
-        chunk c = {.first = task->position + net->capacity * take_number(&shared->next_chunk), .weight_scale = scale};
+        int64_t number = of_chunk == crew ? 0 : take_number(&shared->next_chunk);
+        chunk c = {.first = task->position + net->capacity * number, .weight_scale = scale};
         if (c.first >= task->n_rows) return;
         c.rows = least(net->capacity, task->n_rows - c.first);
-        shared->not_finite[thread] |= gather_chunk(net, &c, &alone, 0);
-        for (int64_t l = 0; l < net->n_layers; l++)
-            if (reads_weights_in_place(task)) forward_in_place(net, l, &c);
-            else forward(net, l, &c, &alone, 0);
+        if (me == 0) shared->not_finite[thread] |= gather_chunk(net, &c, &alone, 0);
+        team_barrier(of_chunk);
+        for (int64_t l = 0; l < net->n_layers; l++) {
+            if (in_place) forward_in_place(net, l, &c, of_chunk, me);
+            else forward(net, l, &c, of_chunk, me);
+            team_barrier(of_chunk);
+        }
+        if (me > 0) return;
         if (task->job == FM_PREDICT) output_values(net, &c);
         else {
             output_delta(net, &c, &alone, 0);
             memcpy(net->losses + c.first, net->row_loss, (size_t)c.rows * sizeof(real));
         }
-    } while (!time_is_up(shared));
+    } while (of_chunk == &alone && !time_is_up(shared));
+    if (of_chunk == crew) shared->next_chunk = 1;
 }
 
 /* After the chunks that the threads have taken, which are all done: how far that is, and the losses in the order of rows. */
