@@ -80,16 +80,13 @@ tsan: # the tests of threads on an engine with the thread sanitizer; then the us
 	status=$$?; cat build/tsan/report* 2>/dev/null && status=66; \
 	$(PYTHON) setup.py build_ext --inplace --force && exit $$status
 
-# Tests of the engine choose each of its instruction sets themselves; the estimators' run on each in turn. A branch of C is
-# one of a function of the source, taken where any of the engines took it.
-ISAS ?= $(shell $(PYTHON) -c "from fastmlp import _core; print(*_core.available_isas())")
+# Once is enough: tests of the engine choose each of its instruction sets themselves. A branch of C is one of a function of
+# the source, taken where any of the engines took it.
 coverage: # lines and branches that the tests reach, of Python and of C (gcc); then the usual engine again
 	FASTMLP_COVERAGE=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/coverage
 	$(PYTHON) -m coverage erase
 	find build/coverage -name "*.gcda" -delete
-	for isa in $(ISAS); do \
-	    FASTMLP_ISA=$$isa $(PYTHON) -m coverage run -m pytest -q --ignore tests/test_house.py; \
-	done; \
+	$(PYTHON) -m coverage run -m pytest -q -n 2 --dist loadfile --ignore tests/test_house.py; \
 	$(PYTHON) -m coverage combine --quiet; \
 	$(PYTHON) -m coverage report --skip-covered --show-missing --fail-under 97; python=$$?; \
 	$(PYTHON) -m gcovr --root . --filter csrc/ --exclude-unreachable-branches --gcov-suspicious-hits-threshold 0 \

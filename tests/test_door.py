@@ -29,6 +29,7 @@ class Problem:
         rng = np.random.default_rng(0)
         self.network = _core.Network(N_UNITS, "tanh", "log_loss", dtype)
         self.optimizer = optimizer
+        dtype = self.network.dtype
         self.arrays: dict[str, Any] = {
             "params": params.astype(dtype),
             "slots": np.zeros((_core.OPTIMIZERS[optimizer], len(params)), dtype),
@@ -200,19 +201,23 @@ def test_two_threads_differentiate_one_array_of_parameters(dtype: str) -> None:
 
 @pytest.mark.parametrize("loss", _core.LOSSES)
 @pytest.mark.parametrize("n_rows", [1, 16, 17, 256, 257, 900])
-def test_evaluate_is_the_loss_of_the_gradient(isa: str, dtype: str, loss: str, n_rows: int) -> None:
+def test_evaluate_is_the_loss_of_the_gradient(isa: str, precision: str, loss: str, n_rows: int) -> None:
     """Bit for bit, on any number of threads, in one call or in many."""
     n_units = (5, 70, 3)
     X, Y, params = reference.problem(n_units, loss, n_rows)
-    params = params.astype(dtype)
-    network = _core.Network(n_units, "tanh", loss, dtype)
-    gradient = np.empty(network.n_params, dtype)
+    network = _core.Network(n_units, "tanh", loss, precision)
+    params, gradient = params.astype(network.dtype), np.empty(network.n_params, network.dtype)
     for weight in (None, np.random.default_rng(0).uniform(0, 2, n_rows)):
         expected = network.loss_gradient(params, X, Y, weight, 0.0, gradient)
         for n_threads in (1, 2, 3):
             for seconds in (1e9, 0.0):
                 assert network.evaluate(params, X, Y, weight, n_threads, seconds) == expected
-    assert network.evaluate(params, X, Y, np.zeros(n_rows)) == 0
+    nothing = np.zeros(n_rows)
+    assert network.evaluate(params, X, Y, nothing) == 0
+    for n_threads in (1, 2):
+        gradient[:] = np.nan
+        assert network.loss_gradient(params, X, Y, nothing, 0.1, gradient, n_threads) == 0
+        assert not gradient.any()
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
@@ -254,9 +259,9 @@ def test_a_signal_ends_a_long_call(job: str) -> None:
 
 @pytest.mark.parametrize("clip_norm", [None, 0.05, 1e9])
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_apply_is_the_update_of_a_step(isa: str, dtype: str, optimizer: str, clip_norm: float | None) -> None:
+def test_apply_is_the_update_of_a_step(isa: str, precision: str, optimizer: str, clip_norm: float | None) -> None:
     """A gradient and its application, against training on the same batches."""
-    together, apart = Problem(dtype, optimizer), Problem(dtype, optimizer)
+    together, apart = Problem(precision, optimizer), Problem(precision, optimizer)
     settings = {"batch_size": N_ROWS, "alpha": 0.1, "epsilon": 1e-2, "weight_decay": 0.1, "clip_norm": clip_norm}
     training, steps = together.training(**settings), apart.training(**settings)
     for _ in range(5):
@@ -265,9 +270,9 @@ def test_apply_is_the_update_of_a_step(isa: str, dtype: str, optimizer: str, cli
         apart.network.loss_gradient(a["params"], a["X"], a["y"], a["sample_weight"], 0.1, a["gradient"])
         assert steps.apply(a["gradient"])
     assert steps.step == training.step == 5
-    assert np.abs(together.arrays["params"] - Problem(dtype).arrays["params"]).max() > 1e-3, "nothing was learned"
+    assert np.abs(together.arrays["params"] - Problem(precision).arrays["params"]).max() > 1e-3, "nothing was learned"
     # The gradient is rounded once more, five times; adam divides by epsilon at worst.
-    tolerance = 1000 * np.finfo(dtype).eps
+    tolerance = 1000 * np.finfo(apart.network.dtype).eps
     assert_allclose(steps.gradient_norm, training.gradient_norm, rtol=tolerance)
     assert_allclose(apart.arrays["params"], together.arrays["params"], rtol=0, atol=tolerance)
     assert_allclose(apart.arrays["slots"], together.arrays["slots"], rtol=0, atol=tolerance)

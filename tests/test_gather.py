@@ -105,6 +105,37 @@ def test_csr_with_stored_zeros(network: _core.Network, train: Any) -> None:
     assert learned(network, sparse, train) == learned(network, X, train)
 
 
+def test_few_rows_of_few_values(isa: str, precision: str) -> None:
+    """A prediction that reads the weights of these values where they lie; some rows have none."""
+    n_units = (600, 70, 3)
+    _, _, params = reference.problem(n_units, "squared_error", 1)
+    network = _core.Network(n_units, "tanh", "squared_error", precision)
+    X, params = np.zeros((9, 600), np.float32), params.astype(network.dtype)
+    X[::2, ::50] = np.random.default_rng(0).standard_normal((5, 12))
+    ours, expected = np.empty((2, 9, 3), network.dtype)
+    network.predict(params, scipy.sparse.csr_array(X), ours)
+    network.predict(params, X, expected)
+    assert ours.tobytes() == expected.tobytes()
+    assert np.ptp(expected[::2]) > 0.1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("n_rows", [3, 40])
+def test_a_prediction_notices_what_is_not_finite(
+    isa: str, precision: str, n_rows: int, as_matrix: Any, value: float
+) -> None:
+    """In any column of any row; 1e39 is infinite as a float32."""
+    network = _core.Network((70, 3), "identity", "squared_error", precision)
+    params, outputs = np.ones(network.n_params, network.dtype), np.empty((n_rows, 3), network.dtype)
+    for column in range(70):
+        X = np.ones((n_rows, 70))
+        assert network.predict(params, as_matrix(X), outputs)
+        X[column % n_rows, column] = value
+        noticed = precision != "float64" or not np.isfinite(value)
+        assert network.predict(params, as_matrix(X), outputs) != noticed
+
+
 def test_csr_without_any_value(network: _core.Network, train: Any) -> None:
     X = np.zeros((N_ROWS, N_COLUMNS), np.float32)
     assert learned(network, scipy.sparse.csr_array(X), train) == learned(network, X, train)

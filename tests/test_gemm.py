@@ -88,6 +88,19 @@ def test_sums_in_several_parts(isa: str, dtype: str, n_units: tuple[int, ...], t
     check(n_units, 13, "relu", dtype, train)
 
 
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 8, 9, 13])
+@pytest.mark.parametrize("n_units", [(2, 515, 517, 2), (2, 3, 87382, 1)], ids=str)
+def test_few_rows_of_a_layer_with_many_weights(isa: str, dtype: str, n_units: tuple[int, ...], n_rows: int) -> None:
+    """Its weights are read once, where they lie, for the gradient of its inputs."""
+    X, Y, params = reference.problem(n_units, "squared_error", n_rows)
+    network = _core.Network(n_units, "tanh", "squared_error", dtype)
+    gradient = np.full(network.n_params, np.nan, dtype)
+    network.loss_gradient(params.astype(dtype), X, Y, None, 0.0, gradient)
+    _, expected = reference.Network(n_units, "tanh", "squared_error").loss_gradient(params, X, Y)
+    # Sums of up to 87382 terms in random order of sign; a wrong row or column would be a hundredth of it all.
+    assert np.linalg.norm(gradient - expected) <= 1000 * np.finfo(dtype).eps * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize("depth", range(6))
 def test_depths(isa: str, dtype: str, depth: int, train: Any) -> None:
     check((3, *[2, 5, 3, 1, 4][:depth], 2), 7, "relu", dtype, train)

@@ -30,6 +30,7 @@ SINGLE: list[dict[str, Any]] = [
     {"alpha": 0.5, "weight_decay": 0.3},
     {"clip_norm": 0.2},
     {"clip_norm": 1e9, "alpha": 0.1},
+    {"clip_norm": 0.2, "alpha": 0.5, "l1_ratio": 1.0},
     {"dropout": [0.0, 0.5, 0.5], "seed": SEED},
     {"dropout": [0.2, 0.0, 0.0], "seed": 1},
     {"input_noise": 0.5, "seed": SEED},
@@ -160,6 +161,7 @@ def test_statistics_of_dropout_and_noise(isa: str, dtype: str) -> None:
     assert abs(kept.mean() - 0.7) < 5 * np.sqrt(0.21 / kept.size)
     assert abs(np.corrcoef(kept[:-1].ravel(), kept[1:].ravel())[0, 1]) < 5 / np.sqrt(kept.size)
     assert abs(np.corrcoef(kept[:, :-1].ravel(), kept[:, 1:].ravel())[0, 1]) < 5 / np.sqrt(kept.size)
+    assert not learned(np.ones((1, n)), dropout=[np.nextafter(1.0, 0.0)]).any()
     noise = learned(np.zeros((1, n)), input_noise=2.0)
     assert abs(noise.mean()) < 5 * 2 / np.sqrt(n)
     assert abs(noise.std() - 2) < 5 * 2 / np.sqrt(2 * n)

@@ -148,8 +148,8 @@ def test_barrier_latency_is_a_time() -> None:
             _core.barrier_latency(2, n_barriers)
 
 
-def test_fma_peak_is_a_rate(isa: str, dtype: str) -> None:
-    assert 0.1 < _core.fma_peak(dtype, 0.01) < 1e5
+def test_fma_peak_is_a_rate(isa: str, precision: str) -> None:
+    assert 0.1 < _core.fma_peak(precision, 0.01) < 1e5
 
 
 @pytest.mark.parametrize("pace", ["one thread is faster", "two threads are faster"])
