@@ -29,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _on_one_thread("bench.tables", argv[1:])
     if argv[:1] == ["grid"]:
         return grid.main(argv[1:])
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.again and (arguments.quick or arguments.engines or arguments.isa or not arguments.rows):
+        parser.error("--again needs --rows, and measures them with every engine")
     try:
         if arguments.readme:
             report.rewrite_readme(ROOT / "README.md", report.newest_results())
@@ -41,18 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if arguments.real_data:
             return _run_on_one_thread("bench.estimators", arguments)
+        before = report.newest_results() if arguments.again else {}
         old = json.loads(arguments.compare.read_text(encoding="utf-8")) if arguments.compare else None
         with Workers(arguments.isa) as workers:
             if arguments.test_error:
                 return _test_errors(workers, arguments)
             results = run(workers, arguments)
+        if arguments.again:
+            results = report.renewed(before, results)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"bench: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nbench: interrupted, nothing is written", file=sys.stderr)
         return 1
-    is_full = not (arguments.quick or arguments.rows or arguments.engines or arguments.isa)
+    is_full = arguments.again or not (arguments.quick or arguments.rows or arguments.engines or arguments.isa)
     output = arguments.output or (_results_path(results) if is_full else None)
     if output:
         output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -69,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--isa", default="", help="instruction set that fastmlp must use; the results are not kept")
     parser.add_argument("--rows", default="", metavar="SUBSTRING", help="only rows whose name contains this; not kept")
     parser.add_argument("--engines", default="", metavar="A,B", help="only these beside fastmlp; not kept")
+    parser.add_argument("--again", action="store_true", help="put the selected rows into the newest results")
     parser.add_argument("--targets", action="store_true", help="show what each row should reach")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the results here, whatever was measured")
     parser.add_argument(

@@ -127,12 +127,7 @@ def renewed(before: Results, now: Results) -> Results:
     ValueError
         If the machine or a library is another one.
     """
-    for what, old, new in (
-        ("machine", before["machine"]["cpu"], now["machine"]["cpu"]),
-        ("versions", before["versions"], now["versions"]),
-    ):
-        if old != new:
-            raise ValueError(f"the last results are of another {what}: {old}, now {new}")
+    machine.require_same(before, now)
 
     def key(cell: Results) -> Any:
         return *_key(cell), cell["dtype"]

@@ -53,3 +53,13 @@ def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     models = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else []
     return str(models[0]) if models else platform.processor() or platform.machine()
+
+
+def require_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """ValueError where two results are not of the same machine and the same versions of all libraries."""
+    for what, old, new in (
+        ("another machine", before["machine"]["cpu"], now["machine"]["cpu"]),
+        ("other versions", before["versions"], now["versions"]),
+    ):
+        if old != new:
+            raise ValueError(f"the last results are of {what}: {old}, now {new}")

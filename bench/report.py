@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines import ENGINES
+from bench.machine import require_same
 
 RESULTS = Path(__file__).parent / "results"
 README_GROUPS = {
@@ -72,6 +73,19 @@ def newest_results() -> dict[str, Any]:
     if not results:
         raise FileNotFoundError(f"no results in {RESULTS}: run the benchmark first (python -m bench)")
     return max(results, key=lambda result: str(result["started"]))
+
+
+def renewed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Results with the rows that have been measured again in the place of those that were before.
+
+    Raises
+    ------
+    ValueError
+        If the machine or a library is another one.
+    """
+    require_same(before, now)
+    again = {row["name"]: row for row in now["rows"]}
+    return before | {"rows": [again.get(row["name"], row) for row in before["rows"]]}
 
 
 def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ enum {
     FM_EPOCH,     /* train: every row has been used once; position == n_rows */
     FM_YIELD,     /* all but apply: the time is up; call again to go on */
     FM_NOT_FINITE /* train, apply: the loss, a parameter or a slot became infinite or NaN. params, slots, step, position
-                     and loss_sum are those of before the call: nothing was stored.
+                     and loss_sum are those of before the call: nothing was stored. An unfinished batch begins anew.
                      predict: X has such a value (or one too large for real); the outputs are not to be used */
 };
 

@@ -204,7 +204,9 @@ class Call:
             yield
         except BaseException:
             if backup is not None:
-                if backup["copies"] or fit.step == backup["attributes"]["step"]:
+                old = backup["attributes"]
+                steps_before = old["step"] if fit.optimizer == old["optimizer"] else 0
+                if backup["copies"] or fit.step == steps_before:
                     fit.restore(backup)
             elif estimator._fitted is fitted:  # another thread may have fitted it since then
                 if before is None:

@@ -83,7 +83,6 @@ class Fit:
         self._training: Training | None = None
         self._options: dict[str, Any] | None = None  # that the network was made with
         self._order: NDArray[np.int64] | None = None
-        self._scratch: Scratch | None = None
         self._copies: dict[str, NDArray[Any]] = {}  # of the arrays, before the last call that went on from them
 
     @classmethod
@@ -187,7 +186,7 @@ class Fit:
         if "dropout" in regular or "input_noise" in regular:
             self.seed = self.seed or int(random_state.randint(1, 2**62, dtype=np.int64))
             regular["seed"] = self.seed
-        self._scratch = self._scratch or Scratch()
+        self.guard.scratch = self.guard.scratch or Scratch()
         self._training = (Training if settings.n_threads or n_threads == 1 else PacedTraining)(
             self.network,
             self.params,
@@ -202,7 +201,7 @@ class Fit:
             epsilon=settings.epsilon,
             step=self.step,
             n_threads=n_threads,
-            scratch=self._scratch,
+            scratch=self.guard.scratch,
             n_rows=self._n_used,
         )
 
@@ -211,9 +210,9 @@ class Fit:
         self._training = self._order = self.best_params = None
         for name in ("samples", "settings", "remedy", "n_rows", "random_state"):
             self.__dict__.pop(name, None)
-        n_bytes = sum(copy.nbytes for copy in self._copies.values()) + (self._scratch.nbytes if self._scratch else 0)
-        if not keeps_scratch or n_bytes > KEPT_MEMORY:
-            self._scratch, self._copies = None, {}
+        kept = [*self._copies.values(), *([self.guard.scratch] if self.guard.scratch else [])]
+        if not keeps_scratch or sum(each.nbytes for each in kept) > KEPT_MEMORY:
+            self.guard.scratch, self._copies = None, {}
 
     @property
     def n_threads(self) -> int:
@@ -234,8 +233,7 @@ class Fit:
         while self.n_iter < n_epochs and not self.stopped:
             for listener in listeners:
                 listener.epoch_begins(self)
-            loss = self.run_epoch()
-            self.note(loss, listeners, n_rows=self._training.position if self._training else 0)
+            self.note(self.run_epoch(), listeners, n_rows=self._training.position if self._training else 0)
 
     def run_epoch(self) -> float:
         """Use every row once; return the loss."""
@@ -249,8 +247,10 @@ class Fit:
         # Between two calls Python handles signals and lets other threads run.
         while status == "yield":
             with self.guard.writing():
-                status = training.run(None if order is None else order[: self._n_used], rates=rates)
-                self.step = training.step
+                try:
+                    status = training.run(None if order is None else order[: self._n_used], rates=rates)
+                finally:  # Ctrl-C is heard as the call returns
+                    self.step = training.step
             if status == "yield" and perf_counter() > self.deadline and self.step > first_step:
                 break
         if status == "not_finite":

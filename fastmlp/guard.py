@@ -7,6 +7,8 @@ from threading import Lock, RLock
 from time import sleep
 from typing import Any
 
+from fastmlp._core import Scratch
+
 
 class Guard:
     """Lets one call train, and others read the state of one moment, without a lock where nobody trains."""
@@ -16,6 +18,7 @@ class Guard:
         self._busy, self._readers = Lock(), list[None]()
         # Who wants to read waits in the queue, where the training waits too between two calls of the engine.
         self._queue, self.still = Lock(), RLock()
+        self.scratch: Scratch | None = None  # of the call that trains, kept for the next
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from bench import accuracy, tables_report
+from bench import accuracy, report, tables_report
 from bench.accuracy import lines, race
 from bench.compare import slower_rows
 from bench.engines import ENGINES
@@ -314,6 +314,16 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
     readme.write_text("no markers\n", encoding="utf-8")
     with pytest.raises(ValueError, match="benchmark"):
         rewrite_readme(readme, results)
+
+
+def test_rows_that_are_measured_again_take_the_place_of_the_last() -> None:
+    about = {"machine": {"cpu": "A"}, "versions": {"numpy": "2.4"}, "races": [1]}
+    before = about | {"rows": [{"name": "a", "seconds": 1}, {"name": "b", "seconds": 1}]}
+    now = about | {"rows": [{"name": "b", "seconds": 2}], "races": []}
+    rows = [{"name": "a", "seconds": 1}, {"name": "b", "seconds": 2}]
+    assert report.renewed(before, now) == about | {"rows": rows}
+    with pytest.raises(ValueError, match="other versions"):
+        report.renewed(before | {"versions": {}}, now)
 
 
 def test_a_turn_ends_when_its_threads_sleep() -> None:

@@ -316,6 +316,24 @@ def test_nothing_is_stored_where_training_diverges(isa: str, dtype: str, optimiz
         assert training.step == 7
 
 
+def test_a_batch_that_diverges_begins_anew(isa: str, dtype: str) -> None:
+    n_rows = 600  # more than a chunk
+    network = _core.Network((2, 3, 1), "relu", "squared_error", dtype)
+    params = np.full(network.n_params, 0.1, dtype)
+    X, Y = np.ones((2, n_rows, 2), dtype)
+    Y = Y[:, :1].copy()
+    training = _core.Training(network, params, np.empty((0, len(params)), dtype), X, Y, batch_size=n_rows)
+    Y[-1] = np.nan
+    assert training.run(None, 0.0) == "yield"
+    while (status := training.run(None, 0.0)) == "yield":
+        pass
+    assert status == "not_finite"
+    assert_array_equal(params, np.full_like(params, 0.1))
+    Y[-1] = 1
+    assert training.run() == "epoch"
+    assert training.step == 1
+
+
 def test_activations_by_layer(isa: str, dtype: str, train: Any) -> None:
     n_units, names = (5, 9, 17, 6, 3), ["tanh", "relu", "logistic"]
     X, Y, params = reference.problem(n_units, "squared_error", 40)
@@ -337,13 +355,14 @@ def test_activations_by_layer(isa: str, dtype: str, train: Any) -> None:
     assert train(same, params, X, Y, **settings).bits() == train(one, params, X, Y, **settings).bits()
 
 
-@pytest.mark.parametrize("size", [1e-45, 1e-200, 1e-320, 1e60, 1e300])
-def test_weights_of_any_size(isa: str, dtype: str, size: float, train: Any) -> None:
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+@pytest.mark.parametrize("size", [1e-20, 1e-45, 1e-200, 1e-320, 1e18, 1e60, 1e300])
+def test_weights_of_any_size(isa: str, dtype: str, size: float, clip_norm: float | None, train: Any) -> None:
     """Only their ratios count: those that float32 cannot hold train as others do."""
     X, Y, params = reference.problem((4, 6, 3), "squared_error", 20)
     weight = np.random.default_rng(0).integers(1, 5, 20).astype(float)
     network = _core.Network((4, 6, 3), "tanh", "squared_error", dtype)
-    settings = {"batch_size": 5, "learning_rate": 0.1}
+    settings = {"batch_size": 5, "learning_rate": 0.1, "clip_norm": clip_norm}
     expected = train(network, params, X, Y, weight, **settings)
     trained = train(network, params, X, Y, weight * size, **settings)
     assert trained.status == "epoch"

@@ -6,8 +6,10 @@ import threading
 from time import sleep
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fastmlp import Trainer
 from fastmlp.guard import Guard
 
 
@@ -35,6 +37,35 @@ def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
     assert guard.read(fork, 3) == 3
     with guard.claimed():
         assert fork(4) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_trains_what_a_thread_of_its_parent_was_training() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20_000, 50)), rng.integers(0, 2, 20_000)
+    epochs = threading.Semaphore(0)
+
+    def go_on(**_: Any) -> bool:
+        epochs.release()
+        return ended.is_set()
+
+    ended = threading.Event()
+    trainer = Trainer((100,), max_iter=10**6, n_iter_no_change=10**6, n_threads=1).partial_fit(X[:10], y[:10])
+    trainer.set_params(warm_start=True)
+    training = threading.Thread(target=trainer.fit, args=(X, y), kwargs={"callbacks": [go_on]})
+    training.start()
+    epochs.acquire()
+    sleep(0.01)  # into an epoch
+    if not (child := os.fork()):
+        try:
+            trainer.partial_fit(X[:10], y[:10])
+            os._exit(7)
+        finally:
+            os._exit(1)
+    ended.set()
+    training.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_training_is_not_kept_waiting_by_readers_that_come_after_it() -> None:

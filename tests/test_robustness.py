@@ -23,7 +23,7 @@ import scipy.sparse
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
-from fastmlp import MLPClassifier, MLPRegressor, Trainer
+from fastmlp import MLPClassifier, MLPRegressor, Trainer, fitting
 from fastmlp._core import MAX_THREADS, OPTIMIZERS, Network
 from fastmlp.stopping import DIVERGED
 
@@ -476,3 +476,34 @@ def test_predict_refuses_what_is_not_finite(layout):
         with pytest.raises(ValueError, match=message):
             model.predict(scipy.sparse.csr_array(bad) if layout == "sparse" else bad)
     assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"solver": "sgd"}, {"activation": "tanh"}, {"solver": "sgd", "activation": "tanh"}]
+)
+def test_a_step_that_fails_after_set_params_is_taken_back(changed: dict[str, Any]) -> None:
+    model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0).partial_fit(X, Y)
+    before, fit = model.predict(X), model._fitted.fit
+    slots = fit.slots.copy()
+    model.set_params(**changed)
+    with pytest.raises(ValueError, match="non-finite"):
+        model.partial_fit(X, np.full(len(X), 1e200))
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert (model.n_iter_, fit.step, fit.optimizer) == (1, 1, "adam")
+    np.testing.assert_array_equal(fit.slots, slots)
+
+
+def test_ctrl_c_as_the_engine_returns_counts_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python hears it between the call of the engine and the line that takes note of the steps."""
+    made = []
+
+    class Interrupted(fitting.Training):
+        def run(self, *arguments: Any, **options: Any) -> Any:
+            super().run(*arguments, **options)
+            made.append(self.step)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "Training", Interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        trainer = small(n_threads=1, batch_size=10).fit(X, Y)
+    assert trainer._fitted.fit.step == made[0] > 0

@@ -109,9 +109,10 @@ static double weight_sum(const fm_task *task, int64_t first, int64_t n) {
     return sum;
 }
 
-/* Weights that float32 cannot hold, or whose inverse it cannot, are moved by a power of two; 1 for all usual ones. */
+/* Weights that float32 cannot hold, or squares of gradients of their size, are moved by a power of two; 1 for all usual
+ * ones. */
 static double weight_scale(double sum) {
-    if (sum == 0 || (sum > 0x1p-64 && sum < 0x1p64)) return 1;
+    if (sum == 0 || (sum > 0x1p-20 && sum < 0x1p20)) return 1;
     int exponent;
     frexp(sum, &exponent);
     return ldexp(1, exponent < -1000 ? 1000 : exponent > 1000 ? -1000 : -exponent);

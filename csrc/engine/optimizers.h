@@ -134,7 +134,7 @@ static void norm_block(const parameters_block *k) {
 
 /* No update: the sums become the gradient, of the sum over the batch where inverse_weight is 1. */
 static void gradient_block(const constants *p, const parameters_block *k) {
-    if (k->norm && !k->penalty && p->inverse_weight == 1) {
+    if (k->norm && !k->penalty) { /* inverse_weight is 1 wherever a norm is wanted */
         norm_block(k);
         return;
     }

@@ -275,6 +275,7 @@ static int32_t run(fm_task *task) {
     for (int32_t i = 0; i < task->n_threads; i++) not_finite |= net.not_finite[i];
     if (updates(task) && (not_finite || net.stop == FM_NOT_FINITE)) {
         *task = before;
+        task->batch_position = 0, task->batch_loss = 0; /* its sums are gone */
         return FM_NOT_FINITE;
     }
     switch (task->job) {
