@@ -128,14 +128,15 @@ def to_json(name: str, value: Any) -> Any:
         return [to_json(name, item) for item in value]
     if isinstance(value, tuple):
         return {"tuple": [to_json(name, item) for item in value]}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (type, np.dtype)) and value in (np.float32, np.float64):
+        return np.dtype(value).name
+    if hasattr(value, "__array__") and not isinstance(value, type):  # an array, or a column or the index of a frame
+        value = np.asarray(value)
         return {"object array": to_json(name, value.tolist())} if value.dtype == object else value.tolist()
     if isinstance(value, dict):
         return {"dict": [[to_json(name, key), to_json(name, item)] for key, item in value.items()]}
     if isinstance(value, np.random.RandomState) and value.get_state(legacy=False)["bit_generator"] == "MT19937":
         return {"RandomState": to_json(name, value.get_state(legacy=False))}
-    if value in (np.float32, np.float64):
-        return np.dtype(value).name
     what_to_do = ": first set it to None or to the name of a scorer" if name == "scoring" else ""
     raise TypeError(f"{name}={value!r} cannot be saved{what_to_do}")
 

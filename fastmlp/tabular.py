@@ -34,8 +34,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     scoring : str, callable or None, default=None
         Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the accuracy, or
         for several labels the negative loss.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the sample weights by class.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Factors of the sample weights by class; for several labels a dict for each.
     verbose : bool, int or "progress", default=False
         Whether to print the epochs of the first member; "progress" for a progress bar, which needs tqdm.
     random_state : int, RandomState instance or None, default=None
@@ -81,7 +81,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = BaseTabular._parameter_constraints | {
-        "class_weight": [dict, StrOptions({"balanced"}), None]
+        "class_weight": [dict, list, StrOptions({"balanced"}), None]
     }
 
     def __init__(
@@ -91,7 +91,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         max_time: float | None = None,
         categorical_features: str | ArrayLike | None = "from_dtype",
         scoring: str | Callable[..., float] | None = None,
-        class_weight: dict[Any, float] | str | None = None,
+        class_weight: dict[Any, float] | list[dict[Any, float]] | str | None = None,
         verbose: bool | int | str = False,
         random_state: int | np.random.RandomState | None = None,
         n_threads: int | None = None,

@@ -366,6 +366,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             inputs = _inputs(X_val, fitted, type(self).__name__)
         with naming("y"):
             targets = self._understand(y_val, fitted)
+            if targets.is_single != fitted.is_single:
+                raise ValueError(f"y must have {'one dimension' if fitted.is_single else 'two dimensions'}, as in fit.")
             check_consistent_length(targets.values, inputs)
         with naming("sample_weight"):
             return Samples(inputs, targets.values, self._weigh(check_weights(sample_weight_val, inputs), targets))
@@ -412,8 +414,7 @@ def _inputs(X: Any, fitted: FittedTable, name: str) -> NDArray[np.float32]:
         If columns are missing or there are others.
     """
     if fitted.preparation is None:
-        prepared: NDArray[np.float32] = X
-        return prepared
+        return np.asarray(X, np.float32)
     table = read_table(X)
     if fitted.names is not None and table.has_names:
         table = table.in_order(fitted.names)

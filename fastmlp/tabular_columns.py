@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
-from numbers import Number
+from numbers import Integral, Number
 from typing import Any
 
 import narwhals as nw
@@ -84,18 +85,43 @@ def read_table(X: Any) -> Table:
     frame = nw.from_native(X, eager_only=True, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         _require_rows(frame.shape)
-        columns = [_of_frame(name, series) for name, series in zip(frame.columns, frame.iter_columns(), strict=True)]
-        return Table(columns, frame.shape[0], all(isinstance(name, str) for name in frame.columns))
+        names = _names_of(frame.columns)
+        columns = [
+            _of_frame(name, series)
+            for name, series in zip(names or _numbered(frame.shape[1]), frame.iter_columns(), strict=True)
+        ]
+        return Table(columns, frame.shape[0], has_names=names is not None)
     array = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
+    if array.dtype.kind in "US" and isinstance(X, (list, tuple)):  # NumPy makes text of the numbers beside text
+        array = np.array(X, dtype=object)
     if array.dtype.kind in "Mm":
         raise TypeError("X: " + DATES)
     if array.dtype.kind == "c":
         raise ValueError("Complex data not supported: X holds complex numbers.")
     if array.dtype.kind in "OUS":
-        columns = [_of_objects(f"x{j}", array[:, j].astype(object), False) for j in range(array.shape[1])]
-    else:
-        columns = [Column(f"x{j}", array[:, j], False) for j in range(array.shape[1])]
+        array = array.astype(object)
+    make: Callable[[str, NDArray[Any], bool], Column] = _of_objects if array.dtype == object else Column
+    columns = [make(name, values, False) for name, values in zip(_numbered(array.shape[1]), array.T, strict=True)]
     return Table(columns, len(array), has_names=False)
+
+
+def _numbered(n_columns: int) -> list[str]:
+    """Names of columns that have none."""
+    return [f"x{j}" for j in range(n_columns)]
+
+
+def _names_of(labels: Sequence[Any]) -> list[str] | None:
+    """Names of the columns of a frame; None where whole numbers stand for their places."""
+    if all(isinstance(label, Integral) for label in labels):
+        return None
+    kinds = sorted({type(label).__name__ for label in labels})
+    names = [str(label) for label in labels]
+    if len(kinds) > 1 and (any(isinstance(label, str) for label in labels) or len(set(names)) < len(names)):
+        raise TypeError(
+            "Feature names are only supported if all input features have string names, but your input has "
+            f"{kinds} as feature name / column name types: convert them, as by X.columns = X.columns.astype(str)."
+        )
+    return names
 
 
 def _is_missing(value: Any) -> bool:
@@ -122,16 +148,18 @@ def _of_frame(name: str, series: nw.Series[Any]) -> Column:
         numbers = series.to_numpy()  # no copy, where the frame holds an array without gaps
         if numbers.dtype.kind not in "iuf":
             numbers = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
-        return Column(str(name), numbers, is_category=False)
-    is_category = isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
-    if not is_category and not isinstance(dtype, nw.Object):
-        raise TypeError(f"column {name!r} is of {dtype}, which is neither numbers nor categories: drop or encode it")
-    values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
+        return Column(name, numbers, is_category=False)
+    native = getattr(series.to_native(), "dtype", dtype)
+    # What narwhals says of pandas' objects is what the first of them are.
+    is_object = isinstance(dtype, nw.Object) or str(native) == "object"
+    is_category = not is_object and isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
+    cells = series.to_list()
     if is_category:  # a frame makes a text of each cell: keep one of each category
         known: dict[Any, Any] = {}
-        values[:] = [known.setdefault(value, value) for value in values]
-    return _of_objects(str(name), values, is_category)
+        cells = [known.setdefault(cell, cell) for cell in cells]
+    elif not is_object and series.null_count() < len(series):
+        raise TypeError(f"column {name!r} is of {native}, which is neither numbers nor categories: drop or encode it")
+    return _of_objects(name, np.fromiter(cells, object, len(cells)), is_category)
 
 
 def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
@@ -151,8 +179,16 @@ def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
                 "encode the column."
             )
     values = values.copy()
+    values[~missing] = [_plain(value) for value in present]
     values[missing] = None
     return Column(name, values, is_category=True)
+
+
+def _plain(value: Any) -> Any:
+    """A category as a model file can hold it."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def doubt(column: Column) -> str:

@@ -26,6 +26,8 @@ MOST_TOLD = 8
 """Columns of a kind that `Preparation.summary` names."""
 CLIP = 3.0
 """Scaled numbers stay below it."""
+FARTHEST = 1e150
+"""That a scaled number may be, so that its square is finite."""
 MOST_RAMPS, FEWEST_RAMPS, ROWS_OF_A_RAMP = 16, 4, 20
 """Of a column; with so many rows each at least."""
 MOST_RAMPS_IN_ALL = 512
@@ -68,11 +70,12 @@ class Numbers:
     def write(self, column: Column, inputs: NDArray[np.float32]) -> None:
         """Write the inputs (n_rows, n_inputs) of a column."""
         values = _numbers(column)
-        scaled = (values - self.center) * self.factor
-        missing = np.isnan(values)
-        inputs[:, 0] = np.where(missing, 0, scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite distance, which a factor of 0 makes NaN
+            scaled = (values - self.center) * self.factor
+        scaled = np.clip(scaled, -FARTHEST, FARTHEST)
+        inputs[:, 0] = np.where(np.isnan(scaled), 0, scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
         if self.has_missing:
-            inputs[:, 1] = missing
+            inputs[:, 1] = np.isnan(values)
 
     def write_ramps(self, column: Column, inputs: NDArray[np.float32]) -> None:
         """Write the ramps (n_rows, n_ramps) of a column."""

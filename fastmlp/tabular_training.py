@@ -6,7 +6,7 @@ Weights are in the parametrisation of the neural tangent kernel, which under Ada
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, inf, isnan
@@ -185,8 +185,9 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     if len(seeds) > 1:
         task.settings.n_threads = 1
     with ThreadPoolExecutor(n_workers) as pool:
-        trainings = [pool.submit(train, number) for number in range(len(seeds))]
+        trainings: list[Future[Member | None]] = []
         try:
+            trainings.extend(pool.submit(train, number) for number in range(len(seeds)))
             found = [training.result() for training in trainings]
         except KeyboardInterrupt:
             _end(task, running)

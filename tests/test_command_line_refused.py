@@ -46,6 +46,24 @@ def test_csv_files_that_are_refused(text: str, message: str, tmp_path: Path, cap
     assert message in failure(capsys, "train", data, "--target", "y")
 
 
+def test_rows_to_test_on_are_refused_before_the_training(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("fastmlp.tabular_base.BaseTabular.fit")
+    X, y = load_iris(return_X_y=True)
+    infinite = X.copy()
+    infinite[3, 2] = np.inf
+    text = X.astype(str)
+    text[3, 2] = "long"
+    for held_out, message in ((infinite, "infinity in column 'x2'"), (text, "X holds numbers, X_test does not: ")):
+        np.savez(tmp_path / "iris.npz", X=X, y=y, X_test=held_out, y_test=y)
+        assert message in failure(capsys, "train", tmp_path / "iris.npz")
+    data = write_csv(tmp_path / "iris.csv", ["a", "b", "c", "d", "y"], *infinite.T, y)
+    seed = next(seed for seed in range(99) if 3 in np.random.RandomState(seed).permutation(150)[:30])
+    said = failure(capsys, "train", data, "--target", "y", "--seed", seed)
+    assert "the rows to test on hold infinity in column 'c'" in said
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import SPECIES, Captured, failure, predictions, run, save, table, told, write_csv
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
 
@@ -80,7 +81,16 @@ def test_errors_are_told_in_the_units_of_the_target(tmp_path: Path, capsys: Capt
     (header,), *predicted = predictions(capsys, model, data)
     assert header == "price"
     found = np.ravel(predicted).astype(float)
-    assert found.tolist() == [float(f"{value:.9g}") for value in fastmlp.load(model).predict(table().iloc[:, :3])]
+    assert found.tolist() == fastmlp.load(model).predict(table().iloc[:, :3]).tolist()
+
+
+def test_large_values_are_told_to_the_last_digit(tmp_path: Path, capsys: Captured) -> None:
+    data, model = tmp_path / "large.csv", tmp_path / "model"
+    write_csv(data, ["a", "y"], range(200), [10**9 + i % 7 + 0.5 for i in range(200)])
+    assert run("train", data, "--target", "y", "--save", model) == 0
+    found = np.ravel(predictions(capsys, model, data)[1:]).astype(float)
+    assert found.tolist() == fastmlp.load(model).predict(pandas.DataFrame({"a": range(200)})).tolist()
+    assert len(set(found)) > 1
 
 
 def test_every_kind_of_file_gives_the_same_model(
@@ -177,6 +187,30 @@ def test_probabilities(iris: Path, tmp_path: Path, capsys: Captured) -> None:
     capsys.readouterr()
     assert "--proba: the model of " in failure(capsys, "predict", model, tmp_path / "t.csv", "--proba")
     assert "--output: there is no folder" in failure(capsys, "predict", model, iris, "--output", tmp_path / "a" / "b")
+
+
+def test_one_odd_cell_leaves_the_other_truth_values_known(tmp_path: Path, capsys: Captured) -> None:
+    """It makes a text of each cell of the column."""
+    flags, numbers = np.arange(120) % 3 == 0, np.arange(120) % 2
+    X = pandas.DataFrame({"flag": flags, "number": numbers})
+    model = tmp_path / "model"
+    fastmlp.TabularRegressor(random_state=0, categorical_features=["number"]).fit(X, flags + 0.5 * numbers).save(model)
+    header, plain = ["flag", "number"], (["True", "False", "true"], ["1", "0", "1.0"])
+    expected = predictions(capsys, model, write_csv(tmp_path / "plain.csv", header, *plain))
+    odd = write_csv(tmp_path / "odd.csv", header, *([*cells, "perhaps"] for cells in plain))
+    assert predictions(capsys, model, odd)[:-1] == expected
+    assert expected[1] != expected[2]
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_predictions_of_labels_that_were_sparse(iris: Path, tmp_path: Path, capsys: Captured) -> None:
+    X, y = load_iris(return_X_y=True)
+    labels, model = csr_matrix(np.eye(3, dtype=int)[y]), tmp_path / "model"
+    fitted = fastmlp.MLPClassifier((8,), max_iter=5, random_state=0).fit(X, labels)
+    fitted.save(model)
+    found = predictions(capsys, model, save(tmp_path, X))
+    assert found[0] == ["y_0", "y_1", "y_2"]
+    assert np.array(found[1:], int).tolist() == fitted.predict(X).toarray().tolist()
 
 
 def test_redirected_predictions_are_utf_8(tmp_path: Path) -> None:

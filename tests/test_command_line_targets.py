@@ -134,6 +134,15 @@ def test_hints(tmp_path: Path, capsys: Captured) -> None:
     assert [column["name"] for column in told(capsys, data, "--target", "y", "--drop", "a,b")["columns"]] == ["c"]
 
 
+def test_columns_of_parquet_files_without_a_name_are_left_out(tmp_path: Path, capsys: Captured) -> None:
+    pytest.importorskip("pyarrow")
+    pandas.DataFrame({"": range(40), "a": range(40), "y": ["u", "v"] * 20}).to_parquet(tmp_path / "d.parquet")
+    assert run("train", tmp_path / "d.parquet", "--target", "y") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("fastmlp: hint: columns without a name are left out: 1\n")
+    assert "1 column of numbers (a)" in captured.out
+
+
 def test_text_that_looks_like_numbers_stays_text(tmp_path: Path, capsys: Captured) -> None:
     """Where the rows to predict have no other text in that column."""
     data, model = tmp_path / "t.csv", tmp_path / "model"

@@ -215,7 +215,7 @@ def coded(model: Any, table: pandas.DataFrame) -> NDArray[np.float64]:
 def test_tables(kind: str, tmp_path: Path) -> None:
     unseen = TABLE.iloc[:5].copy()
     unseen["colour */ @x"] = ["violet", None, "red", "green", "blü"]
-    unseen["size"] = [1e9, np.nan, -1e9, 0.0, 1e-9]
+    unseen["size"] = [1e9, np.nan, -1.797e308, 0.0, 1.797e308]
     table = pandas.concat([TABLE, unseen])
     model: Any
     if kind in ("classes", "labels"):

@@ -262,7 +262,7 @@ def unseen() -> pandas.DataFrame:
     """Rows with values that no training row has."""
     table = TABLE.iloc[:5].copy()
     table["colour"] = ["violet", None, "red", "green", "blue"]
-    table["size"] = [1e6, np.nan, -1e6, 0.0, 1e-9]
+    table["size"] = [1e6, np.nan, -1.797e308, 0.0, 1.797e308]
     table["empty"] = [1.0, 2.0, np.nan, 4.0, 5.0]
     return table
 
@@ -295,6 +295,19 @@ def test_arrays_of_numbers_are_one_input(tmp_path: Path) -> None:
     model = TabularRegressor(random_state=0, n_members=1, categorical_features=[1]).fit(X, np.stack([y, -y], 1))
     model.to_onnx(tmp_path / "table.onnx")
     np.testing.assert_allclose(run(tmp_path / "table.onnx", X=X)["variable"], model.predict(X), rtol=1e-5)
+
+
+def test_tables_with_columns_named_like_nodes(tmp_path: Path) -> None:
+    table = TABLE[["size", "count"]].set_axis(["Sub_1", "constant_1"], axis=1).assign(variable=TABLE["colour"])
+    model = TabularClassifier(random_state=0, n_members=1).fit(table, CLASSES)
+    model.to_onnx(tmp_path / "table.onnx")
+    found = run(tmp_path / "table.onnx", **columns(table))["probabilities"]
+    np.testing.assert_allclose(found, model.predict_proba(table), atol=1e-6)
+    regressor = TabularRegressor(random_state=0, n_members=1)
+    for fitted, name in ((model, "label"), (model, "probabilities"), (regressor, "variable"), (model, "")):
+        fitted.fit(table.set_axis([name, "b", "c"], axis=1), CLASSES)
+        with pytest.raises(ValueError, match=f"column '{name}': ONNX takes no input .*: rename it"):
+            fitted.to_onnx(tmp_path / "table.onnx")
 
 
 def test_tables_refused_or_without_anything_to_say(tmp_path: Path) -> None:

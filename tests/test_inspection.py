@@ -100,7 +100,11 @@ def test_summary() -> None:
     assert "7 × 5" in str(found)
     assert found._repr_html_().count("<tr>") == 5
     table = TabularRegressor(n_members=2, random_state=0).fit(X[:60], VALUES[:60])
-    assert "2 networks" in str(summary(table))
+    found = summary(table)
+    assert "2 networks" in str(found)
+    of_members = [member.params for member in table._fitted.members]
+    assert of_members[0].size > of_members[1].size  # which reads no ramps
+    assert (found.n_parameters, found.n_bytes) == (sum(p.size for p in of_members), sum(p.nbytes for p in of_members))
     with pytest.raises(NotFittedError):
         summary(MLPClassifier())
 

@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor, tabular_preparation, tabular_training
-from fastmlp.tabular_columns import read_table
+from fastmlp.tabular_columns import Column, read_table
 from fastmlp.tabular_preparation import Numbers, Preparation, which_are_categories
 from fastmlp.tabular_training import Preset, folds_of
 
@@ -124,6 +124,21 @@ def test_numbers_are_scaled_as_published() -> None:
     assert_allclose(inputs[:, 0], scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-6)  # float32
     gaps = read_table(np.array([[1.0], [np.nan], [3.0]]))
     assert_allclose(Preparation.of(gaps, [False]).inputs(gaps)[1], [0, 1, *np.zeros(4)])
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_any_size_are_scaled() -> None:
+    """Those whose square, or whose distance from the median, is no float64 are as far as any; not where all agree."""
+    most = np.finfo(np.float64).max
+    for column, inputs in (
+        ([0.0, 1, 2, most, -most], [-0.49319696, 0, 0.49319696, 3, -3]),
+        ([0.0, 1e-3, 2e-3, most, -most], [-0.49319696, 0, 0.49319696, 3, -3]),
+    ):
+        table = read_table(np.array(column)[:, None])
+        assert_allclose(Preparation.of(table, [False]).inputs(table)[:, 0], inputs, rtol=1e-6)  # float32
+    inputs = np.empty((1, 1), np.float32)
+    Numbers("all agree", most, 0.0, has_missing=False).write(Column("x", np.array([-most]), False), inputs)
+    assert inputs.item() == 0
 
 
 def test_quartiles_that_coincide_leave_half_the_range() -> None:
@@ -411,6 +426,18 @@ def test_saved_and_pickled(estimator: Estimator, target: Any, tmp_path: Path) ->
         assert back.target_name_ == "y"
     with pytest.raises(AttributeError):
         _ = clone(fitted).n_iter_
+
+
+@pytest.mark.parametrize("of", ["index", "series", "array", "numbers", "mask"])
+def test_any_array_of_categories_is_saved(of: str, tmp_path: Path) -> None:
+    X = frame()
+    names = X.select_dtypes(exclude="number").columns
+    asked = {"index": names, "series": pd.Series(names), "array": names.to_numpy(), "mask": X.columns.isin(names)}
+    fitted = TabularClassifier(categorical_features=asked.get(of, np.array([2, 3])), random_state=0).fit(X, labels(X))
+    fitted.save(tmp_path / "model")
+    back = fastmlp.load(tmp_path / "model")
+    assert_array_equal(back.predict_proba(X), fitted.predict_proba(X))
+    assert list(back.categorical_features) == list(fitted.categorical_features)
 
 
 def test_damaged_states_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the members of the estimators of tables learn from: folds of few rows, weights, rare categories."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,19 @@ def test_each_of_few_rows_is_held_back() -> None:
     assert sorted(int(numbers[0]) for _, _, numbers in parts[:3]) == [0, 1, 2]
 
 
+def test_ctrl_c_before_all_members_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, function: Any, number: int) -> Any:  # type: ignore[override]
+            if number == 1:
+                raise KeyboardInterrupt
+            return super().submit(function, number)
+
+    monkeypatch.setattr(tabular_training, "ThreadPoolExecutor", Interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        fitted = TabularClassifier(random_state=0).fit(X, LABELS)
+    assert fitted.n_members_ == 1
+
+
 # -- weights --
 
 
@@ -84,6 +98,30 @@ def test_parts_of_the_rows_that_have_no_weight(estimator: Estimator, n_weights: 
     with pytest.raises(ValueError, match=r"^Sample weights of the rows that a network .* at least one non-zero number"):
         model.fit(X, y, weights)
     assert np.isfinite(model.fit(X, y, weights, X_val=X, y_val=y).predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "y_val"),
+    [
+        (TabularClassifier, np.arange(100) % 3, np.eye(3)[np.arange(100) % 3]),
+        (TabularClassifier, np.eye(2)[np.arange(100) % 2], np.arange(100) % 2),
+    ],
+)
+def test_targets_to_validate_on_of_another_kind(
+    estimator: Estimator, y: Any, y_val: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("fastmlp.tabular_base.train_members")  # before the training
+    with pytest.raises(ValueError, match=r"^y_val must have (one dimension|two dimensions), as in fit\.$"):
+        estimator().fit(X, y, X_val=X, y_val=y_val)
+
+
+@pytest.mark.parametrize("class_weight", [[{0: 1, 1: 9}, {0: 1, 1: 1}], "balanced"])
+def test_class_weights_of_several_labels(class_weight: Any) -> None:
+    """Rows that have a rare label count for more."""
+    Y = np.column_stack([X[:, 0] + RNG.normal(size=100) > 1.5, X[:, 1] > 0]).astype(int)
+    plain = TabularClassifier(random_state=0).fit(X, Y).predict_proba(X)
+    weighted = TabularClassifier(random_state=0, class_weight=class_weight).fit(X, Y).predict_proba(X)
+    assert weighted[:, 0].mean() > 1.3 * plain[:, 0].mean()
 
 
 # -- categories --

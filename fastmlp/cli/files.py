@@ -77,13 +77,11 @@ def read_file(path: Path, target: str | None = None, text: Collection[str] = ())
         if kind == "npz":
             return _npz(title, file), ""
         pandas = _pandas()
-        if kind == "csv":
-            table, note = _csv(pandas, title, file, target, text)
-        else:
-            table, note = _parquet(pandas, title, file), ""
+        table = _csv(pandas, title, file, target, text) if kind == "csv" else _parquet(pandas, title, file)
     if not len(table):
         raise TableError(f"{title}: no rows below the header")
-    return table, note
+    nameless = [name for name in table.columns if name.startswith("\0")]
+    return table.drop(columns=nameless), f"columns without a name are left out: {len(nameless)}" if nameless else ""
 
 
 @contextmanager
@@ -113,7 +111,7 @@ def _pandas() -> Any:
     return pandas
 
 
-def _csv(pandas: Any, title: str, file: BinaryIO, target: str | None, text: Collection[str]) -> tuple[Any, str]:
+def _csv(pandas: Any, title: str, file: BinaryIO, target: str | None, text: Collection[str]) -> Any:
     """A CSV file whose first row names the columns; commas, semicolons or tabs."""
     first, *lines = (file.readline().decode("utf-8", "replace") for _ in range(20))
     delimiter = max(",;\t", key=first.count)
@@ -144,8 +142,7 @@ def _csv(pandas: Any, title: str, file: BinaryIO, target: str | None, text: Coll
         raise TableError(f"{title}: {UNCLOSED}: {said}" if "EOF inside" in said else f"{title}: {said}") from error
     if target in as_text:
         table[target] = _typed(pandas, table[target], comma)
-    nameless = [name for name in names if name.startswith("\0")]
-    return table.drop(columns=nameless), f"columns without a name are left out: {len(nameless)}" if nameless else ""
+    return table
 
 
 def _typed(pandas: Any, cells: Any, comma: bool) -> Any:

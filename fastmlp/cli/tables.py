@@ -104,6 +104,7 @@ def hold_out(data: Data, fraction: float, seed: int) -> None:
         test, rest = np.split(order, [int(fraction * len(order))])
         data.X_test, data.y_test = _some(data.X, test), data.y[test]
         data.X, data.y = _some(data.X, rest), data.y[rest]
+    _check_test_rows(data)
     if data.task == "classification" and len(classes := np.unique(data.y)) < 2:
         raise TableError(f"{data.title}: all rows to train on are of the class {classes[0]}")
 
@@ -190,6 +191,20 @@ def _with_target(title: str, X: Rows, cells: Any, target: str) -> tuple[Rows, Ar
     if not len(values):
         raise TableError(f"{title}: no row has a value in the column {target!r}")
     return (X if len(values) == len(present) else X[present]), values
+
+
+def _check_test_rows(data: Data) -> None:
+    """Refuse before the training, in columns of numbers, what could not be predicted after it."""
+    if not data.has_names and data.X.dtype.kind == "U":
+        return
+    numbers = data.X_test.select_dtypes("float") if data.has_names else data.X_test
+    names = list(numbers.columns) if data.has_names else [f"x{j}" for j in range(numbers.shape[1])]
+    try:
+        infinite = np.isinf(np.asarray(numbers, np.float64)).any(axis=0)
+    except ValueError as error:
+        raise TableError(f"{data.title}: X holds numbers, X_test does not: {error}") from error
+    if infinite.any():
+        raise TableError(f"{data.title}: the rows to test on hold infinity in column {names[infinite.argmax()]!r}")
 
 
 def _some(X: Rows, rows: NDArray[np.intp]) -> Rows:

@@ -210,8 +210,9 @@ static inline void @sort(float *y, int n) {
         """\
 /* A number of a table: centred, scaled and clipped smoothly; 0 where it is missing. */
 static inline float @number(double x, double center, double factor) {
-    double scaled = (x - center) * factor, relative = scaled / 3.0, square = relative * relative;
-    return x != x ? 0.0f : (float)(scaled / sqrt(1.0 + square));
+    double scaled = (x - center) * factor, near = fmax(-1e150, fmin(scaled, 1e150));
+    double relative = near / 3.0, square = relative * relative; /* which is finite */
+    return scaled != scaled ? 0.0f : (float)(near / sqrt(1.0 + square));
 }""",
     ),
     "ramp": (

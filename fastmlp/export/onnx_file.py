@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ Port = tuple[str, Any, list[int | None]]
 """Name, dtype and shape of an input or output; None for the number of rows."""
 
 
-def new_graph() -> Graph:
-    """A graph whose names are numbered."""
+def new_graph(taken: Collection[str] = ()) -> Graph:
+    """A graph whose names are numbered, and none of them taken."""
     counts: Counter[str] = Counter()
 
     def unique(name: str) -> str:
         counts[name] += 1
-        return f"{name}_{counts[name]}"
+        numbered = f"{name}_{counts[name]}"
+        return unique(name) if numbered in taken else numbered
 
     return Graph(unique)
 

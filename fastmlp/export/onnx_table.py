@@ -11,15 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.export.contents import layers_of
 from fastmlp.export.onnx_file import Port, label_array, new_graph, sorted_columns, write_graph
 from fastmlp.export.onnx_graph import ML, Graph, add_layers
-from fastmlp.tabular_preparation import CLIP, Categories, Encoding, Numbers
+from fastmlp.tabular_preparation import CLIP, FARTHEST, Categories, Encoding, Numbers
 
 
 def write(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a TabularClassifier or TabularRegressor."""
     check_is_fitted(estimator)
     fitted = estimator._require_fitted()
-    graph = new_graph()
     encodings = fitted.preparation.encodings
+    names = {encoding.name for encoding in encodings}
+    graph = new_graph(names)
     dtypes = [np.dtype("float64") if _takes_numbers(encoding) else np.dtype(object) for encoding in encodings]
     if fitted.names is None and object not in dtypes:
         inputs: list[Port] = [("X", dtypes[0], [None, len(encodings)])]
@@ -27,6 +28,10 @@ def write(estimator: Any, path: str | os.PathLike[str]) -> None:
     else:
         inputs = [(encoding.name, dtype, [None, 1]) for encoding, dtype in zip(encodings, dtypes, strict=True)]
         columns = [encoding.name for encoding in encodings]
+    if unfit := names & {"", *(("label", "probabilities") if fitted.classes is not None else ("variable",))}:
+        raise ValueError(
+            f"column {min(unfit)!r}: ONNX takes no input without a name, or with that of an output: rename it"
+        )
     outputs = _mean_of_members(graph, _prepared(graph, encodings, columns, inputs[0][0]), fitted)
     ports = _classes(graph, outputs, fitted) if fitted.classes is not None else _values(graph, outputs, fitted)
     write_graph(graph, inputs, ports, type(estimator).__name__, path)
@@ -71,15 +76,15 @@ def _prepared(graph: Graph, encodings: tuple[Encoding, ...], columns: list[str],
 
 def _numbers(graph: Graph, encoding: Numbers, column: str) -> list[str]:
     """The steps of `Numbers.write`, in float64 as there."""
-    missing = graph.node("IsNaN", column)
     centred = graph.node("Sub", column, graph.constant(encoding.center))
     scaled = graph.node("Mul", centred, graph.constant(encoding.factor))
-    relative = graph.node("Div", scaled, graph.constant(CLIP))
+    near = graph.node("Clip", scaled, graph.constant(-FARTHEST), graph.constant(FARTHEST))
+    relative = graph.node("Div", near, graph.constant(CLIP))
     square = graph.node("Mul", relative, relative)
     root = graph.node("Sqrt", graph.node("Add", square, graph.constant(1.0)))
     zero = graph.constant(0.0)
-    parts = [graph.node("Where", missing, zero, graph.node("Div", scaled, root))]
-    return [*parts, graph.cast(missing, np.float64)] if encoding.has_missing else parts
+    parts = [graph.node("Where", graph.node("IsNaN", scaled), zero, graph.node("Div", near, root))]
+    return [*parts, graph.cast(graph.node("IsNaN", column), np.float64)] if encoding.has_missing else parts
 
 
 def _ramps(graph: Graph, encoding: Numbers, column: str) -> str:

@@ -44,28 +44,32 @@ class Summary:
     ----------
     title : str
     layers : tuple of Layer
+        Of the network, or of the largest member of an ensemble.
     n_networks : int
         1, or the members of an ensemble.
+    others : tuple of Layer
+        Of the other members.
     """
 
     title: str
     layers: tuple[Layer, ...]
     n_networks: int = 1
+    others: tuple[Layer, ...] = ()
 
     @property
     def n_parameters(self) -> int:
         """Of all networks."""
-        return self.n_networks * sum(layer.n_parameters for layer in self.layers)
+        return sum(layer.n_parameters for layer in (*self.layers, *self.others))
 
     @property
     def n_bytes(self) -> int:
         """Of all networks."""
-        return self.n_networks * sum(layer.n_bytes for layer in self.layers)
+        return sum(layer.n_bytes for layer in (*self.layers, *self.others))
 
     @property
     def n_operations(self) -> int:
         """Of all networks, for a row."""
-        return self.n_networks * sum(layer.n_operations for layer in self.layers)
+        return sum(layer.n_operations for layer in (*self.layers, *self.others))
 
     def _rows(self) -> list[tuple[str, ...]]:
         """The table, with its head and its sum."""
@@ -140,13 +144,11 @@ def summary(estimator: Any) -> Summary:
     """
     check_is_fitted(estimator)
     fitted = estimator._require_fitted()
-    members = getattr(fitted, "members", None)
+    networks = [fitted.network_of(member) for member in fitted.members] if hasattr(fitted, "members") else []
     # Those of a table that read ramps are larger.
-    network = (
-        fitted.fit.network if members is None else fitted.network_of(max(members, key=lambda member: member.n_inputs))
-    )
+    network, *others = sorted(networks, key=lambda each: -each.n_params) or [fitted.fit.network]
     title = f"{type(estimator).__name__}, {network.dtype.name}"
-    return Summary(title, _layers(network), 1 if members is None else len(members))
+    return Summary(title, _layers(network), 1 + len(others), tuple(layer for each in others for layer in _layers(each)))
 
 
 def _layers(network: Network) -> tuple[Layer, ...]:

@@ -1,0 +1,131 @@
+"""The columns of a table in all the ways in which users hold them."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+import fastmlp
+from fastmlp import TabularClassifier, TabularRegressor, tabular_training
+from fastmlp.tabular_columns import read_table
+from fastmlp.tabular_training import Preset
+
+Y = [0, 1] * 20
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little training: what is tested is not how well it goes."""
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(1, 8, 100, 20))
+
+
+def kinds(X: Any) -> list[str]:
+    """Of each column, whether it holds numbers or categories."""
+    return ["categories" if column.is_category else "numbers" for column in read_table(X).columns]
+
+
+# -- values --
+
+
+@pytest.mark.parametrize("row", [list, tuple])
+def test_numbers_beside_text_in_lists_of_rows_are_numbers(row: Any) -> None:
+    """NumPy makes text of both."""
+    X = [row([5.1, "red", True]), row([4.9, "blue", False]), row([np.nan, "red", True])]
+    for rows in (X, tuple(X)):
+        numbers, colours, flags = read_table(rows).columns
+        assert_array_equal(numbers.values, [5.1, 4.9, np.nan])
+        assert colours.values.tolist() == ["red", "blue", "red"]
+        assert flags.values.tolist() == [True, False, True]
+        assert kinds(rows) == ["numbers", "categories", "categories"]
+    fitted = TabularClassifier(random_state=0).fit([[5.1, "red"], [4.9, "blue"]] * 20, Y)
+    assert fitted.categories_ == {"x1": ("blue", "red")}
+    assert kinds([["5.1", "red"], ["4.9", "blue"]]) == ["categories"] * 2
+
+
+def test_objects_are_read_to_the_end() -> None:
+    """The first hundred of a column of objects say nothing of the others."""
+    gap = [None] * 150
+    cells = {"number": 2.5, "text": "a", "flag": True, "no": None}
+    late = pd.DataFrame({name: [*gap, cell] for name, cell in cells.items()}, dtype=object)
+    assert kinds(late) == ["numbers", "categories", "categories", "numbers"]
+    assert_array_equal(read_table(late).columns[0].values, [*np.full(150, np.nan), 2.5])
+    mixed = pd.DataFrame({"mixed": [*["a"] * 150, 1]}, dtype=object)
+    assert read_table(mixed).columns[0].values.tolist() == [*["a"] * 150, 1]
+
+
+@pytest.mark.parametrize("cell", [[1.0, 2.0], (1, 2), np.ones(2), {"a": 1}])
+@pytest.mark.parametrize("before", [0, 150])
+def test_cells_that_hold_several_values_are_refused(cell: Any, before: int) -> None:
+    """Those of one length are not taken as a matrix."""
+    cells = pd.Series(["a"] * before + [cell] * 3, dtype=object)
+    with pytest.raises(TypeError, match=r"column 'c' holds .*: every argument must be a string or a number"):
+        read_table(pd.DataFrame({"c": cells}))
+
+
+def of_nothing() -> Iterator[Any]:
+    pyarrow = pytest.importorskip("pyarrow")
+    yield pyarrow.table({"nothing": pyarrow.nulls(40)})
+    yield pd.DataFrame({"nothing": pd.Series([None] * 40, dtype=pd.ArrowDtype(pyarrow.null()))})
+
+
+def test_columns_of_no_type_where_all_is_missing() -> None:
+    texts = TabularClassifier(random_state=0).fit(pd.DataFrame({"nothing": ["a", "b"] * 20}), Y)
+    for X in of_nothing():
+        (column,) = read_table(X).columns
+        assert_array_equal(column.values, np.full(40, np.nan))
+        assert len(texts.predict(X)) == len(TabularClassifier(random_state=0).fit(X, Y).predict(X)) == 40
+
+
+def test_a_type_that_is_refused_is_named_as_its_frame_names_it() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    lists = pd.Series([[1], [2]], dtype=pd.ArrowDtype(pyarrow.list_(pyarrow.int64())))
+    with pytest.raises(TypeError, match=r"column 'c' is of list<.*int64>\[pyarrow\], which is neither"):
+        read_table(pd.DataFrame({"c": lists}))
+
+
+def test_categories_of_bytes_and_decimals_can_be_saved(tmp_path: Path) -> None:
+    X = pd.DataFrame({"bytes": [b"a", b"\xff"] * 20, "mixed": [Decimal("1.5"), "b"] * 20})
+    fitted = TabularClassifier(random_state=0).fit(X, Y)
+    assert fitted.categories_ == {"bytes": ("\\xff", "a"), "mixed": (1.5, "b")}
+    fitted.save(tmp_path / "model")
+    assert_array_equal(fastmlp.load(tmp_path / "model").predict_proba(X), fitted.predict_proba(X))
+
+
+# -- names --
+
+
+def test_names_that_are_no_text_keep_their_columns() -> None:
+    rng = np.random.default_rng(0)
+    pairs = pd.DataFrame(rng.normal(size=(40, 3)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)]))
+    fitted = TabularRegressor(random_state=0).fit(pairs, pairs.iloc[:, 0])
+    assert list(fitted.feature_names_in_) == ["('a', 1)", "('a', 2)", "('b', 1)"]
+    assert_array_equal(fitted.predict(pairs[pairs.columns[::-1]]), fitted.predict(pairs))
+
+
+@pytest.mark.parametrize("labels", [["age", 0, 1], [1, "1", 2]])
+def test_names_of_several_kinds_are_refused(labels: list[Any]) -> None:
+    with pytest.raises(TypeError, match=r"Feature names are only supported if all input features have string names"):
+        TabularRegressor().fit(pd.DataFrame(np.eye(3), columns=labels), [1, 2, 3])
+
+
+def test_names_that_become_the_same_text_are_refused() -> None:
+    class Name:
+        def __str__(self) -> str:
+            return "(1,)"
+
+    with pytest.raises(TypeError, match="Feature names are only supported"):
+        read_table(pd.DataFrame([[1, 2]], columns=pd.Index([(1,), Name()], dtype=object, tupleize_cols=False)))
+
+
+def test_numbers_as_names_are_places() -> None:
+    """As for scikit-learn, and in files for other systems."""
+    X = pd.DataFrame({0: ["a", "b"] * 20, 1: np.arange(40.0)})
+    fitted = TabularClassifier(random_state=0).fit(X, Y)
+    assert fitted.categories_ == {"x0": ("a", "b")}
+    assert not hasattr(fitted, "feature_names_in_")
+    assert_array_equal(fitted.predict(X.rename(columns={0: 7, 1: 3})), fitted.predict(X))
