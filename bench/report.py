@@ -117,15 +117,15 @@ def markdown(results: dict[str, Any]) -> str:
     text += (
         f"{_verdict(results)}Measured on {machine['cpu']} ({machine['n_cpus']} CPUs, {results['isa']}), "
         f"{results['started'][:10]}, fastmlp {results['versions'].get('fastmlp', '')}: one thread, float32, plain "
-        "gradient descent. Of PyTorch eager and compiled, and of NumPy as shipped and told of AVX-512, the faster "
-        "counts.\n\n"
+        "gradient descent. Shown is the faster of PyTorch eager and compiled, and of NumPy as shipped and with AVX-512 "
+        "switched on.\n\n"
     )
     text += _picture("races.png", "Test accuracy against seconds of training")
     more = (
         "Whole epochs of `fit` (gather and shuffle included), float32 and plain SGD where nothing else is said, "
         f"the fastest of many turns; {peak:.0f} GFLOP/s of FMA on one core. {versions}; {blas}. "
         "Each other column: its time, and how many times as fast fastmlp is; below 1 fastmlp loses. "
-        "What is compiled at run time has been compiled before."
+        "Code compiled at run time was compiled before the clock started."
     )
     if "numpy-avx512" in results["blas"] and "SkylakeX" not in results["blas"].get("numpy", ""):
         more += (
@@ -151,7 +151,7 @@ def _summary(results: dict[str, Any]) -> str:
     cells = [["", "fastmlp", *RIVALS]]
     for race in results.get("races", []):
         data, units, batch, *_ = race["name"].split(", ")
-        what = f"{DATA[data]} to {100 * race['goal']:g} % of the test images: {units}, batch {batch}"
+        what = f"{DATA[data]}, until {100 * race['goal']:g} % of the test images are right: {units}, batch {batch}"
         cells.append([what, *_compared(race["seconds"], "s", 1)])
     for row in results["rows"]:
         if row["name"] in SUMMARY and not row["error"]:

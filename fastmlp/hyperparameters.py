@@ -98,8 +98,9 @@ SHARED = {
         [StrOptions(set(SCHEDULES)), callable],
         'Schedule of the learning rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** '
         'power_t``, and "adaptive", divided by 5 where the loss, or the validation score, has stopped improving. '
-        'Others change in each step and end after `max_iter` epochs: "cosine" and "linear" fall to zero, "one_cycle" '
-        'rises and falls, "coslog" goes through four waves. A function of the progress, from 0 to 1, returns a factor.',
+        'The others change in each step and reach their end after `max_iter` epochs: "cosine" and "linear" fall to '
+        'zero, "one_cycle" rises and falls, "coslog" goes through four waves. A function of the progress, from 0 to 1, '
+        "returns a factor.",
         _names(*SCHEDULES) + " or callable",
     ),
     "learning_rate_init": Hyperparameter(
@@ -220,7 +221,7 @@ SHARED = {
         0,
         "int",
         [Interval(Integral, 0, None, closed="left")],
-        "So many more trainings start from other random weights; the best is kept, by its validation score or else its "
+        "Number of further trainings, from other random weights; the best is kept, by its validation score or else its "
         "loss.",
     ),
     "max_time": Hyperparameter(
@@ -243,7 +244,8 @@ SHARED = {
         None,
         "int | None",
         [None, ThreadCounts(Integral, 1, MAX_THREADS, closed="both")],
-        "None: as many as this process may use and a step of this network has work for. The result is the same.",
+        "None: as many as this process may use and a step of this network has work for. The result does not depend on "
+        "it.",
         "int or None",
     ),
     "dtype": Hyperparameter(
@@ -283,8 +285,9 @@ REGRESSOR_LOSS = Hyperparameter(
     "squared_error",
     "str",
     [StrOptions(set(VALUE_LOSSES))],
-    "Half the square; half the Poisson or Gamma deviance of an exponential output; the absolute error; Huber's loss, "
-    "which is the square below `huber_delta` and a line above; the pinball loss of the `quantile`.",
+    "squared_error: half the square; poisson, gamma: half the deviance, of positive predictions; absolute_error: the "
+    "absolute value; huber: half the square below `huber_delta` and a line above; quantile: the pinball loss of the "
+    "`quantile`.",
     _names(*VALUE_LOSSES),
 )
 MARGIN_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.threshold == 0)

@@ -107,17 +107,29 @@ def with_class_weights(
     """
     if class_weight is None:
         return weights
-    if isinstance(class_weight, list) and targets.ndim == 1:
+    if targets.ndim == 1 and not isinstance(class_weight, str):  # of classes that these rows may lack
+        by_class = weights_of_classes(class_weight, classes)[targets]
+    else:
+        by_class = compute_sample_weight(class_weight, classes[targets] if targets.ndim == 1 else targets)
+        by_class = _checked_class_weight(by_class)
+    return some_weight(by_class if weights is None else weights * by_class)
+
+
+def weights_of_classes(class_weight: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the weight of each class; raise ValueError unless it is a dict of weights finite and not negative."""
+    if isinstance(class_weight, list):
         raise ValueError(
             "class_weight as a list is for several labels (multi-output), with a dict for each: this y takes one "
             f"dict, of classes and weights. Got {class_weight!r}."
         )
-    if isinstance(class_weight, dict) and targets.ndim == 1:  # of classes that these rows may lack
-        by_class = compute_class_weight(class_weight, classes=classes, y=classes)[targets]
-    else:
-        by_class = compute_sample_weight(class_weight, classes[targets] if targets.ndim == 1 else targets)
-    by_class = check_array(by_class, ensure_2d=False, ensure_non_negative=True, input_name="class_weight")
-    return some_weight(by_class if weights is None else weights * by_class)
+    return _checked_class_weight(compute_class_weight(class_weight, classes=classes, y=classes))
+
+
+def _checked_class_weight(weights: Any) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = check_array(
+        weights, ensure_2d=False, ensure_non_negative=True, input_name="class_weight"
+    )
+    return found
 
 
 def some_weight(weights: NDArray[np.float64], whose: str = "Sample weights") -> NDArray[np.float64]:

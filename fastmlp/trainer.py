@@ -49,9 +49,9 @@ class Trainer(BaseMLP):
     learning_rate : str or callable, default="constant"
         One of "constant", "invscaling", "adaptive", "cosine", "one_cycle", "linear", "coslog". Schedule of the learning
         rate. With ``solver="sgd"`` alone: "invscaling", ``learning_rate_init / (t_ + 1) ** power_t``, and "adaptive",
-        divided by 5 where the loss, or the validation score, has stopped improving. Others change in each step and end
-        after `max_iter` epochs: "cosine" and "linear" fall to zero, "one_cycle" rises and falls, "coslog" goes through
-        four waves. A function of the progress, from 0 to 1, returns a factor.
+        divided by 5 where the loss, or the validation score, has stopped improving. The others change in each step and
+        reach their end after `max_iter` epochs: "cosine" and "linear" fall to zero, "one_cycle" rises and falls,
+        "coslog" goes through four waves. A function of the progress, from 0 to 1, returns a factor.
     learning_rate_init : float, default=0.001
         The learning rate. Schedules multiply it by factors of at most 1; a function of yours may return larger ones.
     power_t : float, default=0.5
@@ -114,7 +114,7 @@ class Trainer(BaseMLP):
         the first weights are drawn; "auto" is scikit-learn's: uniform after Glorot and Bengio, the biases too, which
         are zero with the others.
     n_restarts : int, default=0
-        So many more trainings start from other random weights; the best is kept, by its validation score or else its
+        Number of further trainings, from other random weights; the best is kept, by its validation score or else its
         loss.
     max_time : float | None, default=None
         Seconds after which one call of `fit` ends, in the middle of an epoch too.
@@ -123,7 +123,7 @@ class Trainer(BaseMLP):
     scoring : str, callable or None, default=None
         The validation score: a scorer or its name, "loss" for the negative loss, None for the accuracy or R².
     n_threads : int or None, default=None
-        None: as many as this process may use and a step of this network has work for. The result is the same.
+        None: as many as this process may use and a step of this network has work for. The result does not depend on it.
     dtype : {"float32", "float64", "bfloat16"} or None, default=None
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
         "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: on a CPU with

@@ -239,6 +239,26 @@ def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float]) -> N
     np.testing.assert_array_equal(parameters(model), undisturbed[0])
 
 
+def test_rows_that_nobody_can_compute_again(client: Client) -> None:
+    """Those of `client.scatter`: where the worker that holds them dies, the fit ends, and says why."""
+    processes(client)
+    rows = np.random.RandomState(0).standard_normal((1000, 5))
+    X = da.concatenate(
+        [da.from_delayed(client.scatter(rows[a : a + 100]), (100, 5), float) for a in range(0, 1000, 100)]
+    )
+    holders = {name for names in client.who_has().values() for name in names}
+    victim = client.run(os.getpid, workers=[min(holders)]).popitem()[1]
+
+    def kill() -> None:
+        while not any(client.run(posts).values()):  # until the training begins
+            sleep(0.1)
+        os.kill(victim, signal.SIGKILL)
+
+    later(0.1, kill)
+    with pytest.raises(RuntimeError, match=r"Dask cannot compute again|lost its task, or rows"):
+        regressor(max_iter=10**6).fit(X, da.from_array(rows[:, 0], 90))
+
+
 WHOLE = """
 import sys
 import tests.test_dask_faults as faults

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")
 
 import dask.array as da
+import dask.dataframe as dd
+import pandas as pd
 from distributed import Client
 from small_cluster import N_ROWS, classes, classifier, cluster, numbers, parameters, regressor
 
@@ -68,6 +70,90 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(client: Client) -> N
         DaskMLPRegressor(blocks=3)
 
 
+@pytest.mark.parametrize(
+    ("class_weight", "message"),
+    [
+        ([{"none": 1, "one": 5}], "takes one dict, of classes and weights"),
+        ({"none": -1.0, "one": 2.0}, "Negative values in data passed to `?class_weight"),
+        ({"none": 1.0, "one": np.nan}, "class_weight contains NaN"),
+        ({"one": np.inf}, "class_weight contains infinity"),
+        ({"three": 1.0}, "are not in class_weight"),
+    ],
+)
+def test_class_weights_are_refused_as_on_one_machine(client: Client, class_weight: Any, message: str) -> None:
+    X = numbers()
+    y = classes(X)
+    model = classifier(class_weight=class_weight)
+    with pytest.raises(ValueError, match=message) as here:
+        model.to_local().fit(X, y)
+    with pytest.raises(ValueError, match=message) as there:
+        model.fit(da.from_array(X, (100, 5)), da.from_array(y, 100))
+    assert str(there.value) == str(here.value)
+
+
+@pytest.mark.parametrize("class_weight", [{"one": 3.0}, {"none": 0.0, "one": 1.0, "two": 0.5}])
+def test_class_weights_are_those_of_one_machine(client: Client, class_weight: Any) -> None:
+    X = numbers()
+    y = classes(X)
+    model = classifier(class_weight=class_weight, shuffle=False)
+    model.fit(da.from_array(X, (100, 5)), da.from_array(y, 100))
+    np.testing.assert_allclose(parameters(model), parameters(model.to_local().fit(X, y)), rtol=0, atol=1e-9)
+
+
+def test_columns_of_the_rows_to_validate_on(client: Client) -> None:
+    """Others are refused in the words of one machine."""
+    X = pd.DataFrame(numbers(), columns=list("abcde"))
+    y = X["a"]
+    dX, dy = dd.from_pandas(X, npartitions=3), dd.from_pandas(y, npartitions=3)
+    regressor().fit(dX, dy, X_val=dX, y_val=dy)
+    for columns, message in (("bacde", "in the same order"), ("abcdf", "unseen at fit time"), ("abcd", "now missing")):
+        X_val = X.set_axis(list(columns), axis=1) if len(columns) == 5 else X[list(columns)]
+        with pytest.raises(ValueError, match=message) as here:
+            regressor().to_local().fit(X, y, X_val=X_val, y_val=y)
+        with pytest.raises(ValueError, match=message) as there:
+            regressor().fit(dX, dy, X_val=dd.from_pandas(X_val, npartitions=2), y_val=dy)
+        assert str(there.value) == str(here.value)
+    narrow, wide = da.from_array(X.to_numpy()[:, :4], (100, 4)), da.from_array(X.to_numpy(), (100, 5))
+    with pytest.raises(ValueError, match="X_val has 4 features, but MLPRegressor is expecting 5"):
+        regressor().fit(wide, dy, X_val=narrow, y_val=dy)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        regressor().fit(dX, dy, X_val=wide, y_val=dy)
+
+
+def test_rows_to_validate_on_without_any_weight(client: Client) -> None:
+    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
+    with pytest.raises(ValueError, match="sample_weight_val must contain at least one non-zero number"):
+        regressor().fit(dX, dy, X_val=dX, y_val=dy, sample_weight_val=da.zeros(N_ROWS, chunks=100))
+
+
+def test_what_works_on_one_machine_only(client: Client) -> None:
+    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
+    for name in ("partial_fit", "initialize"):
+        with pytest.raises(AttributeError, match=rf"has no {name}: use that of to_local\(\)"):
+            getattr(regressor(), name)(dX, dy)
+    callbacks = pytest.importorskip("sklearn.callback")
+    with pytest.raises(ValueError, match="Callbacks do not go with DaskMLPRegressor"):
+        regressor().set_callbacks(callbacks.ProgressBar()).fit(dX, dy)
+
+
+def test_an_error_of_y_leaves_no_rows_on_the_cluster(client: Client) -> None:
+    """Nor does one of X_val, even while somebody looks at the traceback, which keeps all that the frames hold."""
+
+    def left(dask_scheduler: Any) -> int:
+        return sum(each.state == "memory" for each in dask_scheduler.tasks.values())
+
+    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
+    before = client.run_on_scheduler(left)
+    for y, X_val in ((dy + np.inf, None), (dy, dX[:, :4])):
+        with pytest.raises(ValueError, match=r"infinity|4 features") as caught:
+            regressor().fit(dX, y, X_val=X_val, y_val=None if X_val is None else dy)
+        end = perf_counter() + 20
+        while client.run_on_scheduler(left) > before and perf_counter() < end:
+            sleep(0.1)
+        assert client.run_on_scheduler(left) <= before
+        del caught
+
+
 def test_a_training_that_diverges(client: Client) -> None:
     dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
     model = regressor(solver="sgd", learning_rate_init=1e30, max_iter=20)
@@ -75,6 +161,9 @@ def test_a_training_that_diverges(client: Client) -> None:
         model.fit(dX, dy)
     assert not hasattr(model, "coefs_")
     model.set_params(learning_rate_init=0.01).fit(dX, dy)
+    for options in ({}, {"local_steps": 2}):  # weights whose sum is infinite
+        with pytest.raises(ValueError, match="non-finite parameter weights"):
+            regressor(**options).fit(dX, dy, da.full(N_ROWS, 1e308, chunks=100))
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -174,5 +263,5 @@ def test_workers_that_never_reach_each_other(client: Client, monkeypatch: pytest
         raise WorkerLostError("a wall between")
 
     monkeypatch.setattr(Channel, "all_reduce", all_reduce)
-    with pytest.raises(RuntimeError, match="reach each other: a wall between"):
+    with pytest.raises(RuntimeError, match="come no further: a wall between"):
         regressor().fit(da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100))

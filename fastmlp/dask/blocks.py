@@ -24,7 +24,7 @@ def fit_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Any
 
     Each epoch takes the blocks in a random order, and the rows of each block in a random order. The next block is
     computed while the estimator trains on one. Training ends where the mean loss of an epoch has not improved by `tol`
-    for `n_iter_no_change` epochs, or after `max_iter` of them.
+    for more than `n_iter_no_change` epochs, or after `max_iter` of them.
 
     Parameters
     ----------

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
-from distributed import Client, Future
+from distributed import CancelledError, Client, Future
 
 from fastmlp.dask import worker
 from fastmlp.dask.checkpoint import Checkpoint
@@ -23,7 +23,8 @@ GRACE_SECONDS = 5.0
 START_SECONDS = 180.0
 """So long a cluster that has lost all its workers may take to start others."""
 MOST_FRUITLESS = 5
-"""After so many attempts in a row that fail though no worker has gone, it is the network's fault."""
+"""After so many attempts in a row that come no further though no worker has gone, it is the network's fault."""
+LOST = "Rows are lost that Dask cannot compute again: build X and y from files rather than with client.scatter."
 
 
 @dataclass
@@ -53,6 +54,11 @@ class Outcome:
         ended = [name for name, said in self.said.items() if said["status"] in ("done", "interrupted")]
         return sorted(ended, key=lambda name: self.said[name]["place"], reverse=True)
 
+    def story(self) -> str:
+        """What has gone wrong, in words."""
+        told = {said["message"] for said in self.said.values() if said["message"]}
+        return "; ".join(sorted(told | {f"a worker {why}" for why in self.gone.values()}))
+
 
 class Coordinator:
     """Trains on a cluster, whatever becomes of its workers.
@@ -76,6 +82,7 @@ class Coordinator:
     ) -> None:
         self._client, self._job, self._columns, self._held_out = client, job, columns, held_out
         self._checkpoint, self._first = checkpoint, ""
+        self._errors: dict[str, BaseException] = {}
         self._limit: float = job.settings.wait_limit
 
     def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -84,25 +91,35 @@ class Coordinator:
         Raises
         ------
         RuntimeError
-            If there are no workers, or if they do not reach each other.
+            If there are no workers, or if they do not reach each other or the rows.
         """
-        workers, holder, fruitless = self._all_workers(), None, 0
+        workers, holder, fruitless, furthest = self._all_workers(), None, 0, (-1, 0)
+        used = set[str]()
         try:
             while True:
-                outcome = self._attempt(workers, holder)
+                used.update(workers)
+                try:
+                    outcome = self._attempt(workers, holder)
+                except CancelledError as error:
+                    raise RuntimeError(LOST) from error
                 for name in outcome.finished():
                     self._save()
                     if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
                         return state, outcome.said[name]
                 best = outcome.best()
-                fruitless = 0 if outcome.gone else fruitless + 1
+                place = outcome.said[best]["place"] if best else (-1, 0)
+                fruitless = 0 if place > furthest or self._some_left(outcome) else fruitless + 1
+                furthest = max(furthest, place)
                 if fruitless == MOST_FRUITLESS:
-                    messages = {said["message"] for said in outcome.said.values()}
-                    raise RuntimeError(f"The workers of this fit do not reach each other: {'; '.join(messages)}")
+                    raise RuntimeError(f"The workers of this fit come no further: {outcome.story()}")
                 workers = [name for name in workers if name in outcome.said] or self._all_workers()
-                holder = best if best and outcome.said[best]["place"] > (-1, 0) else None
+                holder = best if place > (-1, 0) else None
         finally:
-            self._on(workers, worker.forget)
+            self._on(list(used), worker.forget)
+
+    def _some_left(self, outcome: Outcome) -> bool:
+        """Whether a worker that has gone has gone from the cluster, too."""
+        return bool(outcome.gone) and not set(outcome.gone) <= set(self._client.nthreads())
 
     def _all_workers(self) -> list[str]:
         """The cluster's workers; waits for one where there are none."""
@@ -116,7 +133,10 @@ class Coordinator:
         return workers
 
     def _on(self, workers: Sequence[str], function: Callable[..., Any]) -> dict[str, Any]:
-        """What a function of the fit's name returns on those of these workers that are there and answer."""
+        """What a function of the fit's name returns on those of these workers that are there and answer without error.
+
+        The others' errors are kept, for `_failed`.
+        """
         for _ in range(3):
             there = self._client.nthreads()
             if not (here := [name for name in workers if name in there]):
@@ -124,11 +144,18 @@ class Coordinator:
             with suppress(TimeoutError):
                 run, name = self._client._run, self._job.name  # the public one has no limit
                 found: dict[str, Any] = self._client.sync(
-                    run, function, name, workers=here, on_error="ignore", callback_timeout=self._limit
+                    run, function, name, workers=here, on_error="return", callback_timeout=self._limit
                 )
-                return found
+                self._errors = {name: each for name, each in found.items() if isinstance(each, BaseException)}
+                return {name: each for name, each in found.items() if name not in self._errors}
             self._client.run_on_scheduler(remove_silent, seconds=self._limit / 2)
         return {}
+
+    def _failed(self, workers: Sequence[str]) -> Outcome:
+        """The end of an attempt that could not begin, as `_on` has just found on these workers."""
+        sleep(GLANCE_SECONDS)  # in which the scheduler takes note of workers that have died
+        why = {name: f"cannot begin: {error!r}" for name, error in self._errors.items()}
+        return Outcome(gone={name: why.get(name, "is no longer there") for name in workers})
 
     def _attempt(self, workers: Sequence[str], holder: str | None) -> Outcome:
         X = self._columns[0]
@@ -136,7 +163,7 @@ class Coordinator:
         by_mpi = self._job.settings.transport == "mpi"
         doors = self._on(near(self._client, X, workers), worker.mpi_door if by_mpi else worker.open_door)
         if not doors:
-            return Outcome(gone=dict.fromkeys(workers, "is no longer there"))
+            return self._failed(workers)
         if len(set(doors.values())) < len(doors):
             raise RuntimeError(
                 "transport='mpi' needs mpi4py on every worker, and a process of MPI for each: start them with mpiexec."
@@ -145,7 +172,9 @@ class Coordinator:
         root, token = names.index(holder) if holder in names else None, os.urandom(32)
         self._first = names[0]
         if root is None and self._checkpoint and self._checkpoint.snapshot:
-            self._on(names[:1], partial(worker.begin_from, snapshot=self._checkpoint.snapshot))
+            begin = partial(worker.begin_from, snapshot=self._checkpoint.snapshot)
+            if not self._on(names[:1], begin):  # who began without it would write over it
+                return self._failed(names[:1])
         shares = self._job.plan.shares(len(names))
         futures, cut = dict[str, Future](), list[Future]()
         for rank, name in enumerate(names):
@@ -202,8 +231,10 @@ class Coordinator:
                 outcome.said[name] = future.result()
             elif future.status == "error":
                 outcome.error = future.exception()
-            elif future.status in ("cancelled", "lost") or name not in here:
+            elif name not in here:
                 outcome.gone[name] = "is no longer there"
+            elif future.status in ("cancelled", "lost"):
+                outcome.gone[name] = "lost its task, or rows"
             else:
                 continue
             del pending[name]

@@ -55,9 +55,9 @@ DOCUMENTED = {
 client : distributed.Client, default=None
     The cluster's; None for the current one.
 n_blocks : int, default=8
-    So many parts each batch is computed in, whose gradients are summed in a fixed order: the most workers that can
-    share a step. The result depends on it in the last digits, on the number of workers not at all. `batch_size` should
-    be 100 times as large or more: the default of 200 is too small for 8.
+    Number of parts in which each batch is computed. Their gradients are summed in a fixed order. No more workers than
+    this share a step. The result depends on it in the last digits, on the number of workers not at all. `batch_size`
+    should be 100 times as large or more: the default of 200 is too small for 8.
 local_steps : int, default=1
     Steps between two exchanges, for slow networks. Beyond 1 each of the blocks trains a copy of the network on its
     part of each batch, and the means of parameters and optimizer are taken: no longer what one machine computes.
@@ -168,7 +168,7 @@ class DaskMLP(BaseMLP):
             If a hyper-parameter or a partition is invalid, which the message names, or if the parameters have become
             infinite or NaN. The estimator is left as it was.
         RuntimeError
-            If the cluster has no workers, or they do not reach each other.
+            If the cluster has no workers, or they do not reach each other or the rows.
         ModelFileError
             If the checkpoint is something else, or damaged.
 
@@ -181,6 +181,10 @@ class DaskMLP(BaseMLP):
         """
         settings = self._settings()
         refuse(settings, type(self).__name__, validates=X_val is not None)
+        if getattr(self, "_skl_callbacks", None):
+            raise ValueError(
+                f"Callbacks do not go with {type(self).__name__}: use early_stopping, target_loss, max_time or verbose."
+            )
         client = self._found_client()
         local = self._local(**self._local_params())
         held_out = (X_val, y_val, sample_weight_val)
@@ -202,6 +206,11 @@ class DaskMLP(BaseMLP):
     def partial_fit(self) -> Any:
         """Not of a cluster."""
         raise AttributeError(f"{type(self).__name__} has no partial_fit: use that of to_local().")
+
+    @property
+    def initialize(self) -> Any:
+        """Not of a cluster, either."""
+        raise AttributeError(f"{type(self).__name__} has no initialize: use that of to_local().")
 
     def to_local(self) -> Any:
         """Return the plain estimator, fitted where this one is."""

@@ -50,6 +50,8 @@ class LocalSteps(SharedTraining):
         self._free += [each.vector for each in sums]
         loss, weight, late = (float(number) for number in total.numbers)
         self.late = late > 0
+        if not np.isfinite(weight):
+            return "not_finite"
         if weight > 0:
             if not np.isfinite(loss) or not self._take(total.vector, weight):
                 return "not_finite"

@@ -101,8 +101,13 @@ def checked(
     check: Callable[..., Any] = dask.delayed(partial(CHECKS[kind], name=name, estimator=estimator), pure=False)
     lazy = [check(parts[first : first + size], first) for first in range(0, len(parts), size)]
     groups = client.compute(lazy) if futures_of(collection) else _in_a_row(client, lazy)
-    column = Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
-    client.run_on_scheduler(forget_places, keys=[group.key for group in groups])
+    try:
+        column = Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
+        client.run_on_scheduler(forget_places, keys=[group.key for group in groups])
+    except BaseException:  # Ctrl-C, too
+        for group in groups:
+            group.release()
+        raise
     return column
 
 

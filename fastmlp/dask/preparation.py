@@ -11,6 +11,7 @@ import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
 
 from fastmlp.dask.partitions import About, checksum
 from fastmlp.dask.placement import Column, checked
@@ -18,9 +19,12 @@ from fastmlp.dask.plan import Plan
 from fastmlp.dask.silence import gather
 from fastmlp.dask.worker import Job
 from fastmlp.engine_settings import copy_of
+from fastmlp.fitted import Fitted
 from fastmlp.layers import hidden_units
 from fastmlp.listener import warn
 from fastmlp.rows import compute_dtype
+from fastmlp.targets import weights_of_classes
+from fastmlp.validation import naming
 
 Triple = tuple[Any, Any, Any]
 
@@ -50,13 +54,19 @@ class Data:
         self._wait_limit = wait_limit
         self._client, self._estimator, self._targets = client, estimator, targets
         self._n_workers = max(len(client.nthreads()), 1)
-        self.columns = self._columns(given, "")
+        self._loaded: list[Column] = []
         self.held_out = None
-        if any(each is not None for each in held_out):
-            for name, each in zip(("X_val", "y_val"), held_out, strict=False):
-                if each is None:
-                    raise ValueError(f"X_val and y_val go together, but {name} was not provided.")
-            self.held_out = self._columns(held_out, "_val")
+        try:
+            self.columns = self._columns(given, "")
+            if any(each is not None for each in held_out):
+                for name, each in zip(("X_val", "y_val"), held_out, strict=False):
+                    if each is None:
+                        raise ValueError(f"X_val and y_val go together, but {name} was not provided.")
+                self.held_out = self._columns(held_out, "_val")
+                self._require_columns_of_X(held_out[0])
+        except BaseException:  # Ctrl-C, too
+            self.release()
+            raise
 
     def _columns(self, given: Triple, suffix: str) -> tuple[Column, Column, Column | None]:
         X, y, weights = given
@@ -78,18 +88,30 @@ class Data:
         for name, column in found.items():
             if column.n_rows != n_rows:
                 raise ValueError(f"X{suffix} has {n_rows} rows, but {name}{suffix} has {column.n_rows}.")
+        if suffix and weights is not None and not any(each.highest for each in found["sample_weight"].abouts):
+            raise ValueError(f"sample_weight{suffix} must contain at least one non-zero number.")
         return found["X"], found["y"], found.get("sample_weight")
 
     def _checked(self, collection: Any, kind: str, name: str) -> Column:
-        return checked(self._client, collection, kind, name, self._estimator, self._n_workers, self._wait_limit)
+        column = checked(self._client, collection, kind, name, self._estimator, self._n_workers, self._wait_limit)
+        self._loaded.append(column)
+        return column
+
+    def _require_columns_of_X(self, X_val: Any) -> None:
+        """Raise where the columns of X_val are not those of X, in the words of one machine."""
+        assert self.held_out is not None
+        rows, known = _row(self.held_out[0], "X_val"), self.rows
+        assert rows.shape is not None
+        assert known.shape is not None
+        fitted = Fitted(None, known.shape[0], known.names)  # type: ignore[arg-type]  # no training yet
+        example = X_val._meta if rows.names is not None else np.zeros((1, *rows.shape))
+        with naming("X"):
+            validate_data(self._estimator._view(fitted), example, reset=False, skip_check_array=True)
 
     @property
     def rows(self) -> About:
         """What is known of a row of X."""
-        abouts = [each for each in self.columns[0].abouts if each.shape is not None]
-        if len(shapes := {each.shape for each in abouts}) > 1:
-            raise ValueError(f"partitions of X have rows of different lengths: {shapes}")
-        return replace(abouts[0], dtype=np.result_type(*(each.dtype for each in abouts if each.dtype is not None)))
+        return _row(self.columns[0], "X")
 
     def size_of_targets(self) -> NDArray[np.float64]:
         """A value that is as far from zero as all values are on average."""
@@ -104,9 +126,17 @@ class Data:
 
     def release(self) -> None:
         """Let the cluster forget the rows now: a traceback may keep this object alive long after the fit."""
-        for column in (*self.columns, *(self.held_out or ())):
-            for group in column.groups if column else ():
+        for column in self._loaded:
+            for group in column.groups:
                 group.release()
+
+
+def _row(X: Column, name: str) -> About:
+    """What is known of a row of all partitions."""
+    abouts = [each for each in X.abouts if each.shape is not None]
+    if len(shapes := {each.shape for each in abouts}) > 1:
+        raise ValueError(f"partitions of {name} have rows of different lengths: {shapes}")
+    return replace(abouts[0], dtype=np.result_type(*(each.dtype for each in abouts if each.dtype is not None)))
 
 
 def job_of(estimator: Any, settings: Any, data: Data) -> Job:
@@ -120,8 +150,7 @@ def job_of(estimator: Any, settings: Any, data: Data) -> Job:
     heaviest = 1.0 if data.columns[2] is None else max(each.highest for each in data.columns[2].abouts)
     if getattr(settings, "class_weight", None) is not None:
         settings.class_weight = _by_class(settings.class_weight, y, labels)
-        factors = [factor for label, factor in settings.class_weight.items() if label in labels.classes]
-        heaviest *= max([*factors, 1.0 if len(factors) < len(labels.classes) else 0.0])
+        heaviest *= max(settings.class_weight.values())
     if not heaviest > 0:
         raise ValueError("Sample weights must contain at least one non-zero number.")
     random_state = check_random_state(settings.random_state)
@@ -172,8 +201,8 @@ def _by_class(given: Any, y: Column, labels: Any) -> dict[Any, float]:
     """The weight of each class, for all rows of the cluster."""
     if labels.y_type == "multilabel-indicator":
         raise ValueError("class_weight does not go with several labels on a cluster: use sample_weight.")
-    if isinstance(given, dict):
-        return given
+    if given != "balanced":
+        return dict(zip(labels.classes.tolist(), weights_of_classes(given, labels.classes).tolist(), strict=True))
     counts = dict.fromkeys(labels.classes.tolist(), 0)
     for each in y.abouts:
         if each.classes is not None and each.counts is not None:

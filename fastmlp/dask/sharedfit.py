@@ -28,7 +28,8 @@ class SharedFit(Fit):
     """One of the copies of a training that workers run in step."""
 
     _place: Place
-    _until: float = inf
+    until: float = inf
+    """When the time is up, by this worker's clock; since the first attempt."""
     warning = ""
 
     @classmethod
@@ -60,13 +61,13 @@ class SharedFit(Fit):
         settings, plan = job.settings, job.plan
         self.settings, self.remedy, self.n_rows = settings, job.remedy, plan.n_rows
         self._batch_size, self._n_used, self._order = plan.batch_size, plan.n_rows, None
-        if self._until == inf and settings.max_time is not None:
-            self._until = perf_counter() + settings.max_time
+        if self.until == inf and settings.max_time is not None:
+            self.until = perf_counter() + settings.max_time
         kind = LocalSteps if settings.local_steps > 1 else SharedTraining
         self._training = kind(  # type: ignore[assignment]  # of the same methods
             self.network, self.params, self.slots, shards, plan, channel, settings,
             optimizer=self.optimizer, step=self.step, heaviest=job.heaviest, place=self._place, n_threads=n_threads,
-            deadline=self._until, check=check,
+            deadline=self.until, check=check,
         )  # fmt: skip
 
     def go(self, listeners: Sequence[Listener]) -> None:

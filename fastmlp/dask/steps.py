@@ -170,6 +170,8 @@ class SharedTraining:
         self._free += [each.vector for each in sums]
         loss, weight, late = (float(number) for number in total.numbers)
         self.late = late > 0
+        if not np.isfinite(weight):
+            return "not_finite"
         if weight > 0:
             loss = self._finish(total.vector, loss / weight, weight)
             if not (np.isfinite(loss) and self._update.apply(total.vector)):

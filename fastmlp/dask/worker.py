@@ -164,9 +164,14 @@ def stop(name: str, dask_worker: Worker) -> None:
 
 
 def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
-    """What has come of the training, at the end of a step."""
+    """What has come of the training, at the end of a step; of early stopping the best parameters."""
     post = _posts.get((name, dask_worker.address))
-    return None if post is None or post.fit is None else post.fit.state()
+    if post is None or post.fit is None:
+        return None
+    state = post.fit.state()
+    if post.fit.best_params is not None:  # which nobody has restored where the training was interrupted
+        state["params"] = post.fit.best_params.copy()
+    return state
 
 
 def snapshot_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
@@ -276,6 +281,8 @@ def _prepared(
 ) -> tuple[SharedFit, list[Listener]]:
     """The training, at the place where the others begin, too, and who listens to it."""
     fit = SharedFit.new(job)
+    if post.fit is not None:
+        fit.until = post.fit.until
     listeners = _listeners(job, fit, held_out, attempt.rank)
     if attempt.root == attempt.rank and post.fit is not None:
         fit.copy(post.fit)
