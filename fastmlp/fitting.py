@@ -210,8 +210,9 @@ class Fit:
         self._training = self._order = self.best_params = None
         for name in ("samples", "settings", "remedy", "n_rows", "random_state"):
             self.__dict__.pop(name, None)
-        kept = [*self._copies.values(), *([self.guard.scratch] if self.guard.scratch else [])]
-        if not keeps_scratch or sum(each.nbytes for each in kept) > KEPT_MEMORY:
+        scratch = self.guard.scratch
+        n_bytes = sum(copy.nbytes for copy in self._copies.values()) + (scratch.nbytes if scratch else 0)
+        if not keeps_scratch or n_bytes > KEPT_MEMORY:
             self.guard.scratch, self._copies = None, {}
 
     @property
@@ -242,8 +243,7 @@ class Fit:
         if order is not None and self._shuffles:
             self.random_state.shuffle(order)
         self.in_epoch = True
-        rates, first_step = self._rates(training), self.step
-        status = "yield"
+        status, rates, first_step = "yield", self._rates(training), self.step
         # Between two calls Python handles signals and lets other threads run.
         while status == "yield":
             with self.guard.writing():
