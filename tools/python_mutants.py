@@ -11,4 +11,5 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "step_flops(network, samples.rows, samples.rows.shape[1])",
         "only the number of threads, on which no result depends",
     ),
+    ("threads.py", "over = self._seconds >= TRIAL_SECONDS", "over = self._seconds > TRIAL_SECONDS", "a clock's tick"),
 ]
