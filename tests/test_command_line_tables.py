@@ -17,6 +17,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.metrics import balanced_accuracy_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
 
 import fastmlp
+from fastmlp.cli.files import read_file
 
 pandas = pytest.importorskip("pandas")
 
@@ -118,6 +119,20 @@ def test_every_kind_of_file_gives_the_same_model(
     expected = predictions(capsys, tmp_path / "model", files[0])
     for path in (*files, semicolons):
         assert predictions(capsys, tmp_path / "model", path) == expected
+
+
+def test_decimal_commas_that_come_late(tmp_path: Path) -> None:
+    """In the columns and in the target; text stays text, and truth values with gaps are such."""
+    whole, places = [str(i) for i in range(40)], [*["Ulm"] * 40, *["1,5"] * 40]
+    halves, flags = [*whole, *(f"{i},5" for i in range(39)), ""], ["True", "False", "", "True"] * 20
+    header = ["half", "whole", "place", "flag", "y"]
+    write_csv(tmp_path / "d.csv", header, halves, whole * 2, places, flags, halves, delimiter=";")
+    table, _ = read_file(tmp_path / "d.csv", "y")
+    assert table["half"].tolist()[:-1] == table["y"].tolist()[:-1] == [*range(40), *(i + 0.5 for i in range(39))]
+    assert table["half"].isna().sum() == 1
+    assert table["whole"].dtype == int
+    assert table["place"].tolist() == places
+    assert table["flag"].dropna().tolist() == [True, False, True] * 20
 
 
 def test_arrays(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

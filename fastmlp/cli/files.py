@@ -141,8 +141,19 @@ def _csv(pandas: Any, title: str, file: BinaryIO, target: str | None, text: Coll
         said = str(error).rpartition("C error: ")[2].strip()
         raise TableError(f"{title}: {UNCLOSED}: {said}" if "EOF inside" in said else f"{title}: {said}") from error
     if target in as_text:
-        table[target] = _typed(pandas, table[target], comma)
+        table[target] = _typed(pandas, table[target], delimiter == ";")
+    if delimiter == ";" and not comma:  # the first lines have no decimal comma, others may have
+        for name in table.columns.drop(list(as_text)):
+            table[name] = _with_decimal_commas(pandas, table[name])
     return table
+
+
+def _with_decimal_commas(pandas: Any, cells: Any) -> Any:
+    """A column as numbers where it came as text, and all of its cells are numbers if a comma is the decimal point."""
+    if cells.dtype.kind in "biuf":
+        return cells
+    numbers = pandas.to_numeric(cells.astype("string").str.replace(",", "."), errors="coerce").astype("float64")
+    return numbers if numbers.notna().equals(cells.notna()) else cells
 
 
 def _typed(pandas: Any, cells: Any, comma: bool) -> Any:
