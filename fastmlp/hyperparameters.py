@@ -285,9 +285,9 @@ REGRESSOR_LOSS = Hyperparameter(
     "squared_error",
     "str",
     [StrOptions(set(VALUE_LOSSES))],
-    "squared_error: half the square; poisson, gamma: half the deviance, of positive predictions; absolute_error: the "
-    "absolute value; huber: half the square below `huber_delta` and a line above; quantile: the pinball loss of the "
-    "`quantile`.",
+    '"squared_error": half the square; "poisson", "gamma": half the deviance, of positive predictions; '
+    '"absolute_error": the absolute value; "huber": half the square below `huber_delta` and a line above; "quantile": '
+    "the pinball loss of the `quantile`.",
     _names(*VALUE_LOSSES),
 )
 MARGIN_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.threshold == 0)

@@ -28,9 +28,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     Parameters
     ----------
     loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma"}, default="squared_error"
-        squared_error: half the square; poisson, gamma: half the deviance, of positive predictions; absolute_error: the
-        absolute value; huber: half the square below `huber_delta` and a line above; quantile: the pinball loss of the
-        `quantile`.
+        "squared_error": half the square; "poisson", "gamma": half the deviance, of positive predictions;
+        "absolute_error": the absolute value; "huber": half the square below `huber_delta` and a line above; "quantile":
+        the pinball loss of the `quantile`.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; ``()`` for a linear model.
     activation : str or list of str, default="relu"
