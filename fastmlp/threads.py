@@ -21,7 +21,7 @@ SERIAL_FLOPS = 10e6
 FLOPS_PER_THREAD = 5e6
 """Work of a step, beyond `SERIAL_FLOPS`, that is worth one thread more."""
 SERIAL_PREDICTION, PREDICTION_PER_THREAD = 30e6, 50e6
-"""The same of a prediction, whose threads begin and end with it: that takes 20 to 70 µs."""
+"""The same of a prediction, whose threads begin and end with it."""
 READING_ROWS = 8
 """A prediction of fewer rows takes as long as of so many, if the network is large: it reads all weights."""
 
