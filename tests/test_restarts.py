@@ -53,6 +53,17 @@ def test_the_lowest_loss_is_kept(estimator: type, solver: str) -> None:
     assert bits(make(n_restarts=N_RESTARTS).fit(X, y)) == bits(best)
 
 
+def test_each_rival_has_a_learning_rate_of_its_own_that_falls() -> None:
+    def make(**settings: Any) -> Any:
+        plateaus = {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 2, "max_iter": 20}
+        return MLPClassifier(**BASE | plateaus | settings)
+
+    best = min(alone(make, X, Y), key=lambda one: one.loss_)
+    kept = make(n_restarts=N_RESTARTS).fit(X, Y)
+    assert bits(kept) == bits(best) != bits(make().fit(X, Y))
+    assert kept._fitted.fit.rate < BASE["learning_rate_init"]
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("scoring", [None, "loss"])
 def test_the_best_score_is_kept(early_stopping: bool, scoring: Any) -> None:

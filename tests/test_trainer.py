@@ -388,3 +388,11 @@ def test_a_failure_of_a_mapped_estimator_is_reported_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         trainer.partial_fit(X_DIGITS, Y_DIGITS, X_val=X_DIGITS, y_val=Y_DIGITS)
     np.testing.assert_array_equal(trainer.coefs_[0], before)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "binary_log_loss"])
+def test_a_class_that_the_first_call_did_not_see_is_refused(loss: str) -> None:
+    X = np.eye(3)
+    trainer = Trainer((4,), loss=loss, random_state=0).partial_fit(X, [0, 1, 1])
+    with pytest.raises(ValueError, match=r"`y` has class 2\. Let the first call see every class"):
+        trainer.partial_fit(X, [0, 1, 2])

@@ -12,4 +12,16 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "only the number of threads, on which no result depends",
     ),
     ("threads.py", "over = self._seconds >= TRIAL_SECONDS", "over = self._seconds > TRIAL_SECONDS", "a clock's tick"),
+    (
+        "threads.py",
+        "self._paces: dict[int, float] = {}\n        self._rows, self._steps, self._seconds = 0, 0, 0.0",
+        "self._paces: dict[int, float] = {}\n        self._rows, self._steps, self._seconds = 1, 0, 0.0",
+        "the pace of the first term, which is compared with no other",
+    ),
+    (
+        "model_file.py",
+        "dtype.itemsize > len(content) or",
+        "dtype.itemsize >= len(content) or",
+        "an element as long as the file leaves no room for the header, which the next condition notices",
+    ),
 ]
