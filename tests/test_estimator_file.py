@@ -225,3 +225,15 @@ def test_lists_in_too_many_lists_are_refused() -> None:
         value = [value]
     with pytest.raises(ValueError, match="lists in too many lists"):
         from_json(value)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict", None])
+def test_values_within_too_many_others_are_refused(kind: str | None) -> None:
+    value: Any = 1
+    for _ in range(5):
+        value = [value] if kind is None else {kind: [[0, value]] if kind == "dict" else [value]}
+    from_json(value)
+    for _ in range(5000):
+        value = [value] if kind is None else {kind: [[0, value]] if kind == "dict" else [value]}
+    with pytest.raises(ValueError, match="lists in too many lists"):
+        from_json(value)

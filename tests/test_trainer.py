@@ -21,6 +21,7 @@ import fastmlp
 from fastmlp import Trainer, threads
 from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS, Network
 from fastmlp.schedules import SCHEDULES
+from fastmlp.targets import score
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -396,3 +397,9 @@ def test_a_class_that_the_first_call_did_not_see_is_refused(loss: str) -> None:
     trainer = Trainer((4,), loss=loss, random_state=0).partial_fit(X, [0, 1, 1])
     with pytest.raises(ValueError, match=r"`y` has class 2\. Let the first call see every class"):
         trainer.partial_fit(X, [0, 1, 2])
+
+
+def test_an_output_at_the_threshold_is_the_first_class() -> None:
+    outputs = np.array([[0.5, 0.75], [0.25, 0.5]])
+    assert score(np.array([[0, 1], [0, 0]]), outputs, "binary_log_loss", None) == 1
+    assert score(np.array([0, 0]), outputs[:, :1], "binary_log_loss", None) == 1
