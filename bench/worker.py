@@ -26,8 +26,8 @@ SETTLE_SECONDS = 1.0
 def settle() -> None:
     """Wait until the threads that this process keeps are asleep.
 
-    Those of OpenBLAS, OpenMP and ONNX Runtime wait for more work by spinning, up to 0.2 s after the last of it, on the
-    CPU that the second thread of the next contender needs: 1000 rows took ours 2.4 times as long beside them.
+    Those of OpenBLAS, OpenMP and ONNX Runtime wait for more work by spinning, on the CPU that the second thread of the
+    next contender needs.
     """
     end = time.perf_counter() + SETTLE_SECONDS
     before = -1.0

@@ -34,11 +34,11 @@ TERM_STEPS = 60
 Status = Literal["epoch", "yield", "not_finite"]
 
 
-def default_threads(flops: float) -> int:
+def default_threads(flops: float, serial: float = SERIAL_FLOPS, per_thread: float = FLOPS_PER_THREAD) -> int:
     """Number of threads for work of so many floating-point operations between two joins of the team."""
-    if flops < SERIAL_FLOPS:
+    if flops < serial:
         return 1
-    worthwhile = 2 + int((flops - SERIAL_FLOPS) // FLOPS_PER_THREAD)
+    worthwhile = 2 + int((flops - serial) // per_thread)
     return min(worthwhile, usable_cpus()[0])
 
 
@@ -102,9 +102,7 @@ def step_flops(network: Network, rows: Any, batch_size: int) -> float:
 def prediction_threads(network: Network, rows: Any) -> int:
     """Default number of threads to predict these rows with: a third of a step's work, and a team made for it alone."""
     flops = step_flops(network, rows, max(rows.shape[0], READING_ROWS)) / 3
-    if flops < SERIAL_PREDICTION:
-        return 1
-    return min(2 + int((flops - SERIAL_PREDICTION) // PREDICTION_PER_THREAD), usable_cpus()[0])
+    return default_threads(flops, SERIAL_PREDICTION, PREDICTION_PER_THREAD)
 
 
 def usable_cpus() -> tuple[int, str]:
