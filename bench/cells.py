@@ -25,7 +25,7 @@ PEERS = {
 }
 """All but the compiled PyTorch, which compiles for ten seconds and more in each cell: the main table has it."""
 
-MOST_STEPS, FEW_STEPS = 300, 6
+MOST_STEPS, FEW_STEPS = 1500, 6
 ROUNDS = ((0.1, 3), (0.3, 2))
 """Seconds of a step, and the turns at least where it takes no longer; of the longest there is but one."""
 LEAST_ROWS = 10
