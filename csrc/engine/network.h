@@ -32,18 +32,6 @@ static int next_block(blocks *b) {
 /* Batch rows of a block: all of them for one thread, else a multiple of every tile's rows. */
 static int64_t batch_block(const team *crew, int64_t rows) { return crew->n_threads == 1 ? rows : 48; }
 
-/* Where W_l and b_l begin in the flat vector of parameters, of slots or of the gradient. */
-static int64_t flat_W(const fm_task *task, int64_t l) {
-    int64_t at = 0;
-    for (int64_t i = 0; i < l; i++) at += task->n_units[i] * task->n_units[i + 1];
-    return at;
-}
-static int64_t flat_b(const fm_task *task, int64_t l) {
-    int64_t at = flat_W(task, task->n_layers);
-    for (int64_t i = 0; i < l; i++) at += task->n_units[i + 1];
-    return at;
-}
-
 /* Panel j of W_l: from scratch, or packed now. */
 static const operand *weight_panel(const network *net, int64_t l, int64_t j) {
     const layer *here = &net->layers[l];

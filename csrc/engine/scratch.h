@@ -4,15 +4,17 @@
  */
 enum {
     CHUNK_ROWS = 256,
-    LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction */
+    LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction, ... */
+    CHUNKS_EACH = 4,        /* ... so many times, if the network is small: who begins late takes fewer */
     WIDE_WEIGHTS = 1 << 22, /* of a layer in float32 or bfloat16: the chunks of a batch are twice as long */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
     FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
     FEW_INNER_ROWS = 8,                          /* ... or of no more, in a layer with ... */
     MANY_WEIGHTS = 1 << 18,
-    LEAST_TURNED = 12, /* rows of a chunk whose delta is turned round, ... */
-    TURNED_SHARE = 4,  /* ... which has so many times as many inputs of the layer, at least */
+    SMALL_NETWORK = 1 << 20, /* bytes of parameters: one thread packs them before another one would have begun */
+    LEAST_TURNED = 12,       /* rows of a chunk whose delta is turned round, ... */
+    TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
 };
 _Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL, "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
@@ -102,6 +104,18 @@ static batch_matrix carve_batch_matrix(const network *net, int64_t columns, int 
     return m;
 }
 
+/* Where W_l and b_l begin in the flat vector of parameters, of slots or of the gradient. */
+static int64_t flat_W(const fm_task *task, int64_t l) {
+    int64_t at = 0;
+    for (int64_t i = 0; i < l; i++) at += task->n_units[i] * task->n_units[i + 1];
+    return at;
+}
+static int64_t flat_b(const fm_task *task, int64_t l) {
+    int64_t at = flat_W(task, task->n_layers);
+    for (int64_t i = 0; i < l; i++) at += task->n_units[i + 1];
+    return at;
+}
+
 /* Jobs that compute gradients of rows, and jobs that update parameters. */
 static int differentiates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_GRADIENT; }
 static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->job == FM_APPLY; }
@@ -120,6 +134,10 @@ static int reads_weights_in_place(const fm_task *task) {
     const fm_matrix *X = &task->X;
     int sooner = X->indices ? X->n_values > 2 * X->n_columns : task->n_units[1] < 128;
     return streams_weights(task) && task->n_rows <= (sooner ? least(32, FEW_ROWS) : FEW_ROWS);
+}
+
+static int is_small(const fm_task *task) {
+    return flat_b(task, task->n_layers) * (int64_t)sizeof(real) <= SMALL_NETWORK;
 }
 
 /* Rows that are computed one after the other: of a batch, or all. */
@@ -316,8 +334,10 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0, n_threads = task->n_threads, rows = rows_at_once(task);
     int64_t chunks = (rows + chunk_rows(task) - 1) / chunk_rows(task);
     /* Threads that predict take chunks of their own: of a few, each takes as many as the others. */
-    if (!differentiates(task) && chunks < 8 * n_threads)
+    if (!differentiates(task) && chunks < 8 * n_threads) {
+        if (n_threads > 1 && chunks < CHUNKS_EACH && is_small(task)) chunks = CHUNKS_EACH * n_threads;
         chunks = least((chunks + n_threads - 1) / n_threads * n_threads, (rows + LEAST_CHUNK - 1) / LEAST_CHUNK);
+    }
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = chunks ? (rows + chunks - 1) / chunks : 0};
     net->capacity = whole(net->capacity, rounds(task));
     if (reads_weights_in_place(task))

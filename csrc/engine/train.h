@@ -206,6 +206,13 @@ static void apply_body(void *context, team *crew, int32_t thread) {
     store_state(net, crew, thread);
 }
 
+/* loss, predict: the parameters that one thread loads before the others begin, of a small network or biases alone. */
+static int loads_alone(const fm_task *task) { return streams_weights(task) || is_small(task); }
+static void load_body(void *context, team *crew, int32_t thread) {
+    const network *net = context;
+    load(net, PARAMS, net->task->params, crew, thread);
+}
+
 /* loss, predict: each thread takes chunks of its own, until there are no more or the time is up; of one chunk, whose product
  * is little more than reading W, all take their share of the columns. */
 static void forward_body(void *context, team *crew, int32_t thread) {
@@ -213,8 +220,10 @@ static void forward_body(void *context, team *crew, int32_t thread) {
     const fm_task *task = shared->task;
     team alone = {.n_threads = 1}, *of_chunk = &alone;
     double scale = task->job == FM_LOSS ? weight_scale(weight_sum(task, 0, task->n_rows)) : 1;
-    if (task->position == 0) load(shared, PARAMS, task->params, crew, thread);
-    team_barrier(crew);
+    if (task->position == 0 && !loads_alone(task)) {
+        load(shared, PARAMS, task->params, crew, thread);
+        team_barrier(crew);
+    }
     int32_t in_place = reads_weights_in_place(task), me = 0;
     if (in_place && task->n_rows <= shared->capacity) of_chunk = crew, me = thread;
     network *net = &shared->workers[thread - me];
@@ -270,6 +279,8 @@ static int32_t run(fm_task *task) {
     memset(net.not_finite, 0, (size_t)task->n_threads * sizeof(integer)); /* fewer threads may be granted */
     net.start_seconds = net.lap_seconds = clock_seconds();
     net.batch_loss = task->batch_loss;
+    int forwards = !differentiates(task) && !updates(task);
+    if (forwards && task->position == 0 && loads_alone(task)) team_run(1, load_body, &net, !rounds(task));
     team_run(task->n_threads, bodies[task->job], &net, !rounds(task));
     integer not_finite = 0;
     for (int32_t i = 0; i < task->n_threads; i++) not_finite |= net.not_finite[i];
