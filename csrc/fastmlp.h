@@ -40,6 +40,9 @@ enum {
                      predict: X has such a value (or one too large for real); the outputs are not to be used */
 };
 
+/* What scratch holds already. */
+enum { FM_SLOTS = 1, FM_ALL };
+
 enum { FM_MAX_THREADS = 256, FM_ALIGNMENT = 64 };
 
 /* Rows of real numbers: dense with any row stride, or CSR. */
@@ -127,9 +130,9 @@ typedef struct fm_task {
     void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive to a call that goes on:
                        train, gradient: with batch_position > 0; loss, predict: with position > 0. n_threads may change
                        between the two, and the size with it, but not params, except by train itself */
-    int32_t
-        resident; /* train: 1: the last call with this scratch was of this training and returned FM_YIELD, and params
-                         and slots are as it left them: they are not read again. Else 0 */
+    int32_t resident; /* train: what scratch holds as the last call of train with it left it, and is not read again:
+                         FM_SLOTS: the slots, of a network with the same n_units; FM_ALL: params too, where that call was
+                         of this training and returned FM_YIELD; 0: nothing */
 
     fm_optimizer optimizer; /* train, apply */
     double seconds;   /* return FM_YIELD after this many, at the end of a batch or of one of the chunks in which many

@@ -15,6 +15,8 @@ cdef extern from "fastmlp.h" nogil:
         FM_EPOCH
         FM_YIELD
         FM_NOT_FINITE
+        FM_SLOTS
+        FM_ALL
         FM_MAX_THREADS
         FM_ALIGNMENT
     ctypedef struct fm_matrix:

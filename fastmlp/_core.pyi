@@ -169,8 +169,15 @@ class Network:
         """
 
 class Scratch:
-    """The memory in which trainings compute, one after the other: a new training need not wait for fresh pages."""
+    """The memory in which trainings compute, one after the other: a new training need not wait for fresh pages.
 
+    Attributes
+    ----------
+    slots : those of the last training, which it need not read again if the next one has the same array and a network of
+        the same units; None where there are none. Who writes to them in between sets this to None.
+    """
+
+    slots: NDArray[Any] | None
     def __init__(self) -> None: ...
     @property
     def nbytes(self) -> int:
@@ -183,7 +190,8 @@ class Training:
     ----------
     network : Network
     params : (n_params,) of the network's dtype, C-contiguous, updated in place.
-    slots : (n_slots, n_params) of the network's dtype, updated in place; n_slots from OPTIMIZERS.
+    slots : (n_slots, n_params) of the network's dtype, updated in place; n_slots from OPTIMIZERS. They are read where
+        ``scratch.slots`` is not the same array.
     X : float32, float64 or uint8 array of shape (n_rows, n_units[0]) whose rows are contiguous, with any row stride;
         or a scipy.sparse CSR matrix or array of such values with sorted int32 or int64 indices and no duplicates.
     y : int64 (n_rows,) class numbers; or a float32, float64 or uint8 matrix (n_rows, n_outputs) with contiguous rows.

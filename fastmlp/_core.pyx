@@ -13,6 +13,7 @@ import numpy as np
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -198,6 +199,7 @@ cdef void *_aligned(object block) except NULL:
 cdef class Scratch:
     cdef object block, lock
     cdef void *unfinished  # what has yielded and may go on from here, or NULL
+    cdef public object slots  # whose values the block holds too, as the last call left them; or None
 
     def __cinit__(self):
         self.lock = Lock()
@@ -218,19 +220,20 @@ cdef class Scratch:
             self.block = block
         return _aligned(self.block)
 
-    cdef int32_t run(self, const fm_engine *engine, fm_task *task, void *training) except -1:
-        """One call of the engine; nobody else may use the block meanwhile."""
+    cdef int32_t run(self, const fm_engine *engine, fm_task *task, void *training, object slots=None) except -1:
+        """One call of the engine; nobody else may use the block meanwhile, which then holds the slots too."""
         cdef int32_t status
         if not self.lock.acquire(False):
             raise RuntimeError("another thread is using this training, or its scratch")
         try:
             if task.batch_position > 0 and self.unfinished != training:
                 raise RuntimeError("another training has overwritten the unfinished batch in the scratch of both")
-            task.resident &= self.unfinished == training
-            task.scratch = self.fit(engine, task)
+            task.resident = FM_ALL if self.unfinished == training else FM_SLOTS if self.slots is slots else 0
+            task.scratch, self.slots = self.fit(engine, task), None
             with nogil:
                 status = engine.run(task)
             self.unfinished = training if status == FM_YIELD else NULL
+            self.slots = None if status == FM_NOT_FINITE else slots
         finally:
             self.lock.release()
         return status
@@ -247,9 +250,8 @@ cdef class Network:
     cdef object _units, _activations, _quantiles
     cdef fm_task task
 
-    def __init__(
-        self, n_units, activation, loss, dtype, *, double label_smoothing=0.0, double huber_delta=1.0, quantiles=None,
-    ):
+    def __init__(self, n_units, activation, loss, dtype, *, double label_smoothing=0.0, double huber_delta=1.0,
+                 quantiles=None):
         self.n_units = tuple(int(n) for n in n_units)
         self.activation = activation if isinstance(activation, str) else tuple(activation)
         self.loss, self.precision = loss, dtype if isinstance(dtype, str) else np.dtype(dtype).name
@@ -336,10 +338,8 @@ cdef class Network:
         self.run_to_the_end(&task, seconds)
         return task.loss_sum
 
-    def loss_gradient(
-        self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1, double l1_ratio=0.0,
-        Scratch scratch=None,
-    ):
+    def loss_gradient(self, params, X, y, sample_weight, double alpha, gradient, n_threads=1, double seconds=0.1,
+                      double l1_ratio=0.0, Scratch scratch=None):
         cdef fm_task task = self.task
         task.job = FM_GRADIENT
         task.n_threads = _count(n_threads, 1, FM_MAX_THREADS, "n_threads")
@@ -354,12 +354,11 @@ cdef class Network:
     cdef int32_t run_to_the_end(self, fm_task *task, double seconds, Scratch scratch=None) except -1:
         """Every so many seconds signals are handled; what a handler raises ends the call."""
         task.seconds = seconds
-        cdef int32_t status = FM_YIELD
         cdef Scratch memory = Scratch() if scratch is None else scratch
+        cdef int32_t status = memory.run(self.engine, task, <void *>task)
         while status == FM_YIELD:
+            PyErr_CheckSignals()
             status = memory.run(self.engine, task, <void *>task)
-            if status == FM_YIELD:
-                PyErr_CheckSignals()
         return status
 
     def scratch_bytes(self, X, *, job="train", optimizer="sgd", batch_size=200, double alpha=0.0, clip_norm=None,
@@ -472,6 +471,7 @@ cdef class Training:
     def loss(self):
         return self.task.loss_sum / max(self.task.position, 1)
 
+    @cython.critical_section  # or without a GIL a thread could copy the task while another writes it
     def run(self, order=None, double seconds=0.1, rates=None):
         cdef fm_task task = self.task  # a copy: other threads may set the rate or the number of threads meanwhile
         cdef int64_t n_steps = (task.n_rows + task.batch_size - 1) // task.batch_size
@@ -480,13 +480,13 @@ cdef class Training:
         task.order = <const int64_t *>_data(order, np.int64, task.n_rows) if order is not None else NULL
         task.rates = <const double *>_data(rates, np.float64, n_steps) if rates is not None else NULL
         task.seconds = seconds
-        cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self)
+        cdef int32_t status = self.scratch.run(self.network.engine, &task, <void *>self, self._kept[1])
         self.task.position, self.task.batch_position = task.position, task.batch_position
         self.task.loss_sum, self.task.batch_loss = task.loss_sum, task.batch_loss
         self.task.optimizer.step, self.task.gradient_norm = task.optimizer.step, task.gradient_norm
-        self.task.resident = status == FM_YIELD
         return _STATUS[status]
 
+    @cython.critical_section
     def apply(self, gradient):
         cdef fm_task task = self.task
         if task.batch_position > 0:

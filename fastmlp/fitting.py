@@ -40,7 +40,7 @@ class Fit:
     optimizer : str
         Name in the engine's list, or "lbfgs".
     slots : ndarray of shape (n_slots, n_params)
-        The optimizer's state.
+        The optimizer's state; written to through `guard.write`, as the scratch may hold it too.
     step : int
         Updates made so far.
     rate : float
@@ -115,7 +115,7 @@ class Fit:
     def replace_params(self, values: NDArray[Any]) -> None:
         """Write other parameters, which nobody reads meanwhile."""
         with self.guard.still:
-            self.params[...] = values
+            self.guard.write(self.params, values)
 
     def adopt(self, settings: Any, restarts: bool) -> None:
         """Go on with these hyper-parameters: another optimizer starts anew, and the rate where a fit restarts."""
@@ -310,7 +310,8 @@ class Fit:
 
     def forget_gradients(self) -> None:
         """Let the optimizer start anew."""
-        self.slots[...], self.step = 0, 0
+        self.guard.write(self.slots, 0)
+        self.step = 0
 
     def backup(self, with_arrays: bool) -> dict[str, Any]:
         """What `restore` needs."""
@@ -327,9 +328,9 @@ class Fit:
         """Take a training back that has failed."""
         self.__dict__.update(backup["attributes"])
         with self.guard.writing():
-            for name, values in backup["copies"].items():  # in place: the user may hold views
+            for name, values in backup["copies"].items():
                 if getattr(self, name).flags.writeable:  # else it is as it was: `adopt` has trained a copy
-                    getattr(self, name)[...] = values
+                    self.guard.write(getattr(self, name), values)
 
     def _curves(self) -> dict[str, list[float] | None]:
         """Copies of the curves."""
@@ -362,13 +363,12 @@ class Fit:
         with self.guard.writing():
             for name in (*self.ARRAYS, "best_params"):
                 if getattr(other, name) is not None:
-                    getattr(self, name)[...] = getattr(other, name)
+                    self.guard.write(getattr(self, name), getattr(other, name))
 
     def _go_on(self, progress: dict[str, Any]) -> None:
-        arrays = {"params": self.params, "slots": self.slots, "order": self._order, "best_params": self.best_params}
-        for name, array in arrays.items():
-            if array is not None:
-                array[...] = progress[name]
+        for name in (*self.ARRAYS, "_order", "best_params"):
+            if getattr(self, name) is not None:
+                self.guard.write(getattr(self, name), progress[name.removeprefix("_")])
         for name in (*self.VALUES, *CURVES):
             setattr(self, name, progress[name])
         self.stopped = self.ended = progress["ended"]

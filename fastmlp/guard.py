@@ -7,6 +7,8 @@ from threading import Lock, RLock
 from time import sleep
 from typing import Any
 
+from numpy.typing import NDArray
+
 from fastmlp._core import Scratch
 
 
@@ -50,6 +52,12 @@ class Guard:
             pass
         with self.still:
             yield
+
+    def write(self, array: NDArray[Any], values: Any) -> None:
+        """Write to an array in place: the user may hold views of the parameters. The scratch may hold the slots."""
+        array[...] = values
+        if self.scratch is not None:
+            self.scratch.slots = None
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -510,7 +510,7 @@ def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimiz
     while (status := training.run(None, 0.0)) == "yield":
         pass
     assert status == "epoch"
-    reference = whole.training()
+    reference = whole.training(scratch=(another := _core.Scratch()))
     assert reference.run() == "epoch"
     assert_array_equal(parted.arrays["params"], whole.arrays["params"])
     assert not np.array_equal(before, after)
@@ -518,6 +518,7 @@ def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimiz
     for arrays in (parted.arrays, whole.arrays):
         arrays["params"][:] = after  # counts: the next epoch begins from it
         arrays["slots"][:] = 0
+    scratch.slots = another.slots = None  # or they would not be read
     assert training.run(None, 0.0) == "yield"
     assert other.run() == "epoch"  # in the same scratch
     while training.run(None, 0.0) == "yield":
@@ -525,3 +526,27 @@ def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimiz
     assert reference.run() == "epoch"
     for name in ("params", "slots"):
         assert_array_equal(parted.arrays[name], whole.arrays[name])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd_momentum", "adam"])
+def test_the_next_training_need_not_read_the_slots(isa: str, dtype: str, optimizer: str) -> None:
+    """Whatever its rows and options are: they lie in the scratch, where it was large enough."""
+    alone, shared, scratch = Problem(dtype, optimizer), Problem(dtype, optimizer), _core.Scratch()
+    calls: list[dict[str, Any]] = [{"batch_size": 300, "alpha": 0.1, "clip_norm": 1.0, "n_threads": 3}]
+    calls += [{"batch_size": 1}, {"n_threads": 2}, {"alpha": 0.1}, {"batch_size": 300}, {}]
+    for options in calls:
+        trainings = alone.training(**options), shared.training(scratch=scratch, **options)
+        assert [training.run(None, 1e9) for training in trainings] == ["epoch", "epoch"]
+        for name in ("params", "slots"):
+            assert_array_equal(alone.arrays[name], shared.arrays[name])
+        assert scratch.slots is shared.arrays["slots"]
+        shared.arrays["slots"][:] = 7  # is not read
+
+    scratch.slots = None
+    for problem in (alone, shared):
+        problem.arrays["slots"][:] = 0.5
+    alone.train(), shared.train(scratch=scratch)
+    assert_array_equal(alone.arrays["slots"], shared.arrays["slots"])
+    shared.arrays["X"][0, 0] = np.nan
+    assert shared.train(scratch=scratch) == "not_finite"
+    assert scratch.slots is None

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +236,52 @@ def test_another_optimizer_starts_from_fresh_state() -> None:
     fresh = small(solver="sgd").partial_fit(X_DIGITS, Y_DIGITS)
     started = small().partial_fit(X_DIGITS, Y_DIGITS)
     fresh.coefs_, fresh.intercepts_ = started.coefs_, started.intercepts_
-    fresh._fitted.fit.slots[:] = 0
+    fresh._fitted.fit.forget_gradients()
     fresh.partial_fit(X_DIGITS, Y_DIGITS)
     assert np.array_equal(trainer.coefs_[0], fresh.coefs_[0])
+
+
+def test_what_the_scratch_holds_is_what_the_optimizer_knows() -> None:
+    """One trainer keeps its scratch from call to call, the other one begins each call without."""
+    kept, emptied = (small(hidden_layer_sizes=(70,), alpha=0.0) for _ in range(2))
+
+    def diverge(trainer: Trainer) -> None:
+        with pytest.raises(ValueError, match="non-finite"):
+            trainer.set_params(warm_start=True, learning_rate_init=1e300).fit(X_DIGITS, Y_DIGITS)
+        trainer.set_params(warm_start=False, learning_rate_init=0.001)
+
+    def fail(trainer: Trainer) -> None:
+        def stop(epoch: int) -> None:
+            raise RuntimeError("enough")
+
+        with pytest.raises(RuntimeError, match="enough"):
+            trainer.set_params(warm_start=True).fit(X_DIGITS, Y_DIGITS, callbacks=[stop])
+        trainer.set_params(warm_start=False)
+
+    def assign(trainer: Trainer) -> None:
+        trainer.coefs_ = [values / 2 for values in trainer.coefs_]
+        trainer.intercepts_[0][:] += 1
+
+    steps: list[Callable[[Trainer], Any]] = [
+        lambda trainer: trainer.partial_fit(X_DIGITS, Y_DIGITS),
+        lambda trainer: trainer.partial_fit(X_DIGITS[:3], Y_DIGITS[:3]),
+        assign,
+        diverge,
+        fail,
+        lambda trainer: trainer.set_params(solver="rmsprop").partial_fit(X_DIGITS[:9], Y_DIGITS[:9]),
+        lambda trainer: trainer.set_params(solver="adam").partial_fit(X_DIGITS[:9], Y_DIGITS[:9]),
+        lambda trainer: trainer._fitted.fit.forget_gradients(),
+        lambda trainer: trainer.set_params(warm_start=True, max_iter=2).fit(X_DIGITS, Y_DIGITS),
+    ]
+    for step in steps:
+        for trainer in (kept, emptied):
+            step(trainer)
+            trainer.partial_fit(X_DIGITS[:5], Y_DIGITS[:5])
+        assert kept._fitted.fit.guard.scratch.slots is kept._fitted.fit.slots
+        emptied._fitted.fit.guard.scratch = None
+        for one, other in zip(kept.coefs_, emptied.coefs_, strict=True):
+            assert np.array_equal(one, other)
+        assert np.array_equal(kept._fitted.fit.slots, emptied._fitted.fit.slots)
 
 
 def test_feature_names() -> None:

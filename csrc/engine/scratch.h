@@ -153,12 +153,20 @@ static share carve_share(char *base, int64_t *used, int64_t fan_in, int64_t widt
     return (share){.W = W, .b = carve(base, used, width, sizeof(real))};
 }
 
-/* What one layer keeps through the call. */
+/* The optimizer's slots of one layer: first, so that a call with other rows finds them where the last one left them. */
+static void carve_slots(network *net, int64_t l, char *base, int64_t *used) {
+    const int64_t *n = net->task->n_units + l;
+    for (int32_t s = 0; updates(net->task) && s < optimizer_slots[net->task->optimizer.kind]; s++) {
+        share carved = carve_share(base, used, n[0], padded(n[1]));
+        if (net->layers) net->layers[l].slots[s] = carved;
+    }
+}
+
+/* What else one layer keeps through the call. */
 static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     const fm_task *task = net->task;
     int64_t fan_in = task->n_units[l], fan_out = task->n_units[l + 1], width = padded(fan_out);
     int32_t chunked = rows_at_once(task) > net->capacity;
-    int32_t n_slots = updates(task) ? optimizer_slots[task->optimizer.kind] : 0;
     layer carved = {.fan_in = fan_in, .fan_out = fan_out};
     if (rounds(task) ? differentiates(task) || updates(task) : !streams_weights(task))
         carved.params.W = carve(base, used, fan_in * width, sizeof(real));
@@ -166,7 +174,6 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     else if (!streams_weights(task) && task->job != FM_APPLY)
         carved.W = carve(base, used, depth_of(fan_in, 1) * width, sizeof(operand));
     carved.params.b = carve(base, used, width, sizeof(real));
-    for (int32_t s = 0; s < n_slots; s++) carved.slots[s] = carve_share(base, used, fan_in, width);
     if (packs_transpose(net, l))
         carved.Wt = carve(base, used, depth_of(fan_out, rounds(task)) * padded(fan_in), sizeof(operand));
     int64_t n_blocks = (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS;
@@ -175,7 +182,9 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     if (differentiates(task) && task->alpha != 0) carved.penalty = carve(base, used, n_blocks * width, sizeof(real));
     if (clips(task)) carved.norm = carve(base, used, (n_blocks + 1) * width, sizeof(real));
     if (l < net->n_layers - 1) carved.f = &activations[task->activations[l]];
-    if (net->layers) net->layers[l] = carved;
+    if (!net->layers) return;
+    memcpy(carved.slots, net->layers[l].slots, sizeof carved.slots);
+    net->layers[l] = carved;
 }
 
 static void carve_scale(network *net, char *base, int64_t *used) {
@@ -315,6 +324,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
         net->capacity |= 1 + rounds(task); /* or the panels of a row could lie 4096 bytes apart, in one set of L1 */
     net->layers = carve(base, &used, net->n_layers, sizeof(layer));
     net->zeros = carve(base, &used, PANEL, sizeof(real));
+    for (int64_t l = 0; l < net->n_layers; l++) carve_slots(net, l, base, &used);
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);
     if (task->job == FM_TRAIN && task->input_scale) carve_scale(net, base, &used);
     if (task->job == FM_LOSS) net->losses = carve(base, &used, task->n_rows, sizeof(real));

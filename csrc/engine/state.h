@@ -89,10 +89,12 @@ static integer scale_is_not_finite(const network *net) {
     return not_finite;
 }
 
-static void load_state(const network *net, const team *crew, int32_t thread) {
+/* What is not `resident`. */
+static void load_state(const network *net, int32_t resident, const team *crew, int32_t thread) {
     const fm_task *task = net->task;
+    if (resident == FM_ALL) return;
     load(net, PARAMS, task->params, crew, thread);
-    for (int s = 0; s < optimizer_slots[task->optimizer.kind]; s++)
+    for (int s = 0; resident != FM_SLOTS && s < optimizer_slots[task->optimizer.kind]; s++)
         load(net, SLOTS + s, flat_slot(task, s), crew, thread);
     if (net->scale.s) load_scale(net, crew, thread);
 }

@@ -145,7 +145,7 @@ static void train_body(void *context, team *crew, int32_t thread) {
     fm_optimizer optimizer = task->optimizer; /* each thread counts the steps for itself */
     chunk batch = {.first = task->position};
     int64_t begin = batch.first, done = task->batch_position;
-    if (!task->resident) load_state(net, crew, thread);
+    load_state(net, task->resident, crew, thread);
     lap(net, thread, PHASE_PARAMETERS);
     for (; batch.first < task->n_rows; batch.first += batch.rows, done = 0) {
         batch.rows = least(task->batch_size, task->n_rows - batch.first);
@@ -191,7 +191,7 @@ static void apply_body(void *context, team *crew, int32_t thread) {
     fm_task *task = net->task;
     double rate = task->optimizer.learning_rate;
     constants numbers = with_penalty(next_step(&task->optimizer, rate, 1), task, rate, 0);
-    load_state(net, crew, thread);
+    load_state(net, 0, crew, thread);
     load(net, GRADIENT, task->gradient, crew, thread);
     team_barrier(crew);
     if (clips(task)) {
