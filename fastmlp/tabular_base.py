@@ -23,7 +23,7 @@ from fastmlp.documentation import PAGE_OF_CLASS
 from fastmlp.fitting import Fit
 from fastmlp.listener import warn
 from fastmlp.rows import Samples
-from fastmlp.tabular_columns import doubt, read_table
+from fastmlp.tabular_columns import Table, doubt, read_table
 from fastmlp.tabular_preparation import Categories, Preparation, which_are_categories
 from fastmlp.tabular_training import N_FOLDS, PRESETS, Member, Task, folds_of, outputs_of, settings_of, train_members
 from fastmlp.targets import check_weights, require_present
@@ -76,6 +76,10 @@ class FittedTable:
     def network_of(self, member: Member) -> Network:
         """The network whose parameters a member has."""
         return Network((member.n_inputs, *self.n_units[1:]), self.activation, self.loss, "float32")
+
+    def table(self, X: Any, name: str) -> Table:
+        """X with the columns of the fit of an estimator of that name."""
+        return read_table(X).like(self.names, self.n_columns, name)
 
 
 @dataclass(frozen=True)
@@ -363,7 +367,8 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together: one of them was not provided.")
         with naming("X"):
-            inputs = _inputs(X_val, fitted, type(self).__name__)
+            assert fitted.preparation is not None
+            inputs = fitted.preparation.inputs(fitted.table(X_val, type(self).__name__))
         with naming("y"):
             targets = self._understand(y_val, fitted)
             if targets.is_single != fitted.is_single:
@@ -391,36 +396,23 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """Mean of the members' outputs (n_rows, n_outputs), and what has been fitted."""
         check_is_fitted(self)
         fitted = self._require_fitted()
-        inputs = _inputs(X, fitted, type(self).__name__)
+        if fitted.preparation is None:
+            return self._mean(np.asarray(X, np.float32), fitted), fitted
+        blocks = fitted.preparation.blocks(fitted.table(X, type(self).__name__))
+        return np.concatenate([self._mean(inputs, fitted) for inputs in blocks]), fitted
+
+    def _mean(self, inputs: NDArray[np.float32], fitted: FittedTable) -> NDArray[np.float64]:
         outputs = np.zeros((len(inputs), fitted.n_units[-1]))
         for member in fitted.members:
             network, rows = fitted.network_of(member), inputs[:, : member.n_inputs]
             outputs += outputs_of(network, member.params, rows, self.n_threads or prediction_threads(network, rows))
-        return outputs / len(fitted.members), fitted
+        return outputs / len(fitted.members)
 
 
 def _name_of(y: Any) -> str | None:
     """That of a pandas or polars series."""
     name = getattr(y, "name", None)
     return name if isinstance(name, str) and name else None
-
-
-def _inputs(X: Any, fitted: FittedTable, name: str) -> NDArray[np.float32]:
-    """Inputs of the network for a table with the columns of the fit, in any order where they have names.
-
-    Raises
-    ------
-    ValueError
-        If columns are missing or there are others.
-    """
-    if fitted.preparation is None:
-        return np.asarray(X, np.float32)
-    table = read_table(X)
-    if fitted.names is not None and table.has_names:
-        table = table.in_order(fitted.names)
-    if len(table.columns) != (n_columns := fitted.n_columns):
-        raise ValueError(f"X has {len(table.columns)} features, but {name} is expecting {n_columns} features as input.")
-    return fitted.preparation.inputs(table)
 
 
 def checked_targets(y: Any, estimator: Any, dtype: str | None) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
 from numbers import Integral, Number
@@ -51,14 +51,20 @@ class Table:
     n_rows: int
     has_names: bool
 
-    def in_order(self, names: Sequence[str]) -> Table:
-        """The same with the columns in the order of a fit.
+    def like(self, names: Sequence[str] | None, n_columns: int, estimator: str) -> Table:
+        """The same with the columns of the fit of an estimator, in their order where both have names.
 
         Raises
         ------
         ValueError
             If columns are missing or there are others.
         """
+        table = self if names is None or not self.has_names else self._in_order(names)
+        if (n_here := len(table.columns)) != n_columns:
+            raise ValueError(f"X has {n_here} features, but {estimator} is expecting {n_columns} features as input.")
+        return table
+
+    def _in_order(self, names: Sequence[str]) -> Table:
         by_name = {column.name: column for column in self.columns}
         missing = [name for name in names if name not in by_name]
         others = [name for name in by_name if name not in names]
@@ -70,6 +76,11 @@ class Table:
                 f"{len(by_name)} columns, fit had {len(names)}."
             )
         return Table([by_name[name] for name in names], self.n_rows, has_names=True)
+
+    def rows(self, start: int, stop: int) -> Table:
+        """Some of the rows, without a copy."""
+        columns = [replace(column, values=column.values[start:stop]) for column in self.columns]
+        return Table(columns, min(stop, self.n_rows) - start, self.has_names)
 
 
 def read_table(X: Any) -> Table:

@@ -10,7 +10,7 @@ al. 2022), so that a network bends easily where there are many rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp.listener import warn
 from fastmlp.tabular_columns import Column, Table
 
 MOST_CATEGORIES = 1000
 """Of one column: rarer ones are as if never seen."""
+MOST_BYTES_OF_CATEGORIES, FEWEST_CATEGORIES = 2**31, 2
+"""Of the training rows. Where they are many, the columns of the most categories keep fewer, but no fewer than that."""
 MOST_TOLD = 8
 """Columns of a kind that `Preparation.summary` names."""
 CLIP = 3.0
@@ -34,6 +37,9 @@ MOST_RAMPS_IN_ALL = 512
 """Of all columns, which get fewer each, or none, where they are many: the time of a fit grows with the inputs."""
 MOST_BYTES_OF_RAMPS = 2**28
 """Of the training rows, which get fewer ramps, or none, where they are many."""
+
+BYTES_AT_ONCE = 2**27
+"""Of the inputs of a prediction."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +140,14 @@ class Preparation:
     def of(cls, table: Table, categorical: Sequence[bool]) -> Preparation:
         """What these training rows say; categorical : for each column whether it holds categories."""
         n_numbers = len(categorical) - sum(categorical)
-        most = min(MOST_RAMPS, MOST_BYTES_OF_RAMPS // (4 * table.n_rows * max(1, n_numbers)))
+        most_ramps = min(MOST_RAMPS, MOST_BYTES_OF_RAMPS // (4 * table.n_rows * max(1, n_numbers)))
+        columns = list(zip(table.columns, categorical, strict=True))
+        found = [_frequent_categories(column) if is_category else None for column, is_category in columns]
+        sizes = [len(values) for values in found if values is not None]
+        most = max(FEWEST_CATEGORIES, _largest_share(sizes, MOST_BYTES_OF_CATEGORIES // (4 * table.n_rows)))
         encodings = [
-            _categories_of(column) if is_category else _numbers_of(column, most)
-            for column, is_category in zip(table.columns, categorical, strict=True)
+            _numbers_of(column, most_ramps) if values is None else _categories_of(column, values, most)
+            for column, values in zip(table.columns, found, strict=True)
         ]
         share = MOST_RAMPS_IN_ALL // max(1, sum(bool(each.edges) for each in encodings if isinstance(each, Numbers)))
         return cls(tuple(_with_fewer_ramps(each, share) for each in encodings))
@@ -163,6 +173,12 @@ class Preparation:
                 encoding.write_ramps(column, inputs[:, ramps_at : ramps_at + encoding.n_ramps])
                 ramps_at += encoding.n_ramps
         return inputs
+
+    def blocks(self, table: Table) -> Iterator[NDArray[np.float32]]:
+        """Inputs of some rows after the other, for a prediction: those of all may take much memory."""
+        n_rows = max(1, BYTES_AT_ONCE // (4 * self.n_inputs))
+        for start in range(0, table.n_rows, n_rows):
+            yield self.inputs(table.rows(start, start + n_rows))
 
     def summary(self) -> str:
         """In a few words what was encoded how."""
@@ -284,7 +300,26 @@ def _with_fewer_ramps(encoding: Encoding, most: int) -> Encoding:
     return replace(encoding, edges=tuple(encoding.edges[place] for place in places))
 
 
-def _categories_of(column: Column) -> Categories:
+def _frequent_categories(column: Column) -> list[Any]:
+    """From the most frequent one on."""
     counts = Counter(value for value in _categories(column) if value is not None)
-    values = [value for value, _ in counts.most_common(MOST_CATEGORIES)]
-    return Categories(column.name, tuple(sorted(values, key=lambda value: (type(value).__name__, value))))
+    return [value for value, _ in counts.most_common(MOST_CATEGORIES)]
+
+
+def _largest_share(sizes: Sequence[int], in_all: int) -> int:
+    """How many inputs each may have at most so that all together have no more than `in_all`, where some want few."""
+    for n_left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
+        if size * n_left > in_all:
+            return in_all // n_left
+        in_all -= size
+    return max(sizes, default=0)
+
+
+def _categories_of(column: Column, found: list[Any], most: int) -> Categories:
+    if len(found) > most:
+        warn(
+            f"column {column.name!r}: the {most} most frequent categories have an input, all others count as missing. "
+            f"More inputs of {len(column.values)} rows would take too much memory: encode the column as numbers, for "
+            "example by how often a category occurs, to keep all."
+        )
+    return Categories(column.name, tuple(sorted(found[:most], key=lambda value: (type(value).__name__, value))))

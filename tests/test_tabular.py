@@ -4,6 +4,7 @@ import copy
 import pickle
 import time
 import tracemalloc
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -376,6 +377,45 @@ def test_many_rare_and_lonely_categories() -> None:
     fitted = TabularClassifier(random_state=0).fit(X, y)
     assert [member.n_inputs for member in fitted._fitted.members] == [501 + 16, 501]  # with ramps, and without
     assert fitted.predict_proba(X).shape == (1000, 3)
+
+
+def test_many_rows_leave_inputs_for_the_most_frequent_categories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns of few categories keep all, the others share what is left; each that loses some is told of."""
+    n_rows = 1000
+    columns = {"few": np.arange(n_rows) % 4, "many": np.arange(n_rows) % 100, "more": np.arange(n_rows) % 200}
+    X = pd.DataFrame({name: [f"{name} {i:03}" for i in numbers] for name, numbers in columns.items()})
+    X.loc[X["many"] > "many 049", "many"] = "many 007"
+    for n_inputs, kept in ((60, [4, 28, 28]), (4 + 50 + 200, [4, 50, 200]), (3, [2, 2, 2])):
+        monkeypatch.setattr(tabular_preparation, "MOST_BYTES_OF_CATEGORIES", 4 * n_rows * n_inputs)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            fitted = TabularClassifier(n_members=1, max_time=1e-3, random_state=0).fit(X, columns["few"] > 1)
+        assert [len(values) for values in fitted.categories_.values()] == kept
+        assert "many 007" in fitted.categories_["many"]
+        fewer = [name for name, n, of in zip(X, kept, (4, 50, 200), strict=True) if n < of]
+        messages = [str(each.message) for each in told if each.category is UserWarning]
+        assert [message.split("'")[1] for message in messages] == fewer
+        assert fitted.predict(X).shape == (n_rows,)
+
+
+def test_predictions_of_some_rows_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And take the memory of the inputs of some rows."""
+    X = frame(3000)
+    fitted = TabularClassifier(random_state=0).fit(X[:N_ROWS], labels(X)[:N_ROWS])
+    expected = fitted.predict_proba(X)
+    row, taken = 4 * fitted._fitted.preparation.n_inputs, []
+    inputs = Preparation.inputs
+
+    def counted(self: Preparation, table: Any) -> Any:
+        taken.append(table.n_rows)
+        return inputs(self, table)
+
+    monkeypatch.setattr(Preparation, "inputs", counted)
+    for n_bytes, parts in ((1, [1] * 3000), (1000 * row + 5, [1000] * 3), (1001 * row, [1001, 1001, 998])):
+        monkeypatch.setattr(tabular_preparation, "BYTES_AT_ONCE", n_bytes)
+        taken.clear()
+        assert_array_equal(fitted.predict_proba(X), expected)
+        assert taken == parts
 
 
 def test_a_time_limit_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
