@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from numbers import Integral, Number
 from typing import Any
@@ -111,8 +112,8 @@ def read_table(X: Any) -> Table:
         raise ValueError("Complex data not supported: X holds complex numbers.")
     if array.dtype.kind in "OUS":
         array = array.astype(object)
-    make: Callable[[str, NDArray[Any], bool], Column] = _of_objects if array.dtype == object else Column
-    columns = [make(name, values, False) for name, values in zip(_numbered(array.shape[1]), array.T, strict=True)]
+    make = _of_objects if array.dtype == object else partial(Column, is_category=False)
+    columns = [make(name, values) for name, values in zip(_numbered(array.shape[1]), array.T, strict=True)]
     return Table(columns, len(array), has_names=False)
 
 
@@ -165,38 +166,37 @@ def _of_frame(name: str, series: nw.Series[Any]) -> Column:
     is_object = isinstance(dtype, nw.Object) or str(native) == "object"
     is_category = not is_object and isinstance(dtype, (nw.Boolean, nw.Categorical, nw.Enum, nw.String))
     cells = series.to_list()
-    if is_category:  # a frame makes a text of each cell: keep one of each category
-        known: dict[Any, Any] = {}
-        cells = [known.setdefault(cell, cell) for cell in cells]
-    elif not is_object and series.null_count() < len(series):
+    if is_category:  # a look at each category, not at each cell
+        kept = {value: _category(name, value) for value in set(cells)}
+        return Column(name, np.fromiter(map(kept.__getitem__, cells), object, len(cells)), is_category=True)
+    if not is_object and series.null_count() < len(series):
         raise TypeError(f"column {name!r} is of {native}, which is neither numbers nor categories: drop or encode it")
-    return _of_objects(name, np.fromiter(cells, object, len(cells)), is_category)
+    return _of_objects(name, np.fromiter(cells, object, len(cells)))
 
 
-def _of_objects(name: str, values: NDArray[Any], is_category: bool) -> Column:
+def _of_objects(name: str, values: NDArray[Any]) -> Column:
     """Numbers where all values are, or objects in which all that is missing is None."""
     missing = np.array([_is_missing(value) for value in values], dtype=bool)
     present = values[~missing]
-    if not is_category and all(isinstance(value, Number) and not isinstance(value, bool) for value in present):
+    if all(isinstance(value, Number) and not isinstance(value, bool) for value in present):
         numbers = np.full(len(values), np.nan)
         numbers[~missing] = present.astype(np.float64)
         return Column(name, numbers, is_category=False)
-    for value in present:
-        if hasattr(value, "year"):
-            raise TypeError(f"column {name!r}: {DATES}")
-        if not isinstance(value, (str, bytes, bool, np.bool_, Number)):
-            raise TypeError(
-                f"column {name!r} holds {value!r}: every argument must be a string or a number, or missing. Drop or "
-                "encode the column."
-            )
-    values = values.copy()
-    values[~missing] = [_plain(value) for value in present]
-    values[missing] = None
-    return Column(name, values, is_category=True)
+    categories = np.fromiter((_category(name, value) for value in values), object, len(values))
+    return Column(name, categories, is_category=True)
 
 
-def _plain(value: Any) -> Any:
-    """A category as a model file can hold it."""
+def _category(name: str, value: Any) -> Any:
+    """A value of this column as a model file can hold it; None where it is missing."""
+    if _is_missing(value):
+        return None
+    if hasattr(value, "year"):
+        raise TypeError(f"column {name!r}: {DATES}")
+    if not isinstance(value, (str, bytes, bool, np.bool_, Number)):
+        raise TypeError(
+            f"column {name!r} holds {value!r}: every argument must be a string or a number, or missing. Drop or "
+            "encode the column."
+        )
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return float(value) if isinstance(value, Decimal) else value
