@@ -4,6 +4,7 @@ import copy
 import pickle
 import time
 import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -450,6 +451,38 @@ def test_damaged_states_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "damaged", ModelFile(whole.kind, whole.parameters, whole.arrays | {name: array}))
         with pytest.raises(ModelFileError, match="not a TabularClassifier of this version"):
             fastmlp.load(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("n_values", "change"),
+    [
+        (2, lambda edges: [0.0]),
+        (40, lambda edges: edges[::-1]),
+        (40, lambda edges: [edges[0], *edges[:-1]]),
+        (40, lambda edges: [int(edges[0]), *edges[1:]]),
+    ],
+    ids=["one edge", "falling", "equal", "whole"],
+)
+def test_ramps_that_do_not_rise_are_refused(
+    n_values: int, change: Callable[[list[Any]], list[Any]], short_training: None, tmp_path: Path
+) -> None:
+    """Two values have no ramps."""
+    from fastmlp.model_file import ModelFileError, read, write
+
+    X = np.arange(80.0)[:, None] % n_values
+    TabularRegressor(random_state=0).fit(X, X[:, 0]).save(tmp_path / "model")
+    file = read(tmp_path / "model")
+    edges = dict(file.parameters["state"]["encodings"][0]["dict"])["edges"]
+    edges["tuple"] = change(edges["tuple"])
+    write(tmp_path / "model", file)
+    with pytest.raises(ModelFileError, match="ramps that do not rise"):
+        fastmlp.load(tmp_path / "model")
+
+
+def test_a_column_without_values_stays_zero() -> None:
+    """Of the rows of a prediction, too: the network has never seen another value there."""
+    preparation = Preparation.of(read_table(np.full((9, 1), np.nan)), [False])
+    assert not preparation.inputs(read_table(np.array([[5.0]]))).any()
 
 
 def test_ramps_rise_between_quantiles_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
