@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_refused(case: str, tmp_path: Path, capsys: pytest.
 
 def test_a_regression_of_two_outputs_is_refused_in_so_many_words(tmp_path: Path) -> None:
     write(tmp_path / "model", ModelFile(KIND, PARAMETERS | {"loss": "squared_error"}, ARRAYS))
-    with pytest.raises(ModelFileError, match=": 2 outputs of a regression$"):
+    with pytest.raises(ModelFileError, match=r": 2 outputs of a regression$"):
         Model.load(tmp_path / "model")
 
 

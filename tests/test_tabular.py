@@ -309,6 +309,10 @@ def test_several_targets() -> None:
     many = TabularClassifier(random_state=0).fit(X, several)
     assert many.predict_proba(X).shape == (N_ROWS, 2)
     assert (many.predict(X) == several).mean() > 0.8
+    for member in many._fitted.members:
+        member.params[:] = 0
+    assert (many.predict_proba(X) == 0.5).all()
+    assert not many.predict(X).any(), "a label needs more than one half, as in scikit-learn"
 
 
 def test_quantiles() -> None:
@@ -447,9 +451,18 @@ def test_damaged_states_are_refused(tmp_path: Path) -> None:
     X = frame()
     TabularClassifier(random_state=0).fit(X, labels(X)).save(tmp_path / "model")
     whole = read(tmp_path / "model")
-    for name, array in (("params", whole.arrays["params"][1:]), ("classes", whole.arrays["classes"][:1])):
-        write(tmp_path / "damaged", ModelFile(whole.kind, whole.parameters, whole.arrays | {name: array}))
-        with pytest.raises(ModelFileError, match="not a TabularClassifier of this version"):
+    params, classes, state = whole.arrays["params"], whole.arrays["classes"], whole.parameters["state"]
+    for name, value, message in (
+        ("params", params[1:], "other parameters"),
+        ("params", np.where(np.arange(len(params)) < 9, np.float32("nan"), params), "parameters that are not finite"),
+        ("classes", classes[:1], "other classes than outputs"),
+        ("target", 3, "a target whose name is no text"),
+    ):
+        parts = (whole.parameters, whole.arrays | {name: value})
+        if name in state:
+            parts = (whole.parameters | {"state": state | {name: value}}, whole.arrays)
+        write(tmp_path / "damaged", ModelFile(whole.kind, *parts))
+        with pytest.raises(ModelFileError, match=f"not a TabularClassifier of this version: {message}"):
             fastmlp.load(tmp_path / "damaged")
 
 
