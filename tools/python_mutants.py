@@ -42,4 +42,5 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "self._header, self._expected = bytearray(HEADER.size), (1, 0)",
         "begin says what is expected before anything is received",
     ),
+    ("cli/report.py", "PASSES = 5", "PASSES = 6", "one more pass of a measurement, of which the fastest counts"),
 ]
