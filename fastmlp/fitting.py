@@ -234,7 +234,7 @@ class Fit:
         while self.n_iter < n_epochs and not self.stopped:
             for listener in listeners:
                 listener.epoch_begins(self)
-            self.note(self.run_epoch(), listeners, n_rows=self._training.position if self._training else 0)
+            self.note(self.run_epoch(), listeners)
 
     def run_epoch(self) -> float:
         """Use every row once; return the loss."""
@@ -272,18 +272,19 @@ class Fit:
         self.learning_rate = float(rates[-1])
         return rates
 
-    def note(self, loss: float, listeners: Sequence[Listener], n_rows: int) -> None:
+    def note(self, loss: float, listeners: Sequence[Listener]) -> None:
         """Take note of an epoch, in all curves at once, and let the listeners decide whether it was the last."""
         self.last_loss = loss
+        n_rows, n_used = (self._training.position, self._n_used) if self._training else (0, 0)
+        cut = n_rows < n_used
         entries = {name: nan for listener in listeners for name in listener.curves} | {"loss_curve": loss}
         try:
             for listener in listeners:
                 entries |= listener.measure(self)
         finally:  # of an interruption as well
-            self.enter(entries, n_rows)
+            self.enter(entries, n_rows - n_rows % self._batch_size if cut else n_rows)  # rows of steps that were made
         answers = [listener.epoch_ended(self) for listener in listeners]
         ended = any(answers)
-        cut = self._training is not None and self._training.position < self._n_used
         # At once: an interruption between two of these would leave what is no place to go on from.
         vars(self).update(stopped=ended or perf_counter() > self.deadline, ended=ended, in_epoch=cut)
 
@@ -294,8 +295,7 @@ class Fit:
                 if getattr(self, name) is None:
                     setattr(self, name, [])
             curves = [getattr(self, name) for name in entries]
-            counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows}
-            counters["epochs_scheduled"] = self.epochs_scheduled + 1
+            counters = {"n_iter": self.n_iter + 1, "t": self.t + n_rows, "epochs_scheduled": self.epochs_scheduled + 1}
             if self._is_best(entries):
                 counters["best_epoch"] = len(self.loss_curve) + 1
             # Ctrl-C is heard between two lines of Python's, and may not come between two curves.

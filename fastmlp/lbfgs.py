@@ -46,7 +46,7 @@ def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None
         fit.replace_params(intermediate_result.x)
         loss = _reported(fit, intermediate_result.x, float(intermediate_result.fun))
         fit.learning_rate = nan
-        fit.note(loss, listeners, n_rows=0)
+        fit.note(loss, listeners)
         fit.best_loss = min(loss, inf if fit.best_loss is None else fit.best_loss)
         if fit.stopped:
             raise StopIteration

@@ -106,6 +106,9 @@ def test_validation_rows_that_are_not_scaled() -> None:
     assert advice.about_validation(np.zeros((3, 2)), np.zeros((3, 2))) == ""
     assert advice.about_validation(np.zeros((3, 2)), np.ones((3, 2))) != ""
     assert advice.about_validation(scipy.sparse.csr_array(X), RAW) == ""
+    five = np.full((3, 2), advice.OTHER_SCALE)
+    for rows, held_out in ((five, np.ones((3, 2))), (np.ones((3, 2)), five)):
+        assert advice.about_validation(rows, held_out) == "", "up to this factor it may be chance"
 
 
 def test_class_numbers_that_begin_at_1() -> None:

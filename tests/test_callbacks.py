@@ -345,6 +345,24 @@ def test_time_ends_an_epoch_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> No
     assert cut.loss_ == one_step.loss_
 
 
+def test_rows_of_a_batch_that_time_cuts_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two chunks of the second batch, of which the engine has seen the first."""
+
+    class Cut(_core.Training):
+        def run(self, order: Any = None, seconds: float = 0.1, rates: Any = None) -> Any:
+            while (status := super().run(order, 0.0, rates)) == "yield" and self.position <= 300:
+                pass
+            return status
+
+    monkeypatch.setattr(fitting, "Training", Cut)
+    settings = {"batch_size": 300, "n_threads": 1, "shuffle": False}
+    many, labels = np.tile(X, (4, 1)), np.tile(Y, 4)
+    cut = small(**settings, max_time=1e-9).fit(many, labels)
+    one_step = small(**settings).partial_fit(many[:300], labels[:300], classes=[0, 1, 2])
+    assert np.array_equal(cut.coefs_[0], one_step.coefs_[0])
+    assert (cut.t_, cut.loss_) == (300, one_step.loss_)
+
+
 @pytest.mark.parametrize("batch_size", ["auto", 20])
 def test_an_error_of_a_scorer_leaves_what_was_before(batch_size: Any) -> None:
     """Of partial_fit, too, which has made its one step when it validates."""

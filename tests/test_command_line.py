@@ -33,16 +33,18 @@ def test_train_on_the_digits() -> None:
     done = subprocess.run([sys.executable, "-m", "fastmlp", "train"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    epochs = [
-        line
+    rates = [
+        int(found[1].replace(",", ""))
         for line in lines
-        if re.match(r"epoch +\d+/30  loss \d\.\d+  test accuracy \d+\.\d+ %  [\d,]+ samples/s$", line)
+        if (found := re.match(r"epoch +\d+/30  loss \d\.\d+  test accuracy \d+\.\d+ %  ([\d,]+) samples/s$", line))
     ]
-    assert len(epochs) == 30
-    accuracy = re.match(r"test accuracy (\S+) % after 30 epochs in \S+ s on \S+, \d+ threads?$", lines[-2])
+    assert len(rates) == 30
+    accuracy = re.match(r"test accuracy (\S+) % after 30 epochs in (\S+) s on \S+, \d+ threads?$", lines[-2])
     # scikit-learn's MLPClassifier reaches 97 to 98 % on such a split.
     assert accuracy is not None
     assert float(accuracy[1]) > 96
+    n_rows = 1797 - int(0.2 * 1797)  # without those to test on
+    assert sum(n_rows / rate for rate in rates) == pytest.approx(float(accuracy[2]), rel=0.01)  # of three digits
     numpy = r"plain NumPy \S+(, \d+ BLAS threads?)?, same weights, same batches: loss \S+ in \S+ s"
     assert re.match(rf"{numpy}; fastmlp was \S+ times as fast$", lines[-1])
     assert "\x1b" not in done.stdout, "colour without a terminal"

@@ -124,6 +124,12 @@ def test_what_does_not_fit_is_refused(case: str, tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.startswith("fastmlp: error: ")
 
 
+def test_a_regression_of_two_outputs_is_refused_in_so_many_words(tmp_path: Path) -> None:
+    write(tmp_path / "model", ModelFile(KIND, PARAMETERS | {"loss": "squared_error"}, ARRAYS))
+    with pytest.raises(ModelFileError, match=r": 2 outputs of a regression$"):
+        Model.load(tmp_path / "model")
+
+
 @pytest.mark.parametrize("parameters", [{}, {"n_layers": 1}])
 def test_a_file_without_parts_is_refused(parameters: dict[str, Any], tmp_path: Path) -> None:
     write(tmp_path / "model", ModelFile(KIND, parameters, {}))

@@ -300,6 +300,8 @@ def test_a_plain_estimator_trains_block_by_block() -> None:
     assert first.score(X, y) > 0.9
     assert first.random_state == 3
     assert first.max_iter == 40
+    labels = da.from_array((X[:, :3] > 0).astype(int), ((0, 60, 100, 70), 3))
+    assert fit_blocks(MLPClassifier((9,), max_iter=1), arrays[0], labels).predict(X).shape == (N_ROWS, 3)
     with pytest.raises(ValueError, match="rechunk them alike"):
         fit_blocks(MLPClassifier(), arrays[0], arrays[1].rechunk(100))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,23 @@ def test_who_was_left_out_forgets_the_fit_too(client: Client, monkeypatch: pytes
     assert closed
     assert lost
     assert not worker._posts
+
+
+def test_no_connection_and_no_door_stays_open(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else holds them: the others learn from it that a worker has gone."""
+    original, wires = Channel.all_reduce, list[Any]()
+
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        wires.extend(self._transport.values())
+        return original(self, sums)
+
+    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+    regressor().fit(*data())
+    assert {wire.connection.fileno() for wire in wires} == {-1}
+    door = worker.listen("127.0.0.1")
+    worker._posts["left out", "here"] = worker.Post(listener=door)
+    worker.forget("left out", SimpleNamespace(address="here"))
+    assert door.fileno() == -1
 
 
 def test_interruption_keeps_the_best_parameters(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,12 @@ import pytest
 pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")
 
+import dask
 import dask.array as da
 import dask.dataframe as dd
 import pandas as pd
 from distributed import Client
+from sklearn.exceptions import ConvergenceWarning
 from small_cluster import N_ROWS, classes, classifier, cluster, numbers, parameters, regressor
 
 from fastmlp.dask import DaskMLPRegressor
@@ -46,6 +48,13 @@ def test_errors_name_the_partition(client: Client, spoil: Any, message: str) -> 
     spoil(X, y, w)
     with pytest.raises(ValueError, match=message):
         regressor().fit(da.from_array(X, (40, 5)), da.from_array(y, 40), da.from_array(w, 40))
+
+
+def test_partitions_whose_rows_differ_in_length_are_refused(client: Client) -> None:
+    """Of which dask knows nothing before they are computed."""
+    parts = [da.from_delayed(dask.delayed(np.ones)((40, n)), (40, 5), float) for n in (5, 4)]
+    with pytest.raises(ValueError, match="partitions of X have rows of different lengths: "):
+        regressor().fit(da.concatenate(parts), da.ones(80, chunks=40))
 
 
 def test_what_does_not_go_together_is_refused_in_a_sentence(client: Client) -> None:
@@ -165,6 +174,13 @@ def test_a_training_that_diverges(client: Client) -> None:
     for options in ({}, {"local_steps": 2}):  # weights whose sum is infinite
         with pytest.raises(ValueError, match="non-finite parameter weights"):
             regressor(**options).fit(dX, dy, da.full(N_ROWS, 1e308, chunks=100))
+
+
+def test_a_loss_far_above_that_of_guessing_is_warned_of(client: Client) -> None:
+    """As on one machine; here the penalty makes it so."""
+    dX, dy = da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100)
+    with pytest.warns(ConvergenceWarning, match="Training diverges: the loss of epoch 1 is "):
+        regressor(alpha=1e4, max_iter=1).fit(dX, dy)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

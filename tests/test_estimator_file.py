@@ -174,6 +174,7 @@ WRONG = {
     "a key of more than 32 bits": damaged("parameters", "random_state", random_state(key=[2**32] * 624)),
     "another generator": damaged("parameters", "random_state", random_state(bit_generator="PCG64")),
     "an infinite normal number": damaged("parameters", "random_state", random_state(gauss={"float": "inf"})),
+    "two normal numbers": damaged("parameters", "random_state", random_state(has_gauss=2)),
     "half a normal number": damaged("parameters", "random_state", random_state(has_gauss=0.5)),
     "no hyper-parameters": lambda file: file.parameters.pop("parameters"),
     "no state": lambda file: file.parameters.pop("state"),

@@ -27,7 +27,8 @@ LABELS = {
 SOLVERS: list[dict[str, Any]] = [
     {},
     {"solver": "sgd", "momentum": 0, "alpha": 0.01},
-    {"solver": "sgd", "nesterovs_momentum": False, "learning_rate": "adaptive", "learning_rate_init": 0.1},
+    {"solver": "sgd", "nesterovs_momentum": False, "learning_rate": "adaptive", "learning_rate_init": 0.1}
+    | {"tol": 1.0, "n_iter_no_change": 15},  # the rate falls
     {"solver": "sgd", "learning_rate": "invscaling"},
 ]
 

@@ -1,6 +1,7 @@
 """Who reads and who writes what a training changes: also in a process forked while others did."""
 
 import os
+import signal
 import sys
 import threading
 from time import sleep
@@ -37,6 +38,18 @@ def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
     assert guard.read(fork, 3) == 3
     with guard.claimed():
         assert fork(4) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_reads_what_its_parent_was_reading() -> None:
+    guard = Guard()
+    with guard.reading():
+        if not (child := os.fork()):
+            signal.alarm(20)  # rather than wait for ever
+            with guard.reading():
+                os._exit(5)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")

@@ -263,7 +263,7 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     (flags,) = struct.unpack_from("<H", content, entry + 8)
     struct.pack_into("<H", content, entry + 8, flags | 1)
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="encrypted"):
+    with pytest.raises(ModelFileError, match="is a folder, encrypted, or not an array"):  # the path has the word, too
         read(path)
 
 

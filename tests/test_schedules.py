@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastmlp import MLPClassifier, MLPRegressor, Trainer
-from fastmlp.schedules import SCHEDULES
+from fastmlp.schedules import SCHEDULES, _cos, _log2
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -61,6 +61,13 @@ def test_each_step_has_its_rate(name: str, solver: str, n_epochs: int) -> None:
     else:
         expected = [RATE * FACTORS[name](step, n_epochs) for step in range(n_epochs)]
         assert heard == pytest.approx(expected, abs=4e-15 * RATE)  # a logarithm of up to 4, rounded twice, in radians
+
+
+def test_cosines_and_logarithms_are_those_of_numpy() -> None:
+    """To rounding; whole turns too many would be seen in no rate."""
+    x = np.linspace(1, 16, 1000)
+    np.testing.assert_allclose(_cos(x), np.cos(2 * pi * x), rtol=0, atol=3e-14)  # of angles up to 100
+    np.testing.assert_allclose(_log2(x), np.log2(x), rtol=4e-16, atol=4e-16)
 
 
 def test_coslog_has_four_waves() -> None:

@@ -5,6 +5,7 @@ import pickle
 import time
 import tracemalloc
 import warnings
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,10 @@ def test_several_targets() -> None:
     many = TabularClassifier(random_state=0).fit(X, several)
     assert many.predict_proba(X).shape == (N_ROWS, 2)
     assert (many.predict(X) == several).mean() > 0.8
+    for member in many._fitted.members:
+        member.params[:] = 0
+    assert (many.predict_proba(X) == 0.5).all()
+    assert not many.predict(X).any(), "a label needs more than one half, as in scikit-learn"
 
 
 def test_quantiles() -> None:
@@ -486,10 +491,51 @@ def test_damaged_states_are_refused(tmp_path: Path) -> None:
     X = frame()
     TabularClassifier(random_state=0).fit(X, labels(X)).save(tmp_path / "model")
     whole = read(tmp_path / "model")
-    for name, array in (("params", whole.arrays["params"][1:]), ("classes", whole.arrays["classes"][:1])):
-        write(tmp_path / "damaged", ModelFile(whole.kind, whole.parameters, whole.arrays | {name: array}))
-        with pytest.raises(ModelFileError, match="not a TabularClassifier of this version"):
+    params, classes, state = whole.arrays["params"], whole.arrays["classes"], whole.parameters["state"]
+    for name, value, message in (
+        ("params", params[1:], "other parameters"),
+        ("params", np.where(np.arange(len(params)) < 9, np.float32("nan"), params), "parameters that are not finite"),
+        ("classes", classes[:1], "other classes than outputs"),
+        ("target", 3, "a target whose name is no text"),
+    ):
+        parts = (whole.parameters, whole.arrays | {name: value})
+        if name in state:
+            parts = (whole.parameters | {"state": state | {name: value}}, whole.arrays)
+        write(tmp_path / "damaged", ModelFile(whole.kind, *parts))
+        with pytest.raises(ModelFileError, match=f"not a TabularClassifier of this version: {message}"):
             fastmlp.load(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("n_values", "change"),
+    [
+        (2, lambda edges: [0.0]),
+        (40, lambda edges: edges[::-1]),
+        (40, lambda edges: [edges[0], *edges[:-1]]),
+        (40, lambda edges: [int(edges[0]), *edges[1:]]),
+    ],
+    ids=["one edge", "falling", "equal", "whole"],
+)
+def test_ramps_that_do_not_rise_are_refused(
+    n_values: int, change: Callable[[list[Any]], list[Any]], short_training: None, tmp_path: Path
+) -> None:
+    """Two values have no ramps."""
+    from fastmlp.model_file import ModelFileError, read, write
+
+    X = np.arange(80.0)[:, None] % n_values
+    TabularRegressor(random_state=0).fit(X, X[:, 0]).save(tmp_path / "model")
+    file = read(tmp_path / "model")
+    edges = dict(file.parameters["state"]["encodings"][0]["dict"])["edges"]
+    edges["tuple"] = change(edges["tuple"])
+    write(tmp_path / "model", file)
+    with pytest.raises(ModelFileError, match="ramps that do not rise"):
+        fastmlp.load(tmp_path / "model")
+
+
+def test_a_column_without_values_stays_zero() -> None:
+    """Of the rows of a prediction, too: the network has never seen another value there."""
+    preparation = Preparation.of(read_table(np.full((9, 1), np.nan)), [False])
+    assert not preparation.inputs(read_table(np.array([[5.0]]))).any()
 
 
 def test_ramps_rise_between_quantiles_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 import reference
 from scipy.sparse import csr_matrix
 
-from fastmlp import _core, threads
+from fastmlp import MLPClassifier, _core, engine_settings, fitting, threads
 
 N_UNITS = (20, 96, 64, 5)
 SETTINGS = {"batch_size": 50, "learning_rate": 0.01, "n_threads": 2}
@@ -187,6 +187,21 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
     assert used[:4] == [2, 1, 2, 1]
     assert rows_of[faster] > 0.6 * sum(rows_of.values())
     np.testing.assert_array_equal(params, expected)
+
+
+@pytest.mark.parametrize(("asked", "default", "paced"), [(None, 2, True), (None, 1, False), (2, 1, False)])
+def test_numbers_of_threads_are_tried_where_the_default_is_several(asked, default, paced, monkeypatch):
+    used = []
+
+    class Watched(threads.PacedTraining):
+        def run(self, *arguments, **options):
+            used.append(self.n_threads)
+            return super().run(*arguments, **options)
+
+    monkeypatch.setattr(fitting, "PacedTraining", Watched)
+    monkeypatch.setattr(engine_settings, "default_threads", lambda flops: default)
+    MLPClassifier(hidden_layer_sizes=(3,), n_threads=asked).partial_fit(np.eye(3), [0, 1, 2], classes=[0, 1, 2])
+    assert used == [2] * paced
 
 
 @pytest.mark.parametrize("as_matrix", [np.asarray, csr_matrix])

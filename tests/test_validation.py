@@ -205,3 +205,9 @@ def test_partial_fit_monitors_rows(name: str) -> None:
     assert all(map(np.array_equal, watched.coefs_, alone.coefs_)), "watching changes nothing"
     with pytest.raises(ValueError, match="X_val is provided, but y_val was not"):
         alone.partial_fit(X, y, X_val=X_val)
+
+
+def test_the_best_epoch_need_not_be_the_last() -> None:
+    X, y = digits()
+    model = small().fit(X, y).partial_fit(X, (y + 1) % 10)
+    assert model.best_epoch_ == int(np.argmin(model.loss_curve_)) + 1 == len(model.loss_curve_) - 1

@@ -24,4 +24,23 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "dtype.itemsize >= len(content) or",
         "an element as long as the file leaves no room for the header, which the next condition notices",
     ),
+    (
+        "base.py",
+        "def _encode(self, y: Any, fitted: Fitted, exact: bool = False)",
+        "def _encode(self, y: Any, fitted: Fitted, exact: bool = True)",
+        "the default of a method that only raises: every estimator has its own",
+    ),
+    (
+        "export/onnx_graph.py",
+        "zip(layers.coefs, layers.intercepts, functions, strict=True)",
+        "zip(layers.coefs, layers.intercepts, functions, strict=False)",
+        "a network has as many weights as biases and functions",
+    ),
+    (
+        "dask/wires.py",
+        "self._header, self._expected = bytearray(HEADER.size), (0, 0)",
+        "self._header, self._expected = bytearray(HEADER.size), (1, 0)",
+        "begin says what is expected before anything is received",
+    ),
+    ("cli/report.py", "PASSES = 5", "PASSES = 6", "one more pass of a measurement, of which the fastest counts"),
 ]
