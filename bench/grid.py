@@ -147,7 +147,8 @@ def write(results: Results, path: Path) -> None:
 def panels(results: Results) -> dict[str, dict[tuple[int, int], Results]]:
     """The cells of each heat map, by width and number of rows, with ``ratio`` and ``peer``, the best one, in them.
 
-    Cells in bfloat16 are compared with what peers do in float32, too. None without a peer.
+    Cells in bfloat16 are compared with what peers do in float32, too. None without a peer, and where one has computed
+    something else.
     """
     known = {(*_key(cell), cell["dtype"]): cell["microseconds"] for cell in results["cells"]}
     found: dict[str, dict[tuple[int, int], Results]] = {}
@@ -156,7 +157,7 @@ def panels(results: Results) -> dict[str, dict[tuple[int, int], Results]]:
         if cell["dtype"] == "bfloat16":
             peers += [*known.get((*_key(cell), "float32"), {}).items()][1:]
         peer, best = min(peers, key=lambda item: item[1], default=("", 0.0))
-        ratio = best / ours[1] if peer and ours[1] else None
+        ratio = best / ours[1] if peer and ours[1] and not cell["error"] else None
         panel = Cell(*(cell[name] for name in Cell.__dataclass_fields__)).panel
         found.setdefault(panel, {})[cell["width"], cell["n_rows"]] = cell | {"ratio": ratio, "peer": peer}
     return found

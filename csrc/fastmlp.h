@@ -128,11 +128,12 @@ typedef struct fm_task {
     void *gradient; /* real (n_params,): gradient: OUT; apply: IN */
     void *outputs;  /* predict: OUT real (n_rows, n_outputs) in C order */
     void *scratch;  /* scratch_bytes(task) bytes aligned to FM_ALIGNMENT; contents must survive to a call that goes on:
-                       train, gradient: with batch_position > 0; loss, predict: with position > 0. n_threads may change
-                       between the two, and the size with it, but not params, except by train itself */
+                       train: with resident; train, gradient: with batch_position > 0; loss, predict: with position > 0.
+                       n_threads may change between the two, and the size with it, but not params, except by train
+                       itself */
     int32_t resident; /* train: what scratch holds as the last call of train with it left it, and is not read again:
-                         FM_SLOTS: the slots, of a network with the same n_units; FM_ALL: params too, where that call was
-                         of this training and returned FM_YIELD; 0: nothing */
+                         FM_SLOTS: the slots, where engine and n_units were the same; FM_ALL: params too, where that
+                         call was of this training and returned FM_YIELD; 0: nothing */
 
     fm_optimizer optimizer; /* train, apply */
     double seconds;   /* return FM_YIELD after this many, at the end of a batch or of one of the chunks in which many

@@ -173,8 +173,9 @@ class Scratch:
 
     Attributes
     ----------
-    slots : those of the last training, which it need not read again if the next one has the same array and a network of
-        the same units; None where there are none. Who writes to them in between sets this to None.
+    slots : the array whose values the memory holds too, as the last call of a training left them: a training of this
+        very array, by a network of the same units, does not read it again. None where there is none. Whoever writes to
+        the array sets this to None.
     """
 
     slots: NDArray[Any] | None

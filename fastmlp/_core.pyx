@@ -32,10 +32,9 @@ cdef dict _losses(const fm_loss *losses):
     cdef dict found = {}
     while losses[len(found)].name != NULL:
         loss = losses[len(found)]
-        found[loss.name.decode()] = Loss(
-            loss.output.decode(), bool(loss.mean_over_outputs), loss.threshold if loss.classifies else None,
-            bool(loss.exclusive), loss.lowest, loss.highest,
-        )
+        threshold = loss.threshold if loss.classifies else None
+        found[loss.name.decode()] = Loss(loss.output.decode(), bool(loss.mean_over_outputs), threshold,
+                                         bool(loss.exclusive), loss.lowest, loss.highest)
     return found
 
 
@@ -200,6 +199,7 @@ cdef class Scratch:
     cdef object block, lock
     cdef void *unfinished  # what has yielded and may go on from here, or NULL
     cdef public object slots  # whose values the block holds too, as the last call left them; or None
+    cdef const fm_engine *engine  # of the last call
 
     def __cinit__(self):
         self.lock = Lock()
@@ -228,8 +228,9 @@ cdef class Scratch:
         try:
             if task.batch_position > 0 and self.unfinished != training:
                 raise RuntimeError("another training has overwritten the unfinished batch in the scratch of both")
-            task.resident = FM_ALL if self.unfinished == training else FM_SLOTS if self.slots is slots else 0
-            task.scratch, self.slots = self.fit(engine, task), None
+            held = slots is not None and self.slots is slots and self.engine == engine
+            task.resident = FM_ALL if task.resident and self.unfinished == training else FM_SLOTS if held else 0
+            task.scratch, self.slots, self.engine = self.fit(engine, task), None, engine
             with nogil:
                 status = engine.run(task)
             self.unfinished = training if status == FM_YIELD else NULL
@@ -380,16 +381,14 @@ _STATUS = {FM_EPOCH: "epoch", FM_YIELD: "yield", FM_NOT_FINITE: "not_finite"}
 cdef class Training:
     cdef Network network
     cdef Scratch scratch
-    cdef tuple _kept  # arrays whose memory the task points to
+    cdef tuple _kept  # arrays whose memory the task points to: params, slots, and others
     cdef object _phase_seconds, _scale, _unscaled
     cdef fm_task task
 
-    def __init__(
-        self, Network network not None, params, slots, X, y, sample_weight=None, *, optimizer="sgd", batch_size=200,
-        alpha=0.0, l1_ratio=0.0, weight_decay=0.0, clip_norm=None, dropout=None, input_noise=0.0, seed=0,
-        learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=0, n_threads=1, scratch=None,
-        rate_factors=None, learn_scale=False, n_rows=None,
-    ):
+    def __init__(self, Network network not None, params, slots, X, y, sample_weight=None, *, optimizer="sgd",
+                 batch_size=200, alpha=0.0, l1_ratio=0.0, weight_decay=0.0, clip_norm=None, dropout=None,
+                 input_noise=0.0, seed=0, learning_rate=0.001, momentum=0.9, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
+                 step=0, n_threads=1, scratch=None, rate_factors=None, learn_scale=False, n_rows=None):
         shares = None if dropout is None else np.array(dropout, np.float64)
         factors = None if rate_factors is None else np.array(rate_factors, np.float64)
         self.network, self._kept = network, (params, slots, *_arrays(X), y, sample_weight, shares, factors)
@@ -450,9 +449,8 @@ cdef class Training:
         cdef const fm_engine *engine = self.network.engine
         if engine.phases == NULL:
             return None
-        names = list(_names(<const char **>engine.phases))
-        for layer in range(self.task.n_layers):
-            names += [f"{phase} {layer}" for phase in _names(<const char **>engine.layer_phases)]
+        phases, layers = _names(<const char **>engine.layer_phases), range(self.task.n_layers)
+        names = [*_names(<const char **>engine.phases), *(f"{phase} {layer}" for layer in layers for phase in phases)]
         return dict(zip(names, self._phase_seconds.tolist()))
 
     @property
@@ -484,6 +482,7 @@ cdef class Training:
         self.task.position, self.task.batch_position = task.position, task.batch_position
         self.task.loss_sum, self.task.batch_loss = task.loss_sum, task.batch_loss
         self.task.optimizer.step, self.task.gradient_norm = task.optimizer.step, task.gradient_norm
+        self.task.resident = status == FM_YIELD  # a new training may have the address of one that has yielded
         return _STATUS[status]
 
     @cython.critical_section

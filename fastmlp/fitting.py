@@ -40,7 +40,7 @@ class Fit:
     optimizer : str
         Name in the engine's list, or "lbfgs".
     slots : ndarray of shape (n_slots, n_params)
-        The optimizer's state; written to through `guard.write`, as the scratch may hold it too.
+        The optimizer's state; written to through `guard.write`, as the guard's scratch may hold it too.
     step : int
         Updates made so far.
     rate : float

@@ -124,8 +124,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
         What to compute in. None: float32 where X is float32 or uint8, else float64. X is not converted for it.
         "bfloat16" rounds the factors of matrix products to eight bits and keeps all else in float32: on a CPU with
         AVX-512 BF16 (`show_config` tells) faster than float32, from layers of 64 units and batches of 32 rows; slower
-        than float32 in batches of a few rows, and on other CPUs, which compute the same bits. The solver "lbfgs"
-        computes in float64 whatever this is.
+        than float32 in batches of a few rows, and on other CPUs, of which those with FMA compute the same bits. The
+        solver "lbfgs" computes in float64 whatever this is.
 
     Attributes
     ----------

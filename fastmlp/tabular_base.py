@@ -78,7 +78,7 @@ class FittedTable:
         return Network((member.n_inputs, *self.n_units[1:]), self.activation, self.loss, "float32")
 
     def table(self, X: Any, name: str) -> Table:
-        """X with the columns of the fit of an estimator of that name."""
+        """The columns of X in the order of the fit; `name` is the estimator's, for messages."""
         return read_table(X).like(self.names, self.n_columns, name)
 
 

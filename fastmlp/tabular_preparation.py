@@ -24,7 +24,7 @@ from fastmlp.tabular_columns import Column, Table
 MOST_CATEGORIES = 1000
 """Of one column: rarer ones are as if never seen."""
 MOST_BYTES_OF_CATEGORIES, FEWEST_CATEGORIES = 2**31, 2
-"""Of the training rows. Where they are many, the columns of the most categories keep fewer, but no fewer than that."""
+"""Of the training rows. Where they are many, the columns of the most categories keep fewer, but two at least."""
 MOST_TOLD = 8
 """Columns of a kind that `Preparation.summary` names."""
 CLIP = 3.0

@@ -106,6 +106,15 @@ def test_widths(fused: str, activation: str, width: int, train: Any) -> None:
         check(n_units, 13, activation, train)
 
 
+@pytest.mark.parametrize(
+    ("n_units", "n_rows"),
+    [((1031, 3), 13), ((3, 1031), 13), ((4170, 3), 13), ((1, 52, 4170), 5), ((8, 530, 515, 2), 5)],
+)
+def test_wide_layers(fused: str, n_units: tuple[int, ...], n_rows: int, train: Any) -> None:
+    """Many panels, sums in parts, and few rows with many weights."""
+    check(n_units, n_rows, "relu", train, n_threads=2)
+
+
 @pytest.mark.parametrize("n_rows", ROWS)
 def test_batches(fused: str, n_rows: int, train: Any) -> None:
     for n_units in [(5, 3), (3, 33, 7), (1, 17, 1), (3, 70, 10)]:

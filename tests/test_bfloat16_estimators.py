@@ -1,15 +1,18 @@
 """The hyper-parameter dtype="bfloat16": what is float32, what files and copies keep of it, and how well it learns."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Trainer, _core
@@ -118,6 +121,34 @@ def test_digits_are_learned_as_well_as_in_float32() -> None:
     assert min(scores["float32"]) > 0.95
     spread = np.std(scores["float32"], ddof=1)
     assert abs(np.mean(scores["bfloat16"]) - np.mean(scores["float32"])) < 2 * spread
+
+
+def rows_of(name: str, path: Path) -> tuple[Any, Any]:
+    """2500 rows of a data set as numbers, and their targets."""
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            arrays = dict(file)
+        X, y = arrays["X_train" if "X_train" in arrays else "X"], arrays["y_train" if "y_train" in arrays else "y"]
+        X = X.reshape(len(X), -1) / 1.0
+    else:
+        frame = pd.read_csv(path)
+        y = frame.pop({"adult_train": "income", "california_housing": "median_house_value"}[name])
+        X = pd.get_dummies(frame).to_numpy(float)
+        y = (y - y.mean()) / y.std() if y.dtype.kind == "f" else y.to_numpy()
+    chosen = np.random.default_rng(0).permutation(len(X))[:2500]
+    return np.nan_to_num(StandardScaler().fit_transform(X[chosen])), np.asarray(y)[chosen]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "covtype_20k", "adult_train", "california_housing"])
+def test_scores_lie_within_the_spread_of_those_in_float32(name: str, data_file: Callable[[str], Path]) -> None:
+    regression = name == "california_housing"
+    X, y = rows_of(name, data_file(f"{name}.csv.gz" if regression or name == "adult_train" else f"{name}.npz"))
+    estimator = MLPRegressor if regression else MLPClassifier
+    scores: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    for dtype, seed in ((dtype, seed) for dtype in scores for seed in range(5)):
+        model = estimator(hidden_layer_sizes=(64, 64), max_iter=15, random_state=seed, dtype=dtype)
+        scores[dtype].append(model.fit(X[:1500], y[:1500]).score(X[1500:], y[1500:]))
+    assert min(scores["float32"]) <= np.mean(scores["bfloat16"]) <= max(scores["float32"])
 
 
 def test_show_config_says_whether_it_is_fast(isa: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,10 +92,11 @@ def test_interruptions(isa: str, precision: str, case: Any, train: Any) -> None:
     assert stopped.n_calls == sum(-(-rows // 256) for rows in batches), "seconds=0 returns after every chunk"
 
 
-def test_the_longer_chunks_of_a_wide_network(train: Any) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_longer_chunks_of_a_wide_network(precision: str, train: Any) -> None:
     n_units = (1, 2048, 2048, 1)
     X, Y, params = reference.problem(n_units, "squared_error", 600)
-    network = _core.Network(n_units, "relu", "squared_error", "float32")
+    network = _core.Network(n_units, "relu", "squared_error", precision)
     settings = {"batch_size": 600, "learning_rate": 1e-3}
     straight = train(network, params, X, Y, n_threads=2, **settings)
     chunks = train(network, params, X, Y, seconds=0.0, **settings)

@@ -532,15 +532,17 @@ def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimiz
 def test_the_next_training_need_not_read_the_slots(isa: str, dtype: str, optimizer: str) -> None:
     """Whatever its rows and options are: they lie in the scratch, where it was large enough."""
     alone, shared, scratch = Problem(dtype, optimizer), Problem(dtype, optimizer), _core.Scratch()
-    calls: list[dict[str, Any]] = [{"batch_size": 300, "alpha": 0.1, "clip_norm": 1.0, "n_threads": 3}]
-    calls += [{"batch_size": 1}, {"n_threads": 2}, {"alpha": 0.1}, {"batch_size": 300}, {}]
-    for options in calls:
+    X = shared.arrays["X"]
+    largest: dict[str, Any] = {"batch_size": 300, "alpha": 0.1, "clip_norm": 1.0, "n_threads": 3}
+    small: list[dict[str, Any]] = [{"batch_size": 1}, {"n_threads": 2}, {"alpha": 0.1}, {"batch_size": 300}, {}]
+    for options in (*small, largest, *small):
         trainings = alone.training(**options), shared.training(scratch=scratch, **options)
         assert [training.run(None, 1e9) for training in trainings] == ["epoch", "epoch"]
         for name in ("params", "slots"):
             assert_array_equal(alone.arrays[name], shared.arrays[name])
         assert scratch.slots is shared.arrays["slots"]
-        shared.arrays["slots"][:] = 7  # is not read
+        if scratch.nbytes >= shared.network.scratch_bytes(X, optimizer=optimizer, **largest):
+            shared.arrays["slots"][:] = 7  # is not read: the scratch does not grow any more
 
     scratch.slots = None
     for problem in (alone, shared):
@@ -550,3 +552,20 @@ def test_the_next_training_need_not_read_the_slots(isa: str, dtype: str, optimiz
     shared.arrays["X"][0, 0] = np.nan
     assert shared.train(scratch=scratch) == "not_finite"
     assert scratch.slots is None
+
+
+def test_a_training_does_not_go_on_from_one_that_is_gone(dtype: str) -> None:
+    """Whose address it may have."""
+    alone, shared, scratch = Problem(dtype), Problem(dtype), _core.Scratch()
+    options: dict[str, Any] = {"batch_size": 50, "alpha": 0.1, "step": 1}  # the scratch need not grow
+    gone = shared.training(scratch=scratch, alpha=0.1)
+    assert gone.run(None, 0.0) == "yield"
+    address = id(gone)
+    del gone
+    others = [shared.training(scratch=scratch, **options) for _ in range(100)]
+    same = [training for training in others if id(training) == address]
+    for problem in (alone, shared):
+        problem.arrays["params"][:] = 0.25
+        problem.arrays["slots"][:] = shared.arrays["slots"]
+    assert alone.training(**options).run() == [*same, others[0]][0].run() == "epoch"
+    assert_array_equal(alone.arrays["params"], shared.arrays["params"])

@@ -251,7 +251,7 @@ def test_folds_hold_as_many_of_each_class() -> None:
         assert_array_equal(np.bincount(classes[folds == fold]), [18, 2])
 
 
-def test_validation_rows_leak_into_nothing() -> None:
+def test_rows_given_to_validate_on_leak_into_nothing() -> None:
     """Rows to validate on that are given change neither preparation nor, where every epoch ties, the parameters."""
     X = frame()
     half, rest = X[:60], X[60:]

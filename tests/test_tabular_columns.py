@@ -29,6 +29,28 @@ def kinds(X: Any) -> list[str]:
     return ["categories" if column.is_category else "numbers" for column in read_table(X).columns]
 
 
+def test_polars_is_read_as_pandas_is() -> None:
+    polars = pytest.importorskip("polars")
+    cells = {
+        "number": [1.5, None, 3.0],
+        "whole": [1, 2, 3],
+        "text": ["red", None, "blue"],
+        "flag": [True, False, None],
+        "category": ["a", "b", None],
+        "gone": [None, None, None],
+    }
+    frame = polars.DataFrame(cells).with_columns(polars.col("category").cast(polars.Categorical))
+    other = pd.DataFrame(cells).astype({"category": "category", "flag": "boolean"})
+    for ours, theirs in zip(read_table(frame).columns, read_table(other).columns, strict=True):
+        assert (ours.name, ours.is_category) == (theirs.name, theirs.is_category)
+        assert_array_equal(ours.values, theirs.values)
+    with pytest.raises(TypeError, match="dates"):
+        read_table(frame.with_columns(day=polars.date(2020, 1, 1)))
+    frame = polars.DataFrame({"x": range(40), "text": ["a", "b"] * 20})
+    model = TabularClassifier(random_state=0).fit(frame, polars.Series(Y))
+    assert_array_equal(model.predict(frame), model.predict(frame.to_pandas(use_pyarrow_extension_array=False)))
+
+
 # -- values --
 
 

@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 
 import fastmlp
 from fastmlp import Trainer, threads
-from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS, Network
+from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS, Network, available_isas
 from fastmlp.schedules import SCHEDULES
 from fastmlp.targets import score
 
@@ -282,6 +282,16 @@ def test_what_the_scratch_holds_is_what_the_optimizer_knows() -> None:
         for one, other in zip(kept.coefs_, emptied.coefs_, strict=True):
             assert np.array_equal(one, other)
         assert np.array_equal(kept._fitted.fit.slots, emptied._fitted.fit.slots)
+
+
+@pytest.mark.skipif(len(available_isas()) < 2, reason="needs two instruction sets")
+def test_the_scratch_of_another_instruction_set_holds_other_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, emptied = (small(hidden_layer_sizes=(100,)).partial_fit(X_DIGITS, Y_DIGITS) for _ in range(2))
+    monkeypatch.setenv("FASTMLP_ISA", available_isas()[1])
+    emptied._fitted.fit.guard.scratch = None
+    for trainer in (kept, emptied):
+        trainer.set_params(activation="tanh").partial_fit(X_DIGITS, Y_DIGITS)
+    assert np.array_equal(kept.coefs_[0], emptied.coefs_[0])
 
 
 def test_feature_names() -> None:

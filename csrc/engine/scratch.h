@@ -4,15 +4,15 @@
  */
 enum {
     CHUNK_ROWS = 256,
-    LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction, ... */
-    CHUNKS_EACH = 4,        /* ... so many times, if the network is small: who begins late takes fewer */
+    LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction */
+    CHUNKS_EACH = 4,        /* chunks of each thread, if the network is small: who begins late takes fewer */
     WIDE_WEIGHTS = 1 << 22, /* of a layer in float32 or bfloat16: the chunks of a batch are twice as long */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
     FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
     FEW_INNER_ROWS = 8,                          /* ... or of no more, in a layer with ... */
     MANY_WEIGHTS = 1 << 18,
-    SMALL_NETWORK = 1 << 20, /* bytes of parameters: one thread packs them before another one would have begun */
+    SMALL_NETWORK = 1 << 19, /* bytes of parameters, which one thread packs about as soon as another one begins */
     LEAST_TURNED = 12,       /* rows of a chunk whose delta is turned round, ... */
     TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
 };
@@ -335,7 +335,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t chunks = (rows + chunk_rows(task) - 1) / chunk_rows(task);
     /* Threads that predict take chunks of their own: of a few, each takes as many as the others. */
     if (!differentiates(task) && chunks < 8 * n_threads) {
-        if (n_threads > 1 && chunks < CHUNKS_EACH && is_small(task)) chunks = CHUNKS_EACH * n_threads;
+        if (n_threads > 1 && chunks < CHUNKS_EACH * n_threads && is_small(task)) chunks = CHUNKS_EACH * n_threads;
         chunks = least((chunks + n_threads - 1) / n_threads * n_threads, (rows + LEAST_CHUNK - 1) / LEAST_CHUNK);
     }
     *net = (network){.task = task, .n_layers = task->n_layers, .capacity = chunks ? (rows + chunks - 1) / chunks : 0};

@@ -89,7 +89,7 @@ static integer scale_is_not_finite(const network *net) {
     return not_finite;
 }
 
-/* What is not `resident`. */
+/* What is not `resident` in scratch yet. */
 static void load_state(const network *net, int32_t resident, const team *crew, int32_t thread) {
     const fm_task *task = net->task;
     if (resident == FM_ALL) return;

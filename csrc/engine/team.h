@@ -13,9 +13,6 @@ typedef HANDLE thread_handle;
 #include <signal.h>
 #include <time.h>
 typedef pthread_t thread_handle;
-#ifdef __linux__
-extern int pthread_tryjoin_np(pthread_t, void **); /* glibc and musl declare it for _GNU_SOURCE alone */
-#endif
 #endif
 
 enum { CACHE_LINE = 128, SPINS = 400, JOIN_SPINS = 2000 };
@@ -97,6 +94,7 @@ static void thread_join(thread_handle handle) {
     CloseHandle(handle);
 #else
 #ifdef __linux__
+    extern int pthread_tryjoin_np(pthread_t, void **); /* glibc and musl declare it for _GNU_SOURCE alone */
     /* To be woken takes longer than most threads still need. */
     for (int32_t spins = 0; spins < JOIN_SPINS; spins++) {
         if (pthread_tryjoin_np(handle, NULL) == 0) return;
