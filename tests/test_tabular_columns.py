@@ -30,7 +30,7 @@ def kinds(X: Any) -> list[str]:
 
 
 def test_polars_is_read_as_pandas_is() -> None:
-    polars = pytest.importorskip("polars")
+    polars = pytest.importorskip("polars")  # which has no wheel yet for the newest Python
     cells = {
         "number": [1.5, None, 3.0],
         "whole": [1, 2, 3],
