@@ -24,8 +24,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains three networks of three layers of 128 units; "accurate" five of 192, which make fewer errors and
-        take longer (how many and how long: see the guide on tables).
+        "default" trains three networks of three layers of 128 units; "accurate" five of 192, which make fewer errors
+        and take longer (how many and how long: see the guide on tables).
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
@@ -202,8 +202,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains three networks of three layers of 128 units; "accurate" five of 192, which make fewer errors and
-        take longer (how many and how long: see the guide on tables).
+        "default" trains three networks of three layers of 128 units; "accurate" five of 192, which make fewer errors
+        and take longer (how many and how long: see the guide on tables).
     quantile : float, list of float or None, default=None
         Quantiles to predict, in ascending order, in place of the mean.
     n_members : int or None, default=None

@@ -281,7 +281,7 @@ def test_tables_that_cannot_be_measured_are_named(
     monkeypatch.setitem(tables.METHODS, "LightGBM", absent)
     monkeypatch.setattr(tables, "FOLDER", Path("no such folder"))
     file = tmp_path / "tables.json"
-    options = ["--methods", "HistGradientBoosting,LightGBM", "--tables", "heart,diabetes", "--splits", "1"]
+    options = ["--methods", "fastmlp Tabular,LightGBM", "--tables", "heart,diabetes", "--splits", "1"]
     assert tables.main([*options, "--output", str(file)]) == 0
     printed = capsys.readouterr()
     left_out = [line for line in printed.err.splitlines() if "left out" in line]
@@ -290,7 +290,7 @@ def test_tables_that_cannot_be_measured_are_named(
         "LightGBM is left out: no_such_package is not installed",
     ]
     (run,) = json.loads(file.read_text(encoding="utf-8"))
-    assert (run["method"], run["table"], run["seed"]) == ("HistGradientBoosting", "diabetes", 0)
+    assert (run["method"], run["table"], run["seed"]) == ("fastmlp Tabular", "diabetes", 0)
     assert 40 < run["error"] < 80, "of a target whose deviation is 77"
     assert "LightGBM has not been measured" in printed.out
     assert f"**{run['error']:.3g}**" in printed.out
@@ -299,7 +299,7 @@ def test_tables_that_cannot_be_measured_are_named(
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", tables.BUNDLED)
+@pytest.mark.parametrize("name", ["breast_cancer", "diabetes"])
 def test_networks_learn_the_tables_of_scikit_learn(name: str) -> None:
     table = tables.load(name, 0)
     assert len(table.X) == pytest.approx(0.7 * (len(table.X) + len(table.X_test)), abs=1)
