@@ -26,7 +26,7 @@ faults: build # fifty fits on a Dask cluster, one of whose workers is killed at 
 bench: build # all rows; python -m bench --help for fewer
 	$(PYTHON) -m bench
 
-readme: # the README's table, from the newest result of the benchmark
+readme: # the README's tables, from the newest results of the benchmark
 	$(PYTHON) -m bench --readme
 
 asm: # what the compiler made of the engine: one file for each instruction set and dtype in build/asm

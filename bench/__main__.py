@@ -35,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--again needs --rows, and measures them with every engine")
     try:
         if arguments.readme:
-            report.rewrite_readme(ROOT / "README.md", report.newest_results())
+            from bench import tables_report  # needs matplotlib
+
+            report.rewrite_readme("benchmark", report.markdown(report.newest_results()))
+            report.rewrite_readme("tables", tables_report.summary(tables_report.kept()))
             return 0
         if arguments.report:
             from bench.page import write_page  # needs matplotlib

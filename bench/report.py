@@ -30,7 +30,7 @@ RIVALS = {
 DATA = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 SUMMARY = ("20-32-2, 32", "784-256-256-10, 256")
 """Rows of the summary beside the races."""
-START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+README = Path(__file__).parents[1] / "README.md"
 
 WIDTH = 42
 HEADER = f"{'':{WIDTH}}{'µs/step':>10}{'median':>10}{'samples/s':>12}{'GFLOP/s':>9}{'% peak':>8}  times as fast as"
@@ -88,14 +88,14 @@ def renewed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     return before | {"rows": [again.get(row["name"], row) for row in before["rows"]]}
 
 
-def rewrite_readme(readme: Path, results: dict[str, Any]) -> None:
-    """Write the tables of these results between the markers of the README; ValueError when it has none."""
+def rewrite_readme(name: str, words: str, readme: Path = README) -> None:
+    """Write words between the markers of that name in the README; ValueError when it has none."""
     text = readme.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
     if not (start and end):
-        raise ValueError(f"{readme} has no line {START} followed by {END}")
-    readme.write_text(f"{before}{START}\n{markdown(results)}{END}{after}", encoding="utf-8")
+        raise ValueError(f"{readme} has no line <!-- {name} --> followed by <!-- /{name} -->")
+    readme.write_text(f"{before}{start}{words.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""Errors and times of estimators of tables, on those of the data folder: 70 % of the rows to train on, 8000 at most.
+"""Errors and times of estimators of tables: 70 % of the rows to train on, 8000 at most.
 
 ``python -m bench tables`` runs this in a process of its own, where every library is told to use one thread. Results of
-each method, table and split are kept in a file; what is there already is not measured again.
+each method, table and split are kept in a file; what is there already is not measured again, and what is not installed
+or has no file in the data folder is left out.
 """
 
 import argparse
@@ -10,22 +11,26 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 from numpy.typing import NDArray
+from sklearn import neural_network
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 import fastmlp
-from bench import tables_report
+from bench import report, tables_report
 from bench.datasets import FOLDER
 from bench.real_data import prepared
+from bench.tables_report import RESULTS
 
-RESULTS = Path(__file__).parent / "results" / "tables.json"
 PICTURE = Path(__file__).parent / "pictures" / "tables.png"
 N_ROWS, N_SPLITS = 8000, 3
 CSV = {
@@ -39,7 +44,9 @@ CSV = {
 """File and target column of each."""
 ARRAYS = {"covtype": "covtype_20k", "higgs": "higgs_7k", "pendigits": "pendigits", "mammography": "mammography"}
 UCI = ("boston", "concrete", "energy", "kin8nm", "power_plant", "wine_red", "yacht")
-NAMES = (*CSV, *ARRAYS, *(f"uci_{name}" for name in UCI))
+BUNDLED = {"breast_cancer": load_breast_cancer, "diabetes": load_diabetes, "digits": load_digits}
+"""Of scikit-learn, which need no file."""
+NAMES = (*CSV, *ARRAYS, *(f"uci_{name}" for name in UCI), *BUNDLED)
 SCALED: dict[str, Callable[[Any], Any]] = {"california": lambda y: y / 1e5, "diamonds": np.log}
 """Targets that are not used as they are: in 100 000 dollars, and as the logarithm."""
 
@@ -68,14 +75,24 @@ def load(name: str, seed: int) -> Table:
     return Table(X, X_test, y[:N_ROWS], y_test, classifies)
 
 
+def file_of(name: str) -> Path | None:
+    """Where a table lies; None of one that scikit-learn brings along."""
+    if name in BUNDLED:
+        return None
+    return FOLDER / (f"{CSV[name][0]}.csv.gz" if name in CSV else f"{ARRAYS.get(name, name)}.npz")
+
+
 def _read(name: str) -> tuple[pandas.DataFrame, NDArray[Any]]:
+    file = file_of(name)
+    if file is None:
+        X, y = BUNDLED[name](return_X_y=True, as_frame=True)
+        return X, y.to_numpy()
     if name in CSV:
-        file, target = CSV[name]
-        X = pandas.read_csv(FOLDER / f"{file}.csv.gz")
-        y = X.pop(target).to_numpy()
+        X = pandas.read_csv(file)
+        y = X.pop(CSV[name][1]).to_numpy()
         X = X.drop(columns="duration", errors="ignore")  # it tells the target of bank
         return X, SCALED.get(name, np.asarray)(y)
-    with np.load(FOLDER / f"{ARRAYS.get(name, name)}.npz") as content:
+    with np.load(file) as content:
         parts = ("",) if "X" in content else ("_train", "_test")
         X, y = (np.concatenate([content[f"{array}{part}"] for part in parts]) for array in "Xy")
     names = [f"x{j}" for j in range(X.shape[1])]
@@ -91,14 +108,22 @@ def without_gaps(table: Table) -> Table:
     return table._replace(X=X, X_test=X_test)
 
 
+def as_it_is(table: Table) -> Table:
+    """For what takes text and missing values."""
+    return table
+
+
 def _pipeline(table: Table) -> Table:
     """What the plain estimators see: imputed, one-hot, standardised."""
     split = prepared(*without_gaps(table)[:4])
     return table._replace(X=split.X, X_test=split.X_test)
 
 
-def _mlp(seed: int, classifies: bool) -> Any:
-    return (fastmlp.MLPClassifier if classifies else fastmlp.MLPRegressor)(random_state=seed)
+def _mlp(module: Any) -> Callable[[int, bool], Any]:
+    def make(seed: int, classifies: bool) -> Any:
+        return (module.MLPClassifier if classifies else module.MLPRegressor)(random_state=seed)
+
+    return make
 
 
 def _tabular(preset: str) -> Callable[[int, bool], Any]:
@@ -133,21 +158,37 @@ def _realmlp(name: str) -> Callable[[int, bool], Any]:
     return make
 
 
-METHODS: dict[str, tuple[Callable[[int, bool], Any], Callable[[Table], Table]]] = {
-    "fastmlp MLP": (_mlp, _pipeline),
-    "HistGradientBoosting": (_boosting, lambda table: table),
-    "LightGBM": (_lightgbm, lambda table: table),
-    "RealMLP-TD-S": (_realmlp("RealMLP_TD_S"), without_gaps),
-    "RealMLP-TD": (_realmlp("RealMLP_TD"), without_gaps),
-    "fastmlp Tabular": (_tabular("default"), lambda table: table),
-    "fastmlp Tabular accurate": (_tabular("accurate"), lambda table: table),
+class Method(NamedTuple):
+    """An estimator, made from seed and whether it classifies; what it sees of a table; the package that it needs."""
+
+    make: Callable[[int, bool], Any]
+    see: Callable[[Table], Table]
+    package: str = "sklearn"
+
+
+METHODS = {
+    "scikit-learn MLP": Method(_mlp(neural_network), _pipeline),
+    "fastmlp MLP": Method(_mlp(fastmlp), _pipeline),
+    "HistGradientBoosting": Method(_boosting, as_it_is),
+    "LightGBM": Method(_lightgbm, as_it_is, "lightgbm"),
+    "RealMLP-TD-S": Method(_realmlp("RealMLP_TD_S"), without_gaps, "pytabkit"),
+    "RealMLP-TD": Method(_realmlp("RealMLP_TD"), without_gaps, "pytabkit"),
+    "fastmlp Tabular": Method(_tabular("default"), as_it_is),
+    "fastmlp Tabular accurate": Method(_tabular("accurate"), as_it_is),
 }
-"""How to make each estimator, from seed and whether it classifies, and what it sees of a table."""
+
+
+def hindrance(method: str, name: str) -> str:
+    """Why a method cannot be measured on a table; empty where it can."""
+    file, package = file_of(name), METHODS[method].package
+    if find_spec(package) is None:
+        return f"{method} is left out: {package} is not installed"
+    return f"{name} is left out: there is no {file}" if file and not file.exists() else ""
 
 
 def measured(method: str, name: str, seed: int) -> dict[str, Any]:
     """Error on the test rows (share of wrong classes, or RMSE), log loss of a classifier, seconds of the whole fit."""
-    make, see = METHODS[method]
+    make, see, _ = METHODS[method]
     table = load(name, seed)
     estimator = make(seed, table.classifies)
     start, cpu = time.perf_counter(), time.process_time()
@@ -162,33 +203,8 @@ def measured(method: str, name: str, seed: int) -> dict[str, Any]:
     return result | {"error": float(np.mean(predicted != table.y_test)), "log_loss": float(loss)}
 
 
-def ratios(results: list[dict[str, Any]], method: str, to: str) -> dict[str, float]:
-    """By table the errors of a method divided by those of another, the geometric mean over the splits of both."""
-    errors = {(row["method"], row["table"], row["seed"]): row["error"] for row in results}
-    found: dict[str, list[float]] = {}
-    for (name, table, seed), error in errors.items():
-        if name == method and (to, table, seed) in errors:
-            found.setdefault(table, []).append(np.log(max(error, 1e-9) / max(errors[to, table, seed], 1e-9)))
-    return {table: float(np.exp(np.mean(logs))) for table, logs in found.items()}
-
-
-def lines(results: list[dict[str, Any]]) -> list[str]:
-    """The table to print: the error of each method as a part of LightGBM's, by table and as geometric mean; seconds."""
-    methods = [name for name in METHODS if any(row["method"] == name for row in results)]
-    columns = {name: ratios(results, name, "LightGBM") for name in methods}
-    head = f"{'error / LightGBM':20}" + "".join(f"{name.removeprefix('fastmlp '):>22}" for name in methods)
-    text = [head]
-    for table in NAMES:
-        cells = [f"{columns[name][table]:.3f}" if table in columns[name] else "" for name in methods]
-        text.append(f"{table:20}" + "".join(f"{cell:>22}" for cell in cells))
-    means = [float(np.exp(np.mean(np.log([*columns[name].values()])))) for name in methods]
-    text.append(f"{'geometric mean':20}" + "".join(f"{mean:22.3f}" for mean in means))
-    seconds = {name: [row.get("cpu", row["seconds"]) for row in results if row["method"] == name] for name in methods}
-    return [*text, f"{'CPU seconds a fit':20}" + "".join(f"{np.mean(seconds[name]):22.2f}" for name in methods)]
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Measure what is missing, print the table, keep the results and draw them."""
+    """Measure what is missing, and print all; results that are kept are drawn, and told in the README."""
     parser = argparse.ArgumentParser(prog="python -m bench tables", description=__doc__)
     parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas; an empty one for none")
     parser.add_argument("--tables", default=",".join(NAMES))
@@ -198,20 +214,25 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     results = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.exists() else []
     known = {(row["method"], row["table"], row["seed"]): row for row in results}
-    for seed in range(arguments.splits):
-        for table in arguments.tables.split(","):
-            for method in filter(None, arguments.methods.split(",")):
-                if (method, table, seed) in known and not arguments.again:
-                    continue
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    known[method, table, seed] = measured(method, table, seed)
-                print(known[method, table, seed], file=sys.stderr, flush=True)
-                rows = ",\n ".join(json.dumps(row) for row in known.values())
-                arguments.output.write_text(f"[{rows}]\n", encoding="utf-8")
-    print(*lines(list(known.values())), sep="\n")
+    methods = [method for method in arguments.methods.split(",") if method]
+    every = product(range(arguments.splits), arguments.tables.split(","), methods)
+    wanted = [run for seed, table, method in every if (run := (method, table, seed)) not in known or arguments.again]
+    for hindered in dict.fromkeys(hindrance(method, table) for method, table, _ in wanted):
+        print(hindered, file=sys.stderr, end="\n" if hindered else "")
+    for run in wanted:
+        if hindrance(*run[:2]):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            known[run] = measured(*run)
+        print(known[run], file=sys.stderr, flush=True)
+        rows = ",\n ".join(json.dumps(row) for row in known.values())
+        arguments.output.write_text(f"[{rows}]\n", encoding="utf-8")
+    results = list(known.values())
+    print(tables_report.markdown(results))
     if arguments.output == RESULTS:
-        tables_report.draw(list(known.values())).savefig(PICTURE, dpi=160, transparent=True)
+        tables_report.draw(results).savefig(PICTURE, dpi=160, transparent=True)
+        report.rewrite_readme("tables", tables_report.summary(results))
     return 0
 
 

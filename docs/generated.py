@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 from json import loads
-from math import exp, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -56,7 +55,7 @@ def substitutions() -> dict[str, str]:
     float64 = next(row for name, row in variants.items() if name.startswith("float64") and "float32" in row["ratios"])
     words["gain_of_float32"] = f"{1 / float64['ratios']['float32']:.1f}"
     words["gain_of_avx512"] = f"{_slower(variants, 'SSE2'):.1f}"
-    words["cost_of_accurate"] = f"{_cost_of_accurate():.1f}"
+    words |= _presets()
     rows, vectors, _ = found["tiles"]["AVX-512"]
     words["accumulators"] = str(rows * vectors)
     words["registers_used"] = str(rows * vectors + vectors + 1)
@@ -70,16 +69,17 @@ def _slower(rows: dict[str, dict[str, Any]], isa: str) -> float:
     return float(slow["runs"]["fastmlp"]["microseconds"] / best["runs"]["fastmlp"]["microseconds"])
 
 
-def _cost_of_accurate() -> float:
-    """Seconds of the preset for tables, as a multiple of those of the default: the geometric mean."""
-    runs = loads((report.RESULTS / "tables.json").read_text(encoding="utf-8"))
-    seconds = {(run["method"], run["table"], run["seed"]): run["seconds"] for run in runs if run.get("seconds")}
-    ratios = [
-        seconds["fastmlp Tabular accurate", *fit] / time
-        for (method, *fit), time in seconds.items()
-        if method == "fastmlp Tabular" and ("fastmlp Tabular accurate", *fit) in seconds
-    ]
-    return exp(sum(map(log, ratios)) / len(ratios))
+def _presets() -> dict[str, str]:
+    """Seconds and errors of the presets for tables."""
+    found = {each.method: each for each in tables_report.summaries(tables_report.kept())}
+    default, accurate = found["fastmlp Tabular"], found["fastmlp Tabular accurate"]
+    return {
+        "seconds_of_default": f"{default.seconds:.1f}",
+        "seconds_of_accurate": f"{accurate.seconds:.1f}",
+        "cost_of_accurate": f"{accurate.seconds / default.seconds:.1f}",
+        "errors_of_default": f"{100 * default.error:.0f} %",
+        "errors_of_accurate": f"{100 * accurate.error:.0f} %",
+    }
 
 
 # -- the command line --
@@ -149,9 +149,7 @@ def _benchmarks(results: dict[str, Any], folder: Path) -> str:
             table = report._rival_table("X", rows).replace("X: network, batch", "network, batch")
             parts += [f"## {title}", table]
     parts += _heat_maps(report.RESULTS, folder)
-    tables = report.RESULTS / "tables.json"
-    if tables.exists():
-        parts += ["## Tables", _tables(loads(tables.read_text(encoding="utf-8")), folder)]
+    parts += ["## Tables", _tables(tables_report.kept(), folder)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -209,4 +207,4 @@ def _tables(runs: list[dict[str, Any]], folder: Path) -> str:
     figure = tables_report.draw(runs)
     figure.savefig(folder / "tables.png", dpi=160, transparent=True)
     plt.close(figure)
-    return f"{tables_report.markdown(runs)}\n\n:::{{figure}} generated/tables.png\n:alt: {TABLES}\n\n{TABLES}\n:::"
+    return f":::{{figure}} generated/tables.png\n:alt: {TABLES}\n\n{TABLES}\n:::\n\n{tables_report.markdown(runs)}"

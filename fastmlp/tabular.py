@@ -24,13 +24,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains three networks of three layers of 128 units, "accurate" five of 192, for longer.
+        "default" trains three networks of three layers of 128 units; "accurate" five of 192, which make fewer errors
+        and take longer (how many and how long: see the guide on tables).
     n_members : int or None, default=None
         Networks whose predictions are averaged; None for those of the preset.
     max_time : float or None, default=None
         Seconds after which training ends, counted from the beginning of `fit`, preparation included.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         "from_dtype" or None: columns of text, categories and booleans; names, numbers or a mask add others to these.
+        In scikit-learn's HistGradientBoosting None means no column, and a list names all of them.
     scoring : str, callable or None, default=None
         Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the accuracy, or
         for several labels the negative loss.
@@ -200,7 +202,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
     Parameters
     ----------
     preset : {"default", "accurate"}, default="default"
-        "default" trains three networks of three layers of 128 units, "accurate" five of 192, for longer.
+        "default" trains three networks of three layers of 128 units; "accurate" five of 192, which make fewer errors
+        and take longer (how many and how long: see the guide on tables).
     quantile : float, list of float or None, default=None
         Quantiles to predict, in ascending order, in place of the mean.
     n_members : int or None, default=None
@@ -209,6 +212,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         Seconds after which training ends, counted from the beginning of `fit`, preparation included.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         "from_dtype" or None: columns of text, categories and booleans; names, numbers or a mask add others to these.
+        In scikit-learn's HistGradientBoosting None means no column, and a list names all of them.
     scoring : str, callable or None, default=None
         Score of the validation rows that decides which epoch is kept: a scorer or its name; None for the negative loss.
     verbose : bool, int or "progress", default=False

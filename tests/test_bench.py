@@ -1,5 +1,6 @@
 """The benchmark: both sides train the same network, runs that end apart are reported, the README is rewritten."""
 
+import json
 import re
 import threading
 import time
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from bench import accuracy, report, tables_report
+from bench import accuracy, report, tables, tables_report
 from bench.accuracy import lines, race
 from bench.compare import slower_rows
 from bench.engines import ENGINES
 from bench.measure import Outcome, Workers, disagreement, measure
-from bench.report import END, START, rewrite_readme
+from bench.report import rewrite_readme
 from bench.roofline import PRODUCTS, flops, table
 from bench.rows import NETWORKS, REAL, RECIPE, RIVALS, rows
 from bench.worker import settle
@@ -225,18 +226,90 @@ def test_operations_are_those_that_the_engine_counts(workload: Workload) -> None
     assert workload.flops == network.step_flops(rows)
 
 
-def test_tables_are_compared_where_all_have_been_measured() -> None:
-    def runs(method: str, errors: list[float], cpu: float) -> list[dict[str, Any]]:
-        about = {"method": method, "table": "t", "seconds": 9.0, "cpu": cpu}
-        return [about | {"seed": seed, "error": error} for seed, error in enumerate(errors)]
+def runs_on_tables(
+    method: str, errors: list[float], table: str = "t", cpu: float = 1.0, log_loss: float | None = None
+) -> list[dict[str, Any]]:
+    about = {"method": method, "table": table, "seconds": 9.0, "cpu": cpu}
+    about |= {} if log_loss is None else {"log_loss": log_loss}
+    return [about | {"seed": seed, "error": error} for seed, error in enumerate(errors)]
 
-    done = runs("LightGBM", [0.1, 0.2], 0.5) + runs("fastmlp Tabular", [0.05, 0.1, 0.7], 2.0)
-    found = tables_report.summaries([*done, *runs("another", [0.01], 1.0)])
-    assert [each.method for each in found] == ["fastmlp Tabular", "LightGBM"], "one has done half of them only"
-    assert np.allclose([each.error for each in found], [0.5, 1]), "the third split has no peer"
-    assert [each.seconds for each in found] == [2.0, 0.5]
+
+def test_tables_are_compared_where_both_have_been_measured() -> None:
+    done = runs_on_tables("LightGBM", [0.1, 0.2], cpu=0.5) + runs_on_tables("LightGBM", [0.4], "u", 1.5, log_loss=0.16)
+    done += runs_on_tables("fastmlp Tabular", [0.05, 0.1, 0.7], cpu=2.0)
+    done += runs_on_tables("fastmlp Tabular", [0.1], "u", 4.0, log_loss=0.04)
+    done += runs_on_tables("lacks some", [0.2], cpu=100.0) + runs_on_tables("elsewhere", [0.1], "v")
+    found = tables_report.summaries(done)
+    assert [each.method for each in found] == ["fastmlp Tabular", "LightGBM", "lacks some"]
+    # A half and a half on one table, a quarter on the other; the third split has no peer.
+    assert np.allclose([each.error for each in found], [8**-0.5, 1, 2])
+    assert np.allclose([each.log_loss for each in found], [0.25, 1, np.nan], equal_nan=True)
+    assert [each.seconds for each in found] == [3.0, 1.0, 100.0], "of which each table has the same share"
+    assert [each.n_runs for each in found] == [3, 3, 1]
+    text = tables_report.summary(done)
+    assert "over 2 tables of up to 8000 training rows, 3 splits in all" in text
+    assert re.search(r"^\| fastmlp Tabular +\| +0.35 \| +0.25 \| +3 \|$", text, re.MULTILINE)
+    assert re.search(r"^\| lacks some † +\| +2.00 \| +\| +100 \|$", text, re.MULTILINE)
+    assert "† Compared on those that have been measured. lacks some: 1 of 3 splits." in text
+    assert "clock" not in text
+    del done[0]["cpu"]
+    assert tables_report.summary(done).endswith("Seconds of some fits are those of the clock: LightGBM.")
     labels = [text.get_text() for text in tables_report.draw(done).axes[0].texts]
-    assert labels == ["fastmlp Tabular", "LightGBM"]
+    assert labels == ["fastmlp Tabular", "LightGBM", "lacks some\n(1 of 3 splits)"]
+
+
+def test_no_error_at_all_does_not_outweigh_other_tables() -> None:
+    perfect = [*runs_on_tables("LightGBM", [0.01]), *runs_on_tables("fastmlp Tabular", [0.0])]
+    assert tables_report.summaries(perfect)[0].error == pytest.approx(0.1)
+
+
+def test_each_table_shows_who_makes_the_fewest_errors() -> None:
+    values = runs_on_tables("LightGBM", [2.0, 4.0], "a") + runs_on_tables("fastmlp Tabular", [3.5, 3.5], "a")
+    values += runs_on_tables("fast", [0.5], "a")  # on one split, which may be the easier one
+    text = tables_report.by_table(values + runs_on_tables("LightGBM", [0.2], "b", log_loss=1.0))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    assert rows[0] == ["", "fast", "LightGBM", "fastmlp Tabular"]
+    assert rows[2:] == [["b", "", "**0.2**", ""], ["a", "0.5 †", "**3**", "3.5"]]
+    assert text.endswith("† Fewer splits than others have: never bold.")
+    assert len({len(line) for line in text.splitlines() if line[:1] == "|"}) == 1, "columns stand below each other"
+
+
+def test_tables_that_cannot_be_measured_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tables.METHODS["LightGBM"]._replace(package="no_such_package")
+    monkeypatch.setitem(tables.METHODS, "LightGBM", absent)
+    monkeypatch.setattr(tables, "FOLDER", Path("no such folder"))
+    file = tmp_path / "tables.json"
+    options = ["--methods", "fastmlp Tabular,LightGBM", "--tables", "heart,diabetes", "--splits", "1"]
+    assert tables.main([*options, "--output", str(file)]) == 0
+    printed = capsys.readouterr()
+    left_out = [line for line in printed.err.splitlines() if "left out" in line]
+    assert left_out == [
+        f"heart is left out: there is no {Path('no such folder') / 'heart.csv.gz'}",
+        "LightGBM is left out: no_such_package is not installed",
+    ]
+    (run,) = json.loads(file.read_text(encoding="utf-8"))
+    assert (run["method"], run["table"], run["seed"]) == ("fastmlp Tabular", "diabetes", 0)
+    assert 40 < run["error"] < 80, "of a target whose deviation is 77"
+    assert "LightGBM has not been measured" in printed.out
+    assert f"**{run['error']:.3g}**" in printed.out
+    assert tables.main(["--methods", "", "--output", str(file)]) == 0
+    assert capsys.readouterr().err == "", "nothing is asked for"
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["breast_cancer", "diabetes"])
+def test_networks_learn_the_tables_of_scikit_learn(name: str) -> None:
+    table = tables.load(name, 0)
+    assert len(table.X) == pytest.approx(0.7 * (len(table.X) + len(table.X_test)), abs=1)
+    ours, theirs = (tables.measured(f"{whose} MLP", name, 0) for whose in ("fastmlp", "scikit-learn"))
+    assert ours["error"] == pytest.approx(theirs["error"], rel=1e-3), "the same network from the same weights"
+    assert table.classifies == ("log_loss" in ours)
+
+
+def test_readme_has_the_newest_tables() -> None:
+    assert tables_report.summary(tables_report.kept()) in report.README.read_text(encoding="utf-8")
 
 
 def test_page_holds_every_table_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,21 +373,21 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
         "rows": [row, {"name": "broken", "group": "one thread", "goals": {}, "error": "Traceback …\nMemoryError"}],
     }
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{START}\nstale\n{END}\nafter\n", encoding="utf-8")
-    rewrite_readme(readme, results)
+    readme.write_text("before\n<!-- benchmark -->\nstale\n<!-- /benchmark -->\nafter\n", encoding="utf-8")
+    rewrite_readme("benchmark", report.markdown(results), readme)
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{START}\n")
-    assert text.endswith(f"{END}\nafter\n")
+    assert text.startswith("before\n<!-- benchmark -->\n")
+    assert text.endswith("<!-- /benchmark -->\nafter\n")
     assert "stale" not in text
     assert "| 5-4-3, 8 | 10.0 | 1,230,000 | 100 | 41 | 8.0 µs, **0.80 ×** |" in text
     assert "| broken | error |" in text
     race = "MNIST, until 97.5 % of the test images are right: 784-256-10, batch 64"
     assert f"| {race} | 1.5 s |  | 3.0 s, **2.0 ×** |" in text
-    rewrite_readme(readme, results)
+    rewrite_readme("benchmark", report.markdown(results), readme)
     assert readme.read_text(encoding="utf-8") == text
     readme.write_text("no markers\n", encoding="utf-8")
     with pytest.raises(ValueError, match="benchmark"):
-        rewrite_readme(readme, results)
+        rewrite_readme("benchmark", report.markdown(results), readme)
 
 
 def test_rows_that_are_measured_again_take_the_place_of_the_last() -> None:
