@@ -95,6 +95,16 @@ def test_inputs_that_are_not_scaled() -> None:
     assert advice.about_inputs(X / 1000).startswith("All columns of X have values of the size of 0.00")
     for rows in (X, 10 * X, X / 10, np.zeros((3, 2)), (RAW > 13).astype(np.uint8), scipy.sparse.csr_array(RAW)):
         assert advice.about_inputs(rows) == ""
+    for size, is_amiss in ((20.0, False), (20.5, True), (0.0505, False), (0.0495, True)):
+        assert (advice.about_inputs(np.full((3, 2), size)) != "") == is_amiss
+
+
+def test_some_rows_are_looked_at() -> None:
+    """All of a few; of many 256, the same distance apart."""
+    assert advice.about_inputs(np.array([[0.0], [1000.0], [0.0]])) != ""
+    every_second = np.resize([[0.0], [1000.0]], (512, 1))
+    assert advice.about_inputs(every_second) == ""
+    assert advice.about_inputs(every_second[::-1]) != ""
 
 
 def test_validation_rows_that_are_not_scaled() -> None:
@@ -106,9 +116,10 @@ def test_validation_rows_that_are_not_scaled() -> None:
     assert advice.about_validation(np.zeros((3, 2)), np.zeros((3, 2))) == ""
     assert advice.about_validation(np.zeros((3, 2)), np.ones((3, 2))) != ""
     assert advice.about_validation(scipy.sparse.csr_array(X), RAW) == ""
-    five = np.full((3, 2), advice.OTHER_SCALE)
+    five = np.full((3, 2), 5.0)
     for rows, held_out in ((five, np.ones((3, 2))), (np.ones((3, 2)), five)):
         assert advice.about_validation(rows, held_out) == "", "up to this factor it may be chance"
+    assert advice.about_validation(five, np.full((3, 2), 0.98)) != ""
 
 
 def test_class_numbers_that_begin_at_1() -> None:

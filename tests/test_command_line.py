@@ -1,6 +1,7 @@
 """The command line as a user calls it: its arguments, and the demonstration on the digits."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info
 
 import fastmlp
-from fastmlp.cli.main import main
+from fastmlp._core import MAX_THREADS
+from fastmlp.cli.main import _parser, main
 
 
 def run(*arguments: object) -> int:
@@ -98,8 +100,9 @@ def test_demonstration_in_one_line_and_as_json(capsys: pytest.CaptureFixture[str
     assert captured.err == ""
     assert run("train", "--epochs", 2, "--json", "--compare", "--test-fraction", 0) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["settings"]["hidden_layer_sizes"] == [64, 64]
+    assert told["settings"].items() >= {"hidden_layer_sizes": [64, 64], "batch_size": 32, "random_state": 0}.items()
     assert told["plain_numpy"]["times_as_fast"] == told["plain_numpy"]["seconds"] / told["seconds"]
+    assert 0 < told["plain_numpy"]["seconds"] < 60
     assert told["plain_numpy"]["loss"] == pytest.approx(told["loss"], rel=0.01)  # rounding of two epochs
     assert (told["scores"], told["n_train_rows"], told["n_epochs"]) == ({}, 1797, 2)
 
@@ -163,6 +166,49 @@ def test_numbers_that_are_refused(option: str, value: str, expected: str, capsys
     assert re.search(rf"argument {option}: must be {expected}.*, got {value}\n$", capsys.readouterr().err)
 
 
+def test_the_demonstration_says_what_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--epochs", 1, "--no-compare"]
+    for more, how in (([], "sgd, learning rate 0.1"), (["--solver", "adam"], "adam, learning rate 0.001")):
+        assert run("train", *options, *more) == 0
+        assert capsys.readouterr().out.splitlines()[:2] == [
+            "handwritten digits: 1438 rows to train on, 359 to test on; classification into 10 classes",
+            f"64-64-64-10, relu, {how}, batches of 32, float32",
+        ]
+
+
+def test_another_loss_in_numpy_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding may make a hundredth, not two."""
+    from fastmlp.cli.report import Report
+
+    def ended(factor: float, n_threads: int) -> None:
+        monkeypatch.setattr(Report, "time_in_numpy", lambda self, *_: (1.0, factor * self._classifier.loss_, n_threads))
+
+    for n_threads, threads in ((2, ", 2 BLAS threads"), (0, "")):
+        ended(1.005, n_threads)
+        assert run("train", "--epochs", 1) == 0
+        assert f"plain NumPy {np.__version__}{threads}, same weights" in capsys.readouterr().out
+    ended(1.02, 1)
+    assert "the same training in NumPy ended with the loss" in failure(capsys, "train", "--epochs", 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "accepted", "refused"),
+    [
+        ("--seed", ["0", "4294967295"], ["-1", "4294967296"]),
+        ("--threads", ["1", str(MAX_THREADS)], ["0", str(MAX_THREADS + 1)]),
+        ("--test-fraction", ["0", "0.99"], ["-0.01", "1"]),
+        ("--max-time", ["1e-9", "1e9"], ["0", "inf"]),
+        ("--batch-size", ["1", "1000"], ["0", "2.5"]),
+    ],
+)
+def test_numbers_that_an_option_takes(option: str, accepted: list[str], refused: list[str]) -> None:
+    for text in accepted:
+        assert _parser().parse_args(["train", option, text])
+    for text in refused:
+        with pytest.raises(SystemExit):
+            _parser().parse_args(["train", f"{option}={text}"])
+
+
 @pytest.mark.parametrize("widths", ["8,x", "0", "", "8,", "-1", "1.5"])
 def test_hidden_layers_that_are_none(widths: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -190,6 +236,8 @@ def test_where_to_write_is_checked_before_the_training(
     assert f"{option}: there is no folder {tmp_path / 'folder'}" in refused(tmp_path / "folder" / "loss.png")
     assert f"{option}: {tmp_path} is a folder; name a file in it" in refused(tmp_path)
     assert "no array X" in refused(tmp_path / "loss.png")
+    if os.path.exists("/dev/null"):
+        assert f"{option}: /dev/null is not a file that can be replaced" in refused(Path("/dev/null"))
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert f"no permission to write into the folder {tmp_path}" in refused(tmp_path / "loss.png")
 

@@ -150,7 +150,7 @@ def test_arrays(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatc
     expected = predictions(capsys, model, data)  # of X_test, as there is no X
     right = np.ravel(expected[1:]).astype(int) == y[1500:]
     assert 100 * right.mean() == pytest.approx(accuracy, abs=0.005)  # printed with two digits
-    np.savez(data, X=X[1500:])
+    np.savez(data, X=X[1500:], X_test=X[:9])
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(data.read_bytes())))
     assert predictions(capsys, model, "-") == expected
     # Columns without names are taken in their order.

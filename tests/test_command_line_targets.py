@@ -9,7 +9,7 @@ import pytest
 from command_line import Captured, failure, predictions, run, table, told, write_csv
 
 import fastmlp
-from fastmlp.cli.target import task_of
+from fastmlp.cli.target import hint, task_of
 
 pandas = pytest.importorskip("pandas")
 
@@ -24,14 +24,27 @@ pytestmark = pytest.mark.usefixtures("short_training")
         ([1, 2, 3, 4] * 10, "classification"),
         (list(range(30)) * 3, "classification"),
         ([0, 1], "classification"),
+        ([0, 1, 2], "regression"),
         (list(range(31)) * 4, "regression"),
         (list(range(40)), "regression"),
+        ([*range(20), *range(20), *range(10)], "regression"),
+        ([*range(20), *range(20), *range(20)], "classification"),
         ([1.0, 2.0] * 20, "regression"),
         ([0.5, 2.0] * 20, "regression"),
     ],
 )
 def test_the_task_follows_from_the_target(values: list[Any], task: str) -> None:
     assert task_of(np.array(values), "y")[0] == task
+
+
+@pytest.mark.parametrize(
+    ("n_values", "n_rows", "is_told"),
+    [(1, 9, False), (2, 6, True), (3, 9, True), (3, 8, False), (30, 90, True), (31, 124, False)],
+)
+def test_few_whole_numbers_may_be_classes(n_values: int, n_rows: int, is_told: bool) -> None:
+    """Up to thirty, each in three rows."""
+    values = np.arange(float(n_rows)) % n_values
+    assert bool(hint(values, "regression", "y")) == is_told
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,21 @@ import os
 import signal
 import sys
 import threading
+from math import inf, nan
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from command_line import Captured, predictions, run, table, told
 
 import fastmlp
+from fastmlp import _core
+from fastmlp.cli import outcome, training
+from fastmlp.cli.report import Report
+from fastmlp.cli.scores import in_words
+from fastmlp.cli.tables import _listed
 from fastmlp.tabular_training import PRESETS, Preset
 
 pandas = pytest.importorskip("pandas")
@@ -112,3 +120,40 @@ def test_any_number_of_threads_gives_the_same_predictions(iris: Path, tmp_path: 
         assert run("train", iris, "--target", "species", "--threads", threads, "--save", tmp_path / "model") == 0
         found.append(predictions(capsys, tmp_path / "model", iris, "--proba"))
     assert found[0] == found[1]
+
+
+# -- words and numbers --
+
+
+def test_scores_in_words() -> None:
+    of_classes = {"accuracy": 0.75, "balanced_accuracy": 0.5, "log_loss": 0.25}
+    assert in_words(of_classes, "y") == "accuracy 75.00 %, balanced accuracy 50.00 %, log loss 0.2500"
+    of_values = {"R2": 0.5, "RMSE": 2.0, "MAE": 1.25}
+    assert in_words(of_values, "price") == "R2 0.5000, RMSE 2, MAE 1.25 (in units of price)"
+
+
+@pytest.mark.parametrize(("n", "words"), [(1, "1 network in 3 s on "), (2, "2 networks in 3 s on ")])
+def test_networks_in_words(n: int, words: str) -> None:
+    data: Any = None  # without scores nothing is told of them
+    assert training._in_words(SimpleNamespace(n_members_=n), {}, data, 3.0) == words + _core.isa()
+
+
+@pytest.mark.parametrize(
+    ("n", "words"), [(1, "1 epoch in 3 s on {isa}, 1 thread"), (2, "2 epochs in 3 s on {isa}, 2 threads")]
+)
+def test_a_demonstration_in_words(n: int, words: str) -> None:
+    classifier: Any = SimpleNamespace(n_iter_=n, predict=lambda X: np.array([0, 1, 1, 1]))
+    report = Report(classifier, np.zeros((4, 1)), np.array([0, 1, 1, 0]), speaks=False)
+    report.seconds, report.n_threads = 3.0, n
+    assert report.summary() == "test accuracy 75.00 % after " + words.format(isa=_core.isa())
+
+
+def test_what_is_no_number_in_json() -> None:
+    found = outcome._plain({"a": nan, "b": [inf, 1.5, "x"], "c": (-inf, 2)})
+    assert found == {"a": None, "b": [None, 1.5, "x"], "c": [None, 2]}
+
+
+def test_twelve_names_are_listed() -> None:
+    names = [f"c{i}" for i in range(13)]
+    assert _listed(names[:12]).endswith("c10, c11")
+    assert _listed(names).endswith("c10, c11, …")

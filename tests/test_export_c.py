@@ -1,5 +1,6 @@
 """C headers: what the compiled function computes is what `predict` gives, bit by bit where there is a multiply-add."""
 
+import math
 import platform
 import re
 import shutil
@@ -232,6 +233,17 @@ def test_tables(kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-14 if kind == "classes" else 0)
     if kind == "classes":
         np.testing.assert_array_equal(model.classes_[label], model.predict(table))
+
+
+def test_a_table_says_what_memory_it_takes(tmp_path: Path) -> None:
+    """That of the arrays in the header."""
+    TabularRegressor(n_members=2, max_time=0.01, random_state=0).fit(TABLE, VALUES).to_c(tmp_path / "model.h")
+    header = (tmp_path / "model.h").read_text(encoding="utf-8")
+    told = re.findall(r"(\d+) bytes of constants, (\d+) bytes of static memory", header)
+    constants = re.findall(r"static const float \w+\[(.+)\]", header)
+    arrays = re.findall(r"\b\w+\[(\d+)\]", " ".join(re.findall(r"^    static float .*", header, re.MULTILINE)))
+    sizes = 4 * sum(math.prod(map(int, shape.split(" * "))) for shape in constants), 4 * sum(map(int, arrays))
+    assert [tuple(map(int, each)) for each in told] == [sizes]
 
 
 def test_categories_can_be_told_apart(tmp_path: Path) -> None:

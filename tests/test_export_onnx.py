@@ -23,7 +23,7 @@ from fastmlp import (
     register_onnx_converters,
 )
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -173,6 +173,14 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="NaN or infinity"):
         model.to_onnx(tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_files_are_for_runtimes_from_2022_on(tmp_path: Path) -> None:
+    """ONNX Runtime 1.12 reads these versions, and none above them."""
+    MLPClassifier((3,), max_iter=1).fit(X, CLASSES).to_onnx(tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert model.ir_version == 8
+    assert {each.domain: each.version for each in model.opset_import} == {"": 17, "ai.onnx.ml": 3}
 
 
 def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ import pytest
 from preload import preloaded
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor, Trainer
+from fastmlp import MLPClassifier, MLPRegressor, Trainer, memory
+from fastmlp._core import Network
 from fastmlp.memory import memory_limit
+from fastmlp.rows import Samples
 
 FAILING = """
 #define _GNU_SOURCE
@@ -203,6 +206,27 @@ def test_limit_of_the_control_group(groups: str, files: dict[str, str], expected
         (tmp_path / name).write_text(text + "\n")
     machine = memory_limit(tmp_path / "nowhere", tmp_path / "nothing")
     assert memory_limit(tmp_path, tmp_path / "own") == (expected or machine)
+
+
+def test_a_machine_that_does_not_say_what_memory_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Version 1 writes numbers from 2^60 on where there is no limit; where nothing tells, an allocation does."""
+    monkeypatch.setattr(os, "sysconf_names", {}, raising=False)
+    (tmp_path / "own").write_text("0::/\n")
+    for limit, expected in ((2**60, None), (2**60 - 1, 2**60 - 1)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert memory_limit(tmp_path, tmp_path / "own") == expected
+    monkeypatch.setattr(memory, "memory_limit", lambda: None)
+    assert [memory._has_memory(n_bytes) for n_bytes in (1, 2**62)] == [True, False]
+    monkeypatch.setattr(memory, "memory_limit", lambda: 1000)
+    assert [memory._has_memory(n_bytes) for n_bytes in (1000, 1001)] == [True, False]
+
+
+def test_memory_of_what_early_stopping_keeps() -> None:
+    network = Network((20, 30, 3), "relu", "log_loss", "float32")
+    samples = Samples(np.zeros((9, 20), np.float32), np.zeros(9, np.int64), None)
+    settings = [SimpleNamespace(**MLPClassifier(early_stopping=keeps).get_params()) for keeps in (False, True)]
+    without, with_best = (memory._training_bytes(network, each, samples) for each in settings)
+    assert with_best - without == 4 * (21 * 30 + 31 * 3)
 
 
 MEASURED = """

@@ -43,6 +43,7 @@ def test_classifiers_and_their_training_from_there(labels: str, settings: dict[s
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-10)
     assert ours.loss_curve_ == theirs.loss_curve_
+    assert ours.best_epoch_ == np.argmin(theirs.loss_curve_) + 1
     assert (ours.n_iter_, ours.t_, ours.n_layers_) == (theirs.n_iter_, theirs.t_, theirs.n_layers_)
     for _ in range(3):
         ours.partial_fit(X, y)
@@ -72,6 +73,7 @@ def test_is_an_estimator_like_any(tmp_path: Any) -> None:
     ours.save(tmp_path / "model")
     np.testing.assert_array_equal(fastmlp.load(tmp_path / "model").predict_proba(X), ours.predict_proba(X))
     assert ours.validation_scores_ == theirs.validation_scores_
+    assert ours.best_epoch_ == np.argmax(theirs.validation_scores_) + 1
     ours.coefs_[0][:] = 0
     assert theirs.coefs_[0].any(), "they share no memory"
     clone(ours).fit(X, CLASSES)

@@ -37,6 +37,7 @@ def test_training_and_validation_loss_with_the_best_epoch() -> None:
     assert np.array_equal(drawn, [classifier.loss_curve_, classifier.validation_loss_curve_])
     assert all(np.array_equal(line.get_xdata(), np.arange(1, 9)) for line in display.lines_)
     assert {line.get_linewidth() for line in display.lines_} == {3}
+    assert np.array_equal(display.score_line_.get_data(), [np.arange(1, 9), classifier.validation_scores_])
     best = int(np.argmax(classifier.validation_scores_)) + 1
     assert list(display.best_line_.get_xdata()) == [best, best]
     labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
@@ -93,6 +94,7 @@ def test_other_estimators() -> None:
     theirs = ScikitLearnsClassifier((8,), max_iter=3).fit(X, Y)
     for estimator in (trainer, theirs):
         assert np.array_equal(LossCurveDisplay.from_estimator(estimator).lines_[0].get_ydata(), estimator.loss_curve_)
+    assert LossCurveDisplay.from_estimator(theirs).best_epoch == int(np.argmin(theirs.loss_curve_)) + 1
     with pytest.raises(NotFittedError):
         LossCurveDisplay.from_estimator(small())
     with pytest.raises(ValueError, match="has no loss curve"):

@@ -193,3 +193,21 @@ def test_a_restart_has_the_same_schedule() -> None:
     kept = min((first, second), key=lambda each: each.loss_)
     assert np.array_equal(best.coefs_[0], kept.coefs_[0])
     assert best.loss_curve_ == kept.loss_curve_
+
+
+def test_rates_of_invscaling_follow_the_rows() -> None:
+    """Sixty an epoch, counted from 1; a power that is too large for any number leaves nothing after the first."""
+    settings = {"solver": "sgd", "learning_rate": "invscaling"}
+    assert rates(regressor(3, **settings)) == pytest.approx([RATE, RATE / 61**0.5, RATE / 121**0.5])
+    assert rates(regressor(3, power_t=1e308, **settings)) == [RATE, 0, 0]
+
+
+def test_the_smallest_rate_is_not_lowered() -> None:
+    settings = {"solver": "sgd", "learning_rate": "adaptive", "tol": 10.0, "n_iter_no_change": 1}
+    assert rates(regressor(20, learning_rate_init=1e-6, **settings)) == [1e-6] * 3
+    assert len(rates(regressor(20, learning_rate_init=1.01e-6, **settings))) > 3
+
+
+def test_a_schedule_of_less_than_two_steps_after_warmup() -> None:
+    """A step and a half, of which half a step is over at the last one."""
+    assert rates(regressor(10, learning_rate="linear", warmup=0.85))[-1] == pytest.approx(RATE * 2 / 3)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import TabularClassifier, TabularRegressor, tabular_training
@@ -28,3 +29,13 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
+
+
+def test_tags() -> None:
+    """What scikit-learn's tools ask before they give data."""
+    for tags in map(get_tags, (TabularClassifier(), TabularRegressor())):
+        of_inputs = tags.input_tags
+        assert (of_inputs.allow_nan, of_inputs.categorical, of_inputs.string) == (True, True, True)
+        assert tags.target_tags.required
+    assert get_tags(TabularClassifier()).classifier_tags.multi_label
+    assert get_tags(TabularRegressor()).target_tags.multi_output

@@ -1,6 +1,7 @@
 """The columns of a table in all the ways in which users hold them."""
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from numpy.testing import assert_array_equal
 
 import fastmlp
 from fastmlp import TabularClassifier, TabularRegressor, tabular_training
-from fastmlp.tabular_columns import read_table
+from fastmlp.tabular_base import _name_of
+from fastmlp.tabular_columns import Column, doubt, read_table
 from fastmlp.tabular_training import Preset
 
 Y = [0, 1] * 20
@@ -118,6 +120,33 @@ def test_categories_of_bytes_and_decimals_can_be_saved(tmp_path: Path) -> None:
     assert_array_equal(fastmlp.load(tmp_path / "model").predict_proba(X), fitted.predict_proba(X))
 
 
+def test_dates_in_a_column_of_objects_are_refused() -> None:
+    with pytest.raises(TypeError, match="column 'day': dates and times are not numbers"):
+        read_table(pd.DataFrame({"day": pd.Series([date(2020, 1, 1)] * 3, dtype=object)}))
+
+
+def test_frames_without_rows_or_columns_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        read_table(pd.DataFrame({"a": []}))
+    with pytest.raises(ValueError, match=r"Found array with 0 feature\(s\)"):
+        read_table(pd.DataFrame(index=[0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("n_texts", "n_rows", "is_doubted"), [(50, 50, False), (51, 51, True), (52, 104, False), (53, 105, True)]
+)
+def test_texts_are_doubted_from_so_many_on(n_texts: int, n_rows: int, is_doubted: bool) -> None:
+    """Fifty cause no doubt, nor more where each stands in two rows."""
+    cells = np.array([f"t{i % n_texts}" for i in range(n_rows)], dtype=object)
+    assert bool(doubt(Column("c", cells, is_category=True))) == is_doubted
+
+
+def test_a_hundred_dates_tell() -> None:
+    for n_dates, are_dates in ((99, False), (100, True)):
+        cells = np.array([*["2020-01-01"] * n_dates, "x"], dtype=object)
+        assert ("holds dates as text" in doubt(Column("c", cells, is_category=True))) == are_dates
+
+
 # -- names --
 
 
@@ -151,3 +180,20 @@ def test_numbers_as_names_are_places() -> None:
     assert fitted.categories_ == {"x0": ("a", "b")}
     assert not hasattr(fitted, "feature_names_in_")
     assert_array_equal(fitted.predict(X.rename(columns={0: 7, 1: 3})), fitted.predict(X))
+
+
+def test_numbers_of_several_kinds_as_names_are_text() -> None:
+    table = read_table(pd.DataFrame([[1, 2]], columns=pd.Index([1.5, 2], dtype=object)))
+    assert ([column.name for column in table.columns], table.has_names) == (["1.5", "2"], True)
+
+
+def test_columns_that_are_missing_alone_are_named() -> None:
+    table = read_table(pd.DataFrame({"a": [1.0]}))
+    with pytest.raises(ValueError, match=r"during fit: 'b' missing\. X has 1 columns, fit had 2\.$"):
+        table.like(["a", "b"], 2, "TabularClassifier")
+
+
+def test_a_target_has_a_name_where_it_is_a_text() -> None:
+    for name, expected in (("price", "price"), ("", None), (3, None), (None, None)):
+        assert _name_of(pd.Series([1.0], name=name)) == expected
+    assert _name_of([1.0]) is None

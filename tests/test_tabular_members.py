@@ -106,6 +106,7 @@ def test_parts_of_the_rows_that_have_no_weight(estimator: Estimator, n_weights: 
     [
         (TabularClassifier, np.arange(100) % 3, np.eye(3)[np.arange(100) % 3], "must have one dimension, as in fit."),
         (TabularClassifier, np.eye(2)[np.arange(100) % 2], np.arange(100) % 2, "must have two dimensions, as in fit."),
+        (TabularClassifier, np.eye(2)[np.arange(100) % 2], np.eye(3)[np.arange(100) % 3], "has 3 columns, fit had 2"),
         (TabularRegressor, X, np.hstack([X, X]), "has 4 columns, fit had 2"),
     ],
 )
@@ -115,6 +116,13 @@ def test_targets_to_validate_on_of_another_kind(
     monkeypatch.delattr("fastmlp.tabular_base.train_members")  # before the training
     with pytest.raises(ValueError, match=f"^y_val {re.escape(message)}$"):
         estimator().fit(X, y, X_val=X, y_val=y_val)
+
+
+def test_targets_of_several_columns_that_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^quantile takes one target, y has 2 columns: fit one for each\.$"):
+        TabularRegressor(quantile=0.5).fit(X, X)
+    with pytest.raises(ValueError, match="y of several columns must hold 0 and 1"):
+        TabularClassifier().fit(X, np.arange(200).reshape(100, 2) % 3)
 
 
 @pytest.mark.parametrize("class_weight", [[{0: 1, 1: 9}, {0: 1, 1: 1}], "balanced"])
@@ -150,3 +158,4 @@ def test_inputs_that_are_zero_in_some_rows() -> None:
     inputs[1, 1] = inputs[-1, 2] = inputs[ROWS_AT_ONCE, 3] = 0.5
     assert_array_equal(_always_zero(inputs, np.arange(2, len(inputs))), [1, 4])
     assert_array_equal(_always_zero(inputs[:, :4], np.arange(len(inputs) - 1)), [2])
+    assert_array_equal(_always_zero(inputs, np.array([1])), [2, 3, 4])
