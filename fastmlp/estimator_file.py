@@ -104,6 +104,8 @@ def _estimator(file: ModelFile) -> Any:
     parameters, state = (
         {name: from_json(value) for name, value in file.parameters[name].items()} for name in ("parameters", part)
     )
+    for name, value in parameters.items():
+        to_json(name, value)  # what could not be saved was no parameter
     require(not set(state) & set(file.arrays), "it holds an array twice")
     state |= file.arrays
     if part == "attributes":

@@ -165,6 +165,9 @@ WRONG = {
     "an unknown activation": damaged("parameters", "activation", "magic"),
     "an unknown parameter": damaged("parameters", "magic", 1),
     "a parameter of another kind": damaged("parameters", "n_threads", 0),
+    "a parameter that could not be saved": damaged(
+        "parameters", "class_weight", {"dict": [[0, {"LabelBinarizer": ["binary", False]}]]}
+    ),
     "random numbers from before the key": damaged("parameters", "random_state", random_state(pos=-1)),
     "random numbers from beyond the key": damaged("parameters", "random_state", random_state(pos=625)),
     "a position that is true": damaged("parameters", "random_state", random_state(pos=True)),
