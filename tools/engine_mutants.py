@@ -136,7 +136,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("panel.h", "rest < PANEL ? rest : PANEL", "PANEL"),
     # blocks of work, threads
     ("network.h", "b->row_end = least(b->row + b->height, b->rows)", "b->row_end = b->row + b->height"),
-    ("network.h", "i < l; i++) at += task->n_units[i + 1]", "i < l; i++) at += task->n_units[i]"),
+    ("scratch.h", "i < l; i++) at += task->n_units[i + 1]", "i < l; i++) at += task->n_units[i]"),
     ("gradients.h", "if (b.row == 0) bias_gradient", "bias_gradient"),
     ("network.h", "weight[r] = r < valid ?", "weight[r] = r <= valid ?"),
     ("gradients.h", "sums.initial += part * sums.initial_stride", "sums.initial += sums.initial_stride"),
