@@ -27,6 +27,7 @@ typedef void microkernel(const tile *t);
 
 enum {
     DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
+    AHEAD = 4,      /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     FLAT_DEPTH = 8, /* rows of B that flat_product reads at once: in A within one panel */
 };
 _Static_assert(DEPTH % PANEL == 0, "terms would begin within a panel of A");
@@ -42,10 +43,10 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
     const operand *a = t->a, *b = t->b;
     for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
         int64_t depth = least(rest, PANEL);
-        if (t->depth == DEPTH) /* of many panels, the next of A is far away */
-            for (int i = 0; i < rows * PANEL; i += LANES) __builtin_prefetch(a + t->a_panel_size + i);
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
+            /* The next panel of A may be far away. A little at a time: many at once would keep B waiting. */
+            if (rows >= 4) __builtin_prefetch(a + t->a_panel_size + k * rows);
 #pragma GCC unroll 4
             for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
 #pragma GCC unroll 16
@@ -111,6 +112,9 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows,
     const operand *a = t->a, *b = t->b;
     for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
         vec row[TILE_VECS];
+        __builtin_prefetch(a + AHEAD * PANEL);
+#pragma GCC unroll 4
+        for (int v = 0; v < width * VL; v += LANES) __builtin_prefetch(b + AHEAD * PANEL + v);
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
 #pragma GCC unroll 16
