@@ -3,6 +3,8 @@
 import itertools
 import threading
 import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 pytest.importorskip("distributed")
 import scipy.sparse
 
-from bench.scale import LOOPBACK, Model, Net
+from bench.scale import LOOPBACK, Alone, Model, Net
 from fastmlp import _core, engine_settings
+from fastmlp.dask.localsteps import LocalSteps
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
-from fastmlp.dask.steps import Alone, Place, SharedTraining
+from fastmlp.dask.steps import Place, SharedTraining
 from fastmlp.dask.tree import Sum, Tree, cover, from_bfloat16, round_to_bfloat16, to_bfloat16
 from fastmlp.hyperparameters import HYPERPARAMETERS
 
@@ -59,29 +62,37 @@ def shards_of(plan: Plan, blocks: range, X: Any, y: Any, w: Any, n_pieces: int =
     return shards
 
 
-def train(
-    plan: Plan, data: tuple[Any, Any, Any], n_workers: int, n_epochs: int = 3, n_threads: int = 1, n_pieces: int = 1,
-    **options: Any,
-) -> tuple[Any, list[float]]:  # fmt: skip
-    """Parameters and losses of a training, found to be those of all workers."""
+def begun(
+    plan: Plan, data: tuple[Any, Any, Any], channel: Any = None, blocks: range | None = None, *,
+    kind: type[SharedTraining] = SharedTraining, n_pieces: int = 1, n_threads: int = 1, n_hidden: int = 5,
+    deadline: float = np.inf, check: Callable[[], None] = lambda: None, **options: Any,
+) -> tuple[SharedTraining, Any]:  # fmt: skip
+    """The training of a worker, which has all blocks unless it is told which, and its parameters."""
     settings = SimpleNamespace(**DEFAULTS | {"compression": None, "loss": "squared_error", "solver": "adam"} | options)
     X, y, w = data
-    network = _core.Network((X.shape[1], 5, y.shape[1]), "relu", settings.loss, X.dtype)
-    together = Together(n_workers, Tree(plan.n_blocks, settings.compression == "bfloat16"))
+    network = _core.Network((X.shape[1], n_hidden, y.shape[1]), "relu", settings.loss, X.dtype)
+    optimizer = engine_settings.optimizer_name(settings)
+    params = np.random.RandomState(1).uniform(-0.5, 0.5, network.n_params).astype(X.dtype)
+    slots = np.zeros((_core.OPTIMIZERS[optimizer], network.n_params), X.dtype)
+    shards = shards_of(plan, range(plan.n_blocks) if blocks is None else blocks, X, y, w, n_pieces)
+    training = kind(
+        network, params, slots, shards, plan, channel or Alone(), settings, optimizer=optimizer, step=0,
+        heaviest=1.0 if w is None else w.max(), place=Place(), n_threads=n_threads, deadline=deadline, check=check,
+    )  # fmt: skip
+    training.learning_rate = 0.01
+    return training, params
+
+
+def train(
+    plan: Plan, data: tuple[Any, Any, Any], n_workers: int, n_epochs: int = 3, **options: Any
+) -> tuple[Any, list[float]]:
+    """Parameters and losses of a training, found to be those of all workers."""
+    together = Together(n_workers, Tree(plan.n_blocks, options.get("compression") == "bfloat16"))
     results: list[Any] = [None] * n_workers
 
     def work(rank: int) -> None:
-        optimizer = engine_settings.optimizer_name(settings)
-        params = np.random.RandomState(1).uniform(-0.5, 0.5, network.n_params).astype(X.dtype)
-        slots = np.zeros((_core.OPTIMIZERS[optimizer], network.n_params), X.dtype)
-        shards = shards_of(plan, range(*plan.shares(n_workers)[rank]), X, y, w, n_pieces)
-        training = SharedTraining(
-            network, params, slots, shards, plan, Alone() if n_workers == 1 else together.of(rank), settings,
-            optimizer=optimizer, step=0, heaviest=1.0 if w is None else w.max(), place=Place(), n_threads=n_threads,
-            check=lambda: None,
-            deadline=np.inf,
-        )  # fmt: skip
-        training.learning_rate = 0.01
+        channel = None if n_workers == 1 else together.of(rank)
+        training, params = begun(plan, data, channel, range(*plan.shares(n_workers)[rank]), **options)
         losses = []
         for _ in range(n_epochs):
             while (status := training.run(seconds=0.001)) == "yield":
@@ -136,7 +147,7 @@ def test_every_row_is_used_once_an_epoch(n_rows: int, batch_size: int, n_blocks:
         np.testing.assert_array_equal(np.concatenate(found), np.arange(n_rows)[plan.shard_in(block, 0, n_rows)])
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [False, True, "but for the first steps"])
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("options", [{}, {"l1_ratio": 0.5, "alpha": 0.1}, {"clip_norm": 0.1, "weight_decay": 0.1}])
 def test_training_is_the_local_one_to_rounding(weighted: bool, shuffle: bool, options: dict[str, Any]) -> None:
@@ -158,6 +169,79 @@ def test_training_is_the_local_one_to_rounding(weighted: bool, shuffle: bool, op
     # 100 steps of Adam, each of which moves a parameter by 0.01 at the most and rounds at 1e-16.
     np.testing.assert_allclose(params, expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-9)
+
+
+def test_one_row_has_its_loss() -> None:
+    X, y, _ = (each[:1] for each in problem())
+    training, params = begun(plan_of(1, 1, 1), (X, y, None), alpha=0.0)
+    expected = training._network.evaluate(params, X, y) / 2  # of two outputs
+    assert training.run() == "epoch"
+    assert training.loss == pytest.approx(expected, rel=1e-12)
+
+
+def test_blocks_of_even_size_are_summed_as_they_are() -> None:
+    """Whatever their size: to multiply gradients by three and to divide them again would round twice."""
+    X, y, _ = (each[:12] for each in problem())
+    seen: list[Sum] = []
+
+    class Watched(Alone):
+        def all_reduce(self, sums: list[Sum]) -> Sum:
+            seen.append(Sum(sums[0].node, sums[0].vector.copy(), sums[0].numbers.copy()))
+            return sums[0]
+
+    training, params = begun(plan_of(12, 6, 2, shuffle=False), (X, y, np.full(12, 0.3)), Watched())
+    expected = np.zeros_like(params)
+    for block in (slice(0, 3), slice(3, 6)):
+        gradient = np.empty_like(params)
+        training._network.loss_gradient(params, X[block], y[block], np.full(3, 0.3), 0.0, gradient, 1)
+        expected += gradient
+    training.run()
+    np.testing.assert_array_equal(seen[0].vector, expected)
+    assert seen[0].numbers[1] == 2
+
+
+@pytest.mark.parametrize("kind", [SharedTraining, LocalSteps])
+@pytest.mark.parametrize("first_is_late", [False, True])
+def test_the_clock_of_the_first_block_is_that_of_all(kind: type[SharedTraining], first_is_late: bool) -> None:
+    plan, together = plan_of(), Together(2, Tree(8))
+    deadlines = (-np.inf, np.inf) if first_is_late else (np.inf, -np.inf)
+    trainings = [
+        begun(plan, problem(), together.of(rank), range(*plan.shares(2)[rank]), kind=kind, deadline=deadlines[rank],
+              local_steps=2)[0]
+        for rank in range(2)
+    ]  # fmt: skip
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda each: each.run(seconds=60), trainings))
+    assert found == (["yield"] * 2 if first_is_late else ["epoch"] * 2)
+    assert [each.late for each in trainings] == [first_is_late] * 2
+    n_steps = 2 if kind is LocalSteps else 1
+    assert [each.step for each in trainings] == [n_steps if first_is_late else 5] * 2
+
+
+def test_each_step_looks_whether_it_is_still_wanted() -> None:
+    steps: list[int] = []
+
+    def check() -> None:
+        steps.append(training.step)
+        if training.step == 2:
+            raise InterruptedError("no longer wanted")
+
+    training, _ = begun(plan_of(), problem(), check=check)
+    with pytest.raises(InterruptedError):
+        training.run(seconds=60)
+    assert steps == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", [SharedTraining, LocalSteps])
+def test_steps_share_the_memory_of_the_first(kind: type[SharedTraining]) -> None:
+    training, params = begun(plan_of(), problem(), kind=kind, n_hidden=10_000, local_steps=2)
+    training.run(seconds=60)
+    tracemalloc.start()
+    try:
+        training.run(seconds=60)
+        assert tracemalloc.get_traced_memory()[1] < params.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -193,6 +277,9 @@ def test_numbers_are_rounded_to_the_nearest_bfloat16() -> None:
     again = np.empty_like(rounded)
     from_bfloat16(to_bfloat16(rounded), again)
     np.testing.assert_array_equal(again, rounded)
+    not_numbers = np.array([0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)  # rounded as numbers, they would be
+    round_to_bfloat16(not_numbers)
+    assert np.isnan(not_numbers).all()
 
 
 @pytest.mark.parametrize("sparse", [False, True])

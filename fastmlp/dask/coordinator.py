@@ -16,6 +16,7 @@ from fastmlp.dask import worker
 from fastmlp.dask.checkpoint import Checkpoint
 from fastmlp.dask.placement import Column, near
 from fastmlp.dask.silence import GLANCE_SECONDS, glance, remove_silent
+from fastmlp.dask.steps import BEGINNING
 from fastmlp.dask.worker import Attempt, Job
 
 GRACE_SECONDS = 5.0
@@ -93,7 +94,7 @@ class Coordinator:
         RuntimeError
             If there are no workers, or if they do not reach each other or the rows.
         """
-        workers, holder, fruitless, furthest = self._all_workers(), None, 0, (-1, 0)
+        workers, holder, fruitless, furthest = self._all_workers(), None, 0, BEGINNING
         used = set[str]()
         try:
             while True:
@@ -107,13 +108,13 @@ class Coordinator:
                     if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
                         return state, outcome.said[name]
                 best = outcome.best()
-                place = outcome.said[best]["place"] if best else (-1, 0)
+                place = outcome.said[best]["place"] if best else BEGINNING
                 fruitless = 0 if place > furthest or self._some_left(outcome) else fruitless + 1
                 furthest = max(furthest, place)
                 if fruitless == MOST_FRUITLESS:
                     raise RuntimeError(f"The workers of this fit come no further: {outcome.story()}")
                 workers = [name for name in workers if name in outcome.said] or self._all_workers()
-                holder = best if place > (-1, 0) else None
+                holder = best if place > BEGINNING else None
         finally:
             self._on(list(used), worker.forget)
 
@@ -173,8 +174,8 @@ class Coordinator:
         self._first = names[0]
         if root is None and self._checkpoint and self._checkpoint.snapshot:
             begin = partial(worker.begin_from, snapshot=self._checkpoint.snapshot)
-            if not self._on(names[:1], begin):  # who began without it would write over it
-                return self._failed(names[:1])
+            if not self._on([self._first], begin):  # who began without it would write over it
+                return self._failed([self._first])
         shares = self._job.plan.shares(len(names))
         futures, cut = dict[str, Future](), list[Future]()
         for rank, name in enumerate(names):
@@ -184,7 +185,7 @@ class Coordinator:
             held_out = [column and column.groups for column in self._held_out] if self._held_out else None
             futures[name] = self._client.submit(
                 worker.train, self._job, attempt, pieces, held_out, workers=[name], allow_other_workers=False,
-                pure=False, retries=0, key=f"fastmlp-{self._job.name}-{token.hex()[:8]}-{rank}",
+                key=f"fastmlp-{self._job.name}-{token.hex()[:8]}-{rank}",
             )  # fmt: skip
         try:
             outcome = self._wait(futures, self._limit + GRACE_SECONDS)
@@ -244,7 +245,7 @@ class Coordinator:
         self._on(list(futures), worker.stop)
         outcome = self._wait(futures, GRACE_SECONDS, perf_counter())
         for said in outcome.said.values():
-            said["status"] = "interrupted" if said["place"] > (-1, 0) else "nothing"
+            said["status"] = "interrupted" if said["place"] > BEGINNING else "nothing"
         if not any(said["status"] == "interrupted" for said in outcome.said.values()):
             raise KeyboardInterrupt
         return outcome

@@ -55,7 +55,7 @@ class LocalSteps(SharedTraining):
         if weight > 0:
             if not np.isfinite(loss) or not self._take(total.vector, weight):
                 return "not_finite"
-            place.loss_sum += loss / weight * sum(plan.step_rows(place.step + i) for i in range(n_steps))
+            place.loss_sum += loss / weight * (n_steps * plan.step_rows(place.step))
             self._step += n_steps
         place.step += n_steps
         return "epoch" if place.step == plan.n_steps else "yield"

@@ -21,9 +21,6 @@ from fastmlp.threads import Status
 class Reduces(Protocol):
     """What a step needs of a channel."""
 
-    rank: int
-    seconds: float
-
     def all_reduce(self, sums: list[Sum]) -> Sum:
         """Return the sum of the root on all workers; the arrays stay the channel's until the next call."""
 
@@ -43,6 +40,10 @@ class Place:
     epoch: int = -1
     step: int = 0
     loss_sum: float = 0.0
+
+
+BEGINNING = Place().epoch, Place().step
+"""Of a training that has not made a step."""
 
 
 class SharedTraining:
@@ -108,8 +109,7 @@ class SharedTraining:
         self._unit = heaviest * plan.most_rows
         self._free: list[NDArray[Any]] = []
         self._orders: dict[int, NDArray[np.int64] | None] = {}
-        self.seconds = 0.0
-        if place.epoch >= 0 and place.step < plan.n_steps:
+        if place.epoch >= 0:
             self._begin()
 
     @property
@@ -153,7 +153,6 @@ class SharedTraining:
             while status == "yield" and not self.late and perf_counter() - start < seconds:
                 self._check()
                 status = self._make_step(rates)
-        self.seconds += perf_counter() - start
         return status
 
     def _begin(self) -> None:
@@ -212,7 +211,7 @@ class SharedTraining:
             part = vector[at : at + PIECE]
             part *= inverse
             weights = self._params[at : min(at + PIECE, n_weights)]
-            if strength and len(weights):
+            if strength:
                 penalty += self._penalise(part[: len(weights)], weights, strength)
         return float(loss + penalty)
 
@@ -225,13 +224,3 @@ class SharedTraining:
             part += np.sign(weights) * (strength * self._l1_ratio)
             penalty += strength * self._l1_ratio * float(np.abs(weights).sum(dtype=np.float64))
         return penalty
-
-
-class Alone:
-    """The channel of a worker that has all blocks."""
-
-    rank, seconds = 0, 0.0
-
-    def all_reduce(self, sums: list[Sum]) -> Sum:
-        """Return what is the sum of the root already."""
-        return sums[0]

@@ -53,10 +53,11 @@ class Wire:
         self.connection, self.name = connection, name
         connection.setblocking(False)
         with suppress(OSError):  # TCP alone knows it
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self._sending: list[memoryview] = []
         self._receiving: list[memoryview] = []
-        self._header, self._expected = bytearray(HEADER.size), (0, 0)
+        self._header = bytearray(HEADER.size)
+        self._expected: tuple[int, ...] = ()
 
     def begin(self, number: int, out: Sequence[Any] | None, into: Sequence[Any] | None) -> None:
         """Set out to send and to receive a message of these buffers; None for no message."""
@@ -218,18 +219,13 @@ class Meeting:
                     connection, _ = self._listener.accept()
                     threading.Thread(target=self._welcome, args=(connection,), daemon=True).start()
         except BaseException as error:
-            self.close()
+            self.wires.close()
             if isinstance(error, OSError) and not isinstance(error, WorkerLostError):
                 raise WorkerLostError(f"the door of worker {self._names[self._rank]} is closed: {error}") from error
             raise
         finally:
             self._listener.close()
         return self.wires
-
-    def close(self) -> None:
-        """Close what is open."""
-        self._listener.close()
-        self.wires.close()
 
     def _connect(self, rank: int, address: tuple[str, int], seconds: float) -> None:
         try:

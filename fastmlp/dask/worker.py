@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -26,6 +27,7 @@ from fastmlp.dask.partitions import joined
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.shards import Shard
 from fastmlp.dask.sharedfit import SharedFit, Snapshots
+from fastmlp.dask.steps import BEGINNING
 from fastmlp.dask.tree import Tree
 from fastmlp.dask.wires import Contexts, Meeting, WorkerLostError, listen
 from fastmlp.engine_settings import optimizer_name
@@ -217,7 +219,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
     secede()  # or two fits at once could wait for each other's threads
     post = _posts.get((job.name, worker.address))
     if post is None or post.stop.is_set() or post.door != attempt.doors[attempt.rank]:
-        return {"status": "stopped", "message": "it was told to stop", "place": (-1, 0)}
+        return {"status": "stopped", "message": "it was told to stop", "place": BEGINNING}
     stopped = post.stop
 
     def check() -> None:
@@ -242,7 +244,7 @@ def train(job: Job, attempt: Attempt, pieces: Mapping[int, tuple[Any, Any, Any]]
         finally:
             if channel is not None:
                 channel.close()
-    said: dict[str, Any] = {"status": status, "message": message, "place": (-1, 0), "stopped": False, "warning": ""}
+    said: dict[str, Any] = {"status": status, "message": message, "place": BEGINNING, "stopped": False, "warning": ""}
     if fit is not None:
         said |= {"place": fit.place, "stopped": fit.stopped, "warning": fit.warning}
     waited = channel.seconds if channel is not None else 0.0
@@ -268,7 +270,7 @@ def _transport(
 
 def _channel(job: Job, attempt: Attempt, transport: Transport, check: Callable[[], None]) -> Channel:
     tree = Tree(job.plan.n_blocks, job.settings.compression == "bfloat16")
-    n_params = sum((a + 1) * b for a, b in zip(job.n_units[:-1], job.n_units[1:], strict=True))
+    n_params = sum((a + 1) * b for a, b in pairwise(job.n_units))
     if job.settings.local_steps > 1:
         n_params *= 1 + OPTIMIZERS[optimizer_name(job.settings)]
     shares = job.plan.shares(len(attempt.names))
@@ -289,7 +291,7 @@ def _prepared(
     elif attempt.root is None and post.start is not None:
         fit.resume(post.start)
     if job.checkpoint_seconds is not None and attempt.rank == 0:
-        listeners.insert(0, Snapshots(partial(setattr, post, "snapshot"), job.checkpoint_seconds))
+        listeners = [Snapshots(partial(setattr, post, "snapshot"), job.checkpoint_seconds), *listeners]
     fit.synchronize(channel, attempt.root or 0)
     return fit, listeners
 
@@ -302,8 +304,8 @@ def _shards(job: Job, fit: SharedFit, pieces: Mapping[int, tuple[Any, Any, Any]]
 def _shard(job: Job, fitted: Fitted, X: Sequence[Any], y: Sequence[Any], weights: Sequence[Any] | None) -> Shard:
     rows = [piece for each in X for piece in each]
     if not rows:
-        no_targets = np.zeros((0, job.n_units[-1]))
-        return Shard([np.zeros((0, job.n_units[0]), job.matrix_dtype)], no_targets, None, job.matrix_dtype)
+        nothing = np.zeros((0, 1))  # of which nobody takes a row
+        return Shard([nothing], nothing, None, job.matrix_dtype)
     targets = job.estimator._encode(joined(y), fitted)
     given = None if weights is None else joined(weights)
     return Shard(rows, targets, _weighed(job, given, targets), job.matrix_dtype)
@@ -322,8 +324,7 @@ def _weighed(job: Job, weights: Any, targets: NDArray[Any]) -> NDArray[np.float6
 def _listeners(job: Job, fit: SharedFit, held_out: Any, rank: int) -> list[Listener]:
     """Those that a training of this machine has, too; all workers listen alike, and the first of them tells."""
     settings, estimator = job.settings, job.estimator
-    tells = rank == 0 and settings.verbose not in (False, 0)
-    tell: Callable[[str], None] = print_at_client if tells else lambda message: None
+    tell: Callable[[str], None] = print_at_client if rank == 0 and settings.verbose else lambda message: None
     listeners: list[Listener] = [Narration(tell, held_out is not None)]
     listeners += [EarlyStopping(settings, tell, fit) if settings.early_stopping else Plateau(settings, tell)]
     if settings.target_loss is not None:
