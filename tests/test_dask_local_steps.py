@@ -59,6 +59,11 @@ def test_a_mean_that_overflows_ends_the_training() -> None:
     params[hidden] = -3e38  # units that are never on; the sum of two copies is infinite
     assert training.run(seconds=60) == "not_finite"
     assert (params[hidden] == np.float32(-3e38)).all()
+    training, params = begun(plan_of(n_blocks=1), (X, y, None), kind=LocalSteps, local_steps=2)
+    params[:] = 0
+    params[hidden] = -1e38  # times the number of rows, they would be infinite
+    assert training.run(seconds=60) == "epoch"
+    assert (params[hidden] == np.float32(-1e38)).all()
 
 
 def test_a_block_that_trains_for_long_looks_whether_it_is_still_wanted() -> None:

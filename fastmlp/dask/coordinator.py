@@ -104,7 +104,6 @@ class Coordinator:
                 except CancelledError as error:
                     raise RuntimeError(LOST) from error
                 for name in outcome.finished():
-                    self._save()
                     if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
                         return state, outcome.said[name]
                 best = outcome.best()

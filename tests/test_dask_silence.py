@@ -1,0 +1,80 @@
+"""Waiting on a cluster: who is silent for too long is given up, and what has been waited for is let go of."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from distributed import CancelledError
+
+from fastmlp.dask import silence
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(10.0, ["d"]), (1.0, ["c", "d"])])
+def test_who_is_silent_for_longer_than_the_limit_is_removed(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[str]
+) -> None:
+    """A large cluster hears of a worker every three seconds: less is no silence."""
+    monkeypatch.setattr(silence, "time", lambda: 1000.0)
+    removed: list[str] = []
+
+    async def remove_worker(name: str, stimulus_id: str) -> None:
+        assert stimulus_id.startswith("fastmlp-silent-")
+        removed.append(name)
+
+    ages = {"a": 0.0, "b": 3.0, "c": 3.5, "d": 10.5}
+    workers = {name: SimpleNamespace(last_seen=1000.0 - age) for name, age in ages.items()}
+    scheduler: Any = SimpleNamespace(workers=workers, remove_worker=remove_worker)
+    asyncio.run(silence.remove_silent(scheduler, seconds))
+    assert removed == expected
+
+
+@pytest.mark.parametrize("error", [None, TimeoutError("not yet"), CancelledError("rows")])
+def test_a_glance_that_sees_nothing_looks_for_the_silent(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    waited, asked = list[Any](), list[Any]()
+
+    def wait(futures: Any, timeout: float, return_when: str) -> None:
+        waited.append((futures, timeout, return_when))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(silence, "wait", wait)
+    client: Any = SimpleNamespace(run_on_scheduler=lambda function, seconds: asked.append((function, seconds)))
+    silence.glance(client, (), 7.0)
+    assert waited == [([], silence.GLANCE_SECONDS, "FIRST_COMPLETED")]
+    assert asked == ([] if error is None else [(silence.remove_silent, 7.0)])
+
+
+@pytest.mark.parametrize("status", ["finished", "error"])
+def test_results_are_gathered_when_all_are_there_and_their_futures_released(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    futures: Any = [SimpleNamespace(status="pending", name=name) for name in "abc"]
+    futures[1].status, released, glances = "finished", list[str](), list[Any]()
+    for future in futures:
+        future.release = lambda name=future.name: released.append(name)
+
+    def glance(client: Any, pending: Any, seconds: float) -> None:
+        glances.append(([each.name for each in pending], seconds))
+        pending[0].status = status
+
+    def gather(them: Any) -> str:
+        assert len(glances) == 2, "before all are there, it would wait for those who are silent, too"
+        if status == "error":
+            raise OSError("of a worker")
+        return "".join(each.name for each in them)
+
+    monkeypatch.setattr(silence, "glance", glance)
+    client: Any = SimpleNamespace(gather=gather)
+    if status == "error":
+        with pytest.raises(OSError, match="of a worker"):
+            silence.gather(client, futures, 7.0)
+    else:
+        assert silence.gather(client, futures, 7.0) == "abc"
+    assert glances == [(["a", "c"], 7.0), (["c"], 7.0)]
+    assert released == ["a", "b", "c"]
