@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from fastmlp.fitting import Fit
     from fastmlp.listener import Listener
 
-VECTORS = 25
-"""Arrays as large as the parameters that the minimiser keeps: two for each of ten corrections, and its own state."""
+VECTORS = 38
+"""Arrays as large as the parameters that the minimiser keeps: two for each of ten corrections, bounds, its own state,
+and copies of point and gradient that it hands on from function to function."""
 
 
 def minimize(fit: Fit, n_iterations: int, listeners: Sequence[Listener]) -> None:

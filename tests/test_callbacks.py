@@ -34,6 +34,8 @@ class Recorder:
     def __init__(self, last: int = 1000) -> None:
         self.heard: list[str] = []
         self.accuracies: list[float] = []
+        self.metadata: list[Any] = []
+        self.most = 0
         self.last = last
 
     def setup(self, estimator: Any, context: Any) -> None:
@@ -44,11 +46,13 @@ class Recorder:
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         self.heard.append(f"begin {context.task_name}")
+        self.most = context.max_subtasks if context.task_name == "fit" else self.most
 
     def on_fit_task_end(
         self, estimator: Any, context: Any, *, X: Any, y: Any, metadata: Any, fitted_estimator: Any
     ) -> bool:
         self.heard.append(f"end {context.task_name}")
+        self.metadata.append(metadata)
         if context.task_name == "epoch" and fitted_estimator is not None:
             self.accuracies.append(fitted_estimator.score(X, y))
         return len(self.accuracies) >= self.last
@@ -70,7 +74,11 @@ def test_callbacks_hear_every_epoch(callbacks: Any, solver: str) -> None:
     assert recorder.accuracies[-1] == heard.score(X, Y)
     assert recorder.heard[:3] == ["setup", "begin fit", "begin epoch"]
     assert recorder.heard[-2:] == ["end fit", "teardown"]
-    assert recorder.heard.count("begin epoch") == recorder.heard.count("end epoch")
+    assert recorder.heard.count("begin epoch") == recorder.heard.count("end epoch") <= recorder.most == 7
+    assert np.array_equal(recorder.metadata[0]["sample_weight"], np.ones(len(X)))
+    without_weights = Recorder()
+    small(solver=solver).set_callbacks(without_weights).fit(X, Y)
+    assert without_weights.metadata[0] is None
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -183,6 +191,12 @@ def test_functions_get_what_they_name() -> None:
 
     small(max_iter=2).fit(X, Y, callbacks=(named, Method().hear, partial(named, more="by hand"), lambda: None))
     assert heard == [(1, None, "by default"), 1, (1, None, "by hand"), (2, None, "by default"), 2, (2, None, "by hand")]
+
+
+def test_scores_of_the_last_fit_are_not_printed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    model = small(warm_start=True).fit(X, Y, X_val=X, y_val=Y)
+    model.set_params(verbose=True).fit(X, Y)
+    assert capsys.readouterr().out.count("Validation score") == 0
 
 
 def test_functions_see_the_network_in_training() -> None:

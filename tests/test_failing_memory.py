@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from preload import preloaded
+from sklearn.base import clone
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Trainer, memory
@@ -193,6 +195,7 @@ def test_memory_ends(estimator: str, tmp_path: Path) -> None:
         ("0::/box/inner\n", {"box/memory.max": "3000000", "box/inner/memory.max": "max"}, 3_000_000),
         ("0::/box/inner\n", {"box/memory.max": "3000000", "box/inner/memory.max": "2000000"}, 2_000_000),
         ("0::/on/the/host\n", {"memory.max": "1000000"}, 1_000_000),
+        ("0::/box:1/inner\n", {"box:1/memory.max": "1000000"}, 1_000_000),
         ("5:cpu:/a\n4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "4000000"}, 4_000_000),
         ("5:cpu:/a\n", {"cpu/a/memory.max": "4000000"}, None),
         ("0::/box\n", {"box/memory.max": "9223372036854771712", "memory.max": "no number"}, None),
@@ -219,6 +222,30 @@ def test_a_machine_that_does_not_say_what_memory_it_has(monkeypatch: pytest.Monk
     assert [memory._has_memory(n_bytes) for n_bytes in (1, 2**62)] == [True, False]
     monkeypatch.setattr(memory, "memory_limit", lambda: 1000)
     assert [memory._has_memory(n_bytes) for n_bytes in (1000, 1001)] == [True, False]
+
+
+def test_a_machine_that_says_what_memory_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1000}
+    monkeypatch.setattr(os, "sysconf_names", said, raising=False)
+    monkeypatch.setattr(os, "sysconf", said.get, raising=False)
+    assert memory_limit(tmp_path / "nowhere", tmp_path / "nothing") == 4_096_000
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_memory_of_a_training_is_what_is_counted(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(memory, "_has_memory", lambda n_bytes: counted.append(n_bytes) or True)
+    rows = np.random.RandomState(0).standard_normal((20, 200)).astype(np.float32)
+    model = MLPRegressor(hidden_layer_sizes=(400,), solver=solver, max_iter=2, n_threads=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(rows, rows[:, 0])  # imports are not the fit's
+        model = clone(model)
+        tracemalloc.start()
+        model.fit(rows, rows[:, 0])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert counted[1] == pytest.approx(peak, rel=0.08)  # rows of this size are not counted, nor small objects
 
 
 def test_memory_of_what_early_stopping_keeps() -> None:

@@ -30,6 +30,7 @@ SOLVERS: list[dict[str, Any]] = [
     {"solver": "sgd", "nesterovs_momentum": False, "learning_rate": "adaptive", "learning_rate_init": 0.1}
     | {"tol": 1.0, "n_iter_no_change": 15},  # the rate falls
     {"solver": "sgd", "learning_rate": "invscaling"},
+    {"learning_rate": "adaptive"},  # which Adam has nothing to do with
 ]
 
 
@@ -65,6 +66,9 @@ def test_regressors(settings: dict[str, Any], rows: Any) -> None:
     np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows), rtol=tolerance, atol=tolerance)
     assert ours.coefs_[0].dtype == theirs.coefs_[0].dtype
     assert {name: ours.get_params()[name] for name in theirs.get_params()} == theirs.get_params()
+    assert ours._no_improvement_count == getattr(theirs, "_no_improvement_count", 0)
+    assert ours._fitted.fit.step == getattr(getattr(theirs, "_optimizer", None), "t", 0)
+    assert (ours._fitted.fit.best_epoch == 0) == (theirs.solver == "lbfgs"), "which has no curve"
 
 
 def test_is_an_estimator_like_any(tmp_path: Any) -> None:
@@ -79,8 +83,20 @@ def test_is_an_estimator_like_any(tmp_path: Any) -> None:
     clone(ours).fit(X, CLASSES)
 
 
+def test_noise_from_there_is_that_of_the_random_state() -> None:
+    theirs = neural_network.MLPClassifier((9,), max_iter=3, shuffle=False).fit(X, CLASSES)
+    found = [from_sklearn(theirs).set_params(dropout=0.5, random_state=state) for state in (0, 0, 1)]
+    first, again, other = (ours.partial_fit(X, CLASSES).coefs_[0] for ours in found)
+    np.testing.assert_array_equal(again, first)
+    assert not np.array_equal(other, first)
+
+
 def test_refused() -> None:
     with pytest.raises(NotFittedError):
         from_sklearn(neural_network.MLPClassifier())
     with pytest.raises(TypeError, match=r"takes sklearn.neural_network.MLPClassifier and .*, got .*LogisticRegression"):
         from_sklearn(LogisticRegression())
+    damaged = neural_network.MLPClassifier((9,), max_iter=3).fit(X, CLASSES)
+    damaged.t_ = -1
+    with pytest.raises(ValueError, match="t is not a count"):
+        from_sklearn(damaged)

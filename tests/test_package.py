@@ -1,9 +1,12 @@
 """The package as installed, and the documents that describe it."""
 
+import dataclasses
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -61,6 +64,23 @@ def test_public_names_exist() -> None:
     for name in fastmlp.__all__:
         assert getattr(fastmlp, name) is not None
     assert set(fastmlp.__all__) <= set(dir(fastmlp))
+
+
+THAT_CHANGE = {"cli.tables.Data", "dask.coordinator.Outcome", "dask.steps.Place", "dask.tree.Sum"}
+THAT_CHANGE |= {"dask.worker.Attempt", "dask.worker.Post"}
+
+
+def test_records_do_not_change() -> None:
+    """Who is given one may keep it, or read it in another thread; those that change are named."""
+    changing = set()
+    for module in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."):
+        try:
+            values = [] if module.name.endswith("__main__") else vars(import_module(module.name)).values()
+        except ImportError:  # of what is not installed
+            values = []
+        records = [value for value in values if dataclasses.is_dataclass(value) and value.__module__ == module.name]
+        changing |= {f"{each.__module__}.{each.__name__}" for each in records if not each.__dataclass_params__.frozen}
+    assert {name.removeprefix("fastmlp.") for name in changing} <= THAT_CHANGE
 
 
 def test_the_extension_needs_no_runtime_of_others() -> None:

@@ -43,6 +43,8 @@ def test_training_and_validation_loss_with_the_best_epoch() -> None:
     labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert labels == ["Training", "Validation", f"Best validation score (epoch {best})"]
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Epoch", "Loss")
+    ticks = display.score_line_.axes.get_yticklabels()
+    assert {tick.get_color() for tick in ticks} == {display.score_line_.get_color()}, "whose axis is which"
     assert display.figure_ is display.ax_.figure
 
 
@@ -79,14 +81,22 @@ def test_a_display_from_numbers() -> None:
     assert display.plot(name="three") is display
     assert display.best_line_ is None
     assert display.ax_.get_title() == "three"
+    display = LossCurveDisplay(loss_curve=[1], best_epoch=1, validation_scores=[0.5]).plot()
+    assert display.best_line_.get_label() == "Best epoch (1)"
+    (curve,) = display.lines_
+    assert max(display.best_line_.get_linewidth(), display.score_line_.get_linewidth()) < curve.get_linewidth()
 
 
-@pytest.mark.parametrize("n_epochs", [1, 3, 8, 250])
-def test_ticks_are_whole_epochs(n_epochs: int) -> None:
+def test_a_single_epoch() -> None:
+    assert LossCurveDisplay.from_estimator(small(max_iter=1).fit(X, Y)).best_epoch == 1
+
+
+@pytest.mark.parametrize(("n_epochs", "distance"), [(1, 1), (3, 1), (5, 1), (12, 2), (30, 5), (60, 10), (250, 50)])
+def test_ticks_are_whole_epochs(n_epochs: int, distance: int) -> None:
+    """That are easily counted on from."""
     ax = LossCurveDisplay(loss_curve=np.ones(n_epochs)).plot().ax_
-    ticks = ax.get_xticks()
-    assert np.array_equal(ticks, np.round(ticks))
-    assert any(1 <= tick <= n_epochs for tick in ticks)
+    ticks = [tick for tick in ax.get_xticks() if 1 <= tick <= n_epochs]
+    assert ticks == [n for n in range(1, n_epochs + 1) if n % distance == 0]
 
 
 def test_other_estimators() -> None:

@@ -59,8 +59,8 @@ def from_sklearn(mlp: Any) -> Any:
         raise TypeError(f"from_sklearn takes {known}, got {type(mlp).__module__}.{type(mlp).__name__}.")
     check_is_fitted(mlp)
     estimator_class = getattr(fastmlp, kind)
-    names = estimator_class().get_params(deep=False)
-    parameters = {name: value for name, value in mlp.get_params(deep=False).items() if name in names}
+    names = estimator_class().get_params()
+    parameters = {name: value for name, value in mlp.get_params().items() if name in names}
     state = _state(mlp, estimator_class(**parameters))
     check_state(kind, state)
     return estimator_class._from_state(parameters, state)

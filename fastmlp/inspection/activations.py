@@ -38,13 +38,13 @@ def hidden_activations(estimator: Any, X: Any) -> list[tuple[str, NDArray[Any]]]
 
 def _outputs(network: Network, params: NDArray[Any], names: list[str], layer: int, rows: Any) -> NDArray[Any]:
     """Outputs of a hidden layer: those of the network that ends behind it, with weights of 1 to the outputs."""
-    n_units = (*network.n_units[: layer + 2], network.n_units[layer + 1])
-    part = Network(n_units, names, "squared_error", network.dtype)
+    width = network.n_units[layer + 1]
+    part = Network((*network.n_units[: layer + 2], width), names, "squared_error", network.dtype)
     values = np.zeros(part.n_params, network.dtype)
     for views in (Network.coefs, Network.intercepts):
         for to, from_ in zip(views(part, values)[:-1], views(network, params), strict=False):
             to[...] = from_
     np.fill_diagonal(part.coefs(values)[-1], 1)
-    outputs = np.empty((rows.shape[0], n_units[-1]), network.dtype)
+    outputs = np.empty((rows.shape[0], width), network.dtype)
     part.predict(values, rows, outputs)
     return outputs

@@ -128,7 +128,7 @@ class LearningRateDisplay:
         if estimator.solver == "lbfgs":
             raise ValueError("The solver 'lbfgs' has no learning rate.")
         settings: dict[str, Any] = {"max_iter": n_epochs, "early_stopping": False, "learning_rate": "constant"}
-        settings |= {"warmup": 0.0, "n_restarts": 0, "warm_start": False, "verbose": False}
+        settings |= {"warmup": 0.0, "n_restarts": 0, "verbose": False}
         settings |= {"n_iter_no_change": inf, "target_loss": None, "max_time": None}
         if estimator.get_params()["random_state"] is None:
             settings["random_state"] = 0  # the same first weights for all
@@ -398,7 +398,7 @@ class ActivationsDisplay:
         """
         ax = _axes(ax, "ActivationsDisplay")
         low, high = (float(f([f(values) for values in self.activations])) for f in (np.min, np.max))
-        edges = np.linspace(low, high, 61) if high > low else np.linspace(low - 0.5, high + 0.5, 61)
+        edges = np.histogram_bin_edges([low, high], 60)  # wider than nothing where all outputs are the same
         for number, (values, activation) in enumerate(zip(self.activations, self.names, strict=True)):
             zeros = float(np.mean(values == 0))
             label = f"Hidden layer {number}, {activation}" + (f", {100 * zeros:.0f} % zeros" if zeros else "")

@@ -53,8 +53,8 @@ class Summary:
 
     title: str
     layers: tuple[Layer, ...]
-    n_networks: int = 1
-    others: tuple[Layer, ...] = ()
+    n_networks: int
+    others: tuple[Layer, ...]
 
     @property
     def n_parameters(self) -> int:
@@ -88,8 +88,9 @@ class Summary:
             "  ".join(cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(cells))
             for cells in (tuple(zip(row, widths, strict=True)) for row in rows)
         ]
-        rule = "-" * len(lines[0])
-        return "\n".join([self.title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        head, *layers, total = lines
+        rule = "-" * len(head)
+        return "\n".join([self.title, head, rule, *layers, rule, total])
 
     __repr__ = __str__
 
