@@ -5,6 +5,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fastmlp import TabularClassifier, TabularRegressor, tabular_training
+from fastmlp.fitting import Fit
 from fastmlp.rows import Samples
 from fastmlp.tabular_training import ROWS_AT_ONCE, Preset, Task, _always_zero, _parts, folds_of
 
@@ -82,6 +84,26 @@ def test_what_ends_a_fit_before_all_members_have_begun(error: Any, monkeypatch: 
                 model.fit(X, LABELS)
     assert [str(each.message) for each in told] == ["Training interrupted by user."] * (error is KeyboardInterrupt)
     assert n_epochs < 5000
+
+
+def test_a_member_that_has_been_trained_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But that of its parameters: three on one thread are one after the other."""
+    started: list[ReferenceType[Fit]] = []
+    n_alive = []
+    start = Fit.start
+
+    def starts(*arguments: Any) -> Fit:
+        fit = start(*arguments)
+        started.append(ref(fit))
+        return fit
+
+    def score(estimator: Any, X_val: Any, y_val: Any) -> float:
+        n_alive.append(sum(fit() is not None for fit in started))
+        return 0.0
+
+    monkeypatch.setattr(Fit, "start", starts)
+    TabularRegressor(n_threads=1, scoring=score, random_state=0).fit(X, X[:, 0])
+    assert (len(started), set(n_alive)) == (3, {1})
 
 
 # -- weights --
