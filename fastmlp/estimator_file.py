@@ -36,7 +36,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     check_state(kind, state)  # what could not be read again is not written
     arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
     values = {name: to_json(name, value) for name, value in state.items() if name not in arrays}
-    parameters = {name: to_json(name, value) for name, value in estimator.get_params(deep=False).items()}
+    parameters = {name: to_json(name, value) for name, value in estimator.get_params().items()}
     write(path, ModelFile(kind, {"parameters": parameters, "state": values}, arrays))
 
 

@@ -193,7 +193,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]  # 
         return with_class_weights(weights, self.class_weight, targets.values, targets.classes)
 
     def _labels(self, targets: NDArray[Any], fitted: FittedTable) -> NDArray[Any]:
-        return fitted.classes[targets] if fitted.is_single and fitted.classes is not None else targets
+        assert fitted.classes is not None
+        return fitted.classes[targets] if fitted.is_single else targets
 
 
 class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # scikit-learn has no types
@@ -313,7 +314,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]  # sc
         float
             The score.
         """
-        if self.quantile is not None and np.ndim(self.quantile):
+        if self.quantile is not None:
             y = np.repeat(np.reshape(y, (-1, 1)), np.size(self.quantile), axis=1)
         return float(super().score(X, y, sample_weight))
 

@@ -164,10 +164,11 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         deadline = inf if self.max_time is None else perf_counter() + self.max_time
         table = read_table(X)
         targets = self._understand(y)
-        check_consistent_length(targets.values, np.empty(table.n_rows))
+        rows = np.empty(table.n_rows)
+        check_consistent_length(targets.values, rows)
         if table.n_rows < 2:
             raise ValueError(f"Found array with n_samples={table.n_rows}: at least 2 rows are needed to train on.")
-        weights = self._weigh(check_weights(sample_weight, np.empty((table.n_rows, 1))), targets)
+        weights = self._weigh(check_weights(sample_weight, rows), targets)
         for said in filter(None, map(doubt, table.columns)):
             warn(said)
         random_state = check_random_state(self.random_state)

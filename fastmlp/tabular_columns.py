@@ -76,7 +76,7 @@ class Table:
                 f"The feature names should match those that were passed during fit: {' and '.join(words)}. X has "
                 f"{len(by_name)} columns, fit had {len(names)}."
             )
-        return Table([by_name[name] for name in names], self.n_rows, has_names=True)
+        return replace(self, columns=[by_name[name] for name in names])
 
     def rows(self, start: int, stop: int) -> Table:
         """Some of the rows, without a copy."""
@@ -94,7 +94,7 @@ def read_table(X: Any) -> Table:
     ValueError
         If X is not a table with rows and columns.
     """
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.DataFrame):
         _require_rows(frame.shape)
         names = _names_of(frame.columns)
@@ -108,8 +108,6 @@ def read_table(X: Any) -> Table:
         array = np.array(X, dtype=object)
     if array.dtype.kind in "Mm":
         raise TypeError("X: " + DATES)
-    if array.dtype.kind == "c":
-        raise ValueError("Complex data not supported: X holds complex numbers.")
     if array.dtype.kind in "OUS":
         array = array.astype(object)
     make = _of_objects if array.dtype == object else partial(Column, is_category=False)

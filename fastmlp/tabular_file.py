@@ -40,7 +40,7 @@ def save(estimator: BaseTabular, path: str | os.PathLike[str]) -> None:
         arrays["classes"] = fitted.classes
     elif fitted.classes is not None:
         state["classes"] = to_json("classes", fitted.classes)
-    parameters = {name: to_json(name, value) for name, value in estimator.get_params(deep=False).items()}
+    parameters = {name: to_json(name, value) for name, value in estimator.get_params().items()}
     write(path, ModelFile(kind, {"parameters": parameters, "state": state}, arrays))
 
 

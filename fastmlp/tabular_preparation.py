@@ -286,8 +286,7 @@ def _edges_between_ties(values: NDArray[np.float64], n_ramps: int) -> NDArray[np
         shares = np.minimum(shares, shares.sum() / n_ramps)
     n_ramps = min(n_ramps, max(FEWEST_RAMPS, int(shares.sum()) // ROWS_OF_A_RAMP))
     sums = np.cumsum(shares)
-    places = np.searchsorted(sums, np.linspace(sums[0], sums[-1], n_ramps + 1)).clip(max=len(edges) - 1)
-    return np.unique(edges[places])
+    return np.unique(edges[np.searchsorted(sums, np.linspace(sums[0], sums[-1], n_ramps + 1))])
 
 
 def _with_fewer_ramps(encoding: Encoding, most: int) -> Encoding:

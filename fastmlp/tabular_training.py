@@ -250,9 +250,7 @@ def _train(task: Task, number: int, seed: int, scorer: Any, running: list[Fit], 
         for listener in listeners:
             listener.close(fit)
         running.remove(fit)
-        loss_curve, scores = fit.loss_curve, fit.validation_scores or []
-        fit.end(keeps_scratch=False)
-    return Member(n_inputs, _calibrated(fit, held_out), loss_curve, scores, best.epoch)
+    return Member(n_inputs, _calibrated(fit, held_out), fit.loss_curve, fit.validation_scores or [], best.epoch)
 
 
 class LastBest(Listener):

@@ -148,51 +148,83 @@ def without(part: str, name: str) -> Callable[[ModelFile], None]:
     return lambda file: (file.arrays if part == "arrays" else file.parameters[part]).pop(name)
 
 
-WRONG = {
-    "fewer parameters": damaged("arrays", "params", np.zeros(3)),
-    "no parameters of the network": without("arrays", "params"),
-    "no slots": damaged("arrays", "slots", np.zeros((0, 67))),
-    "layers that are a list": damaged("state", "n_units", [4, 8, 3]),
-    "other layers": damaged("state", "n_units", {"tuple": [4, 9, 3]}),
-    "a part without its array": without("state", "step"),
-    "an unknown part": damaged("state", "predict", 1),
-    "a part as value and as array": damaged("state", "params", None),
-    "a curve as an array": lambda file: file.arrays.update(loss_curve=file.parameters["state"].pop("loss_curve")),
-    "an unknown word of JSON": damaged("state", "last_loss", {"pickle": "x"}),
-    "two words of JSON": damaged("state", "last_loss", {"float": "nan", "tuple": []}),
-    "a number that is an array": damaged("state", "last_loss", {"float": [1]}),
-    "a tuple of a text": damaged("state", "n_units", {"tuple": "483"}),
-    "an unknown activation": damaged("parameters", "activation", "magic"),
-    "an unknown parameter": damaged("parameters", "magic", 1),
-    "a parameter of another kind": damaged("parameters", "n_threads", 0),
-    "a parameter that could not be saved": damaged(
-        "parameters", "class_weight", {"dict": [[0, {"LabelBinarizer": ["binary", False]}]]}
+WRONG: dict[str, tuple[str, Callable[[ModelFile], Any]]] = {
+    "fewer parameters": (
+        r"\(3,\) params do not fit layers of \(4, 8, 3\) units",
+        damaged("arrays", "params", np.zeros(3)),
     ),
-    "random numbers from before the key": damaged("parameters", "random_state", random_state(pos=-1)),
-    "random numbers from beyond the key": damaged("parameters", "random_state", random_state(pos=625)),
-    "a position that is true": damaged("parameters", "random_state", random_state(pos=True)),
-    "a short key": damaged("parameters", "random_state", random_state(key=[1] * 623)),
-    "a key of text": damaged("parameters", "random_state", random_state(key=["1"] * 624)),
-    "a key of zeros": damaged("parameters", "random_state", random_state(key=[0] * 624)),
-    "a key of more than 32 bits": damaged("parameters", "random_state", random_state(key=[2**32] * 624)),
-    "another generator": damaged("parameters", "random_state", random_state(bit_generator="PCG64")),
-    "an infinite normal number": damaged("parameters", "random_state", random_state(gauss={"float": "inf"})),
-    "two normal numbers": damaged("parameters", "random_state", random_state(has_gauss=2)),
-    "half a normal number": damaged("parameters", "random_state", random_state(has_gauss=0.5)),
-    "no hyper-parameters": lambda file: file.parameters.pop("parameters"),
-    "no state": lambda file: file.parameters.pop("state"),
-    "two states": lambda file: file.parameters.update(attributes={}),
-    "no arrays": lambda file: file.arrays.clear(),
+    "no parameters of the network": ("it has too much or lacks: params", without("arrays", "params")),
+    "no slots": (
+        r"\(0, 67\) slots do not fit the optimizer 'adam'",
+        damaged("arrays", "slots", np.zeros((0, 67))),
+    ),
+    "layers that are a list": ("n_units is not a number", damaged("state", "n_units", [4, 8, 3])),
+    "other layers": (
+        r"\(67,\) params do not fit layers of \(4, 9, 3\) units",
+        damaged("state", "n_units", {"tuple": [4, 9, 3]}),
+    ),
+    "a part without its array": ("it has too much or lacks: step", without("state", "step")),
+    "an unknown part": ("it has too much or lacks: predict", damaged("state", "predict", 1)),
+    "a part as value and as array": ("it holds an array twice", damaged("state", "params", None)),
+    "a curve as an array": (
+        "loss_curve is not a list of numbers",
+        lambda file: file.arrays.update(loss_curve=file.parameters["state"].pop("loss_curve")),
+    ),
+    "an unknown word of JSON": ("'pickle' is no kind of value", damaged("state", "last_loss", {"pickle": "x"})),
+    "two words of JSON": ("too many values", damaged("state", "last_loss", {"float": "nan", "tuple": []})),
+    "a number that is an array": ("'float' of a list", damaged("state", "last_loss", {"float": [1]})),
+    "a tuple of a text": ("'tuple' of a str", damaged("state", "n_units", {"tuple": "483"})),
+    "an unknown activation": ("The 'activation' parameter", damaged("parameters", "activation", "magic")),
+    "an unknown parameter": (".* unexpected keyword argument 'magic'", damaged("parameters", "magic", 1)),
+    "a parameter of another kind": ("The 'n_threads' parameter", damaged("parameters", "n_threads", 0)),
+    "hidden layers without units": (
+        r"hidden_layer_sizes must be > 0, got \[8, 0\]",
+        damaged("parameters", "hidden_layer_sizes", {"tuple": [8, 0]}),
+    ),
+    "a parameter that could not be saved": (
+        "class_weight=.* cannot be saved",
+        damaged("parameters", "class_weight", {"dict": [[0, {"LabelBinarizer": ["binary", False]}]]}),
+    ),
+    "no hyper-parameters": ("it holds state$", lambda file: file.parameters.pop("parameters")),
+    "no state": ("it holds parameters$", lambda file: file.parameters.pop("state")),
+    "two states": ("it holds attributes, parameters, state$", lambda file: file.parameters.update(attributes={})),
+    "another part": ("it holds more, parameters, state$", lambda file: file.parameters.update(more={})),
+    "nothing": ("it holds nothing$", lambda file: file.parameters.clear()),
+    "no arrays": ("it has too much or lacks: classes, params, slots", lambda file: file.arrays.clear()),
+} | {
+    f"random numbers: {case}": (
+        f"a RandomState{message}$",
+        damaged("parameters", "random_state", random_state(**parts)),
+    )
+    for case, message, parts in (
+        ("from before the key", "'s position", {"pos": -1}),
+        ("from beyond the key", "'s position", {"pos": 625}),
+        ("from a truth", "'s position", {"pos": True}),
+        ("a part more", " without its parts", {"more": 1}),
+        ("a key that is a text", " without its key", {"key": "1"}),
+        ("a short key", "'s key", {"key": [1] * 623}),
+        ("a key of text", "'s key", {"key": ["1"] * 624}),
+        ("a key of zeros", " that gives nothing but 0", {"key": [0] * 624}),
+        ("a key of numbers below 0", "'s key", {"key": [-1] * 624}),
+        ("a key of more than 32 bits", "'s key", {"key": [2**32] * 624}),
+        ("another generator", " of another generator", {"bit_generator": "PCG64"}),
+        ("an infinite normal number", "'s gauss", {"gauss": {"float": "inf"}}),
+        ("two normal numbers", "'s has_gauss", {"has_gauss": 2}),
+        ("half a normal number", "'s has_gauss", {"has_gauss": 0.5}),
+    )
 }
 
 
-def test_a_whole_random_state_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pos", [0, 624])
+def test_a_whole_random_state_is_read(pos: int, tmp_path: Path) -> None:
     """So what is refused below is what was changed in it."""
     MLPClassifier(**SMALL).fit(X, Y).save(tmp_path / "model")
     file = read(tmp_path / "model")
-    damaged("parameters", "random_state", random_state())(file)
+    key = [0, 2**32 - 1, *[1] * 622]
+    damaged("parameters", "random_state", random_state(key=key, pos=pos))(file)
     write(tmp_path / "model", file)
-    assert load(tmp_path / "model").random_state.get_state()[2] == 624
+    found = load(tmp_path / "model").random_state.get_state()
+    assert (found[1].tolist(), found[2]) == (key, pos)
 
 
 def test_other_generators_cannot_be_saved(tmp_path: Path) -> None:
@@ -217,27 +249,32 @@ def test_contents_that_do_not_fit_are_refused(case: str, tmp_path: Path) -> None
     MLPClassifier(**SMALL).fit(X, Y).save(path)
     assert load(path).n_outputs_ == 3
     file = read(path)
-    WRONG[case](file)
+    message, damage = WRONG[case]
+    damage(file)
     write(path, file)
-    with pytest.raises(ModelFileError, match="not a MLPClassifier of this version"):
+    with pytest.raises(ModelFileError, match=f"not a MLPClassifier of this version: {message}"):
         load(path)
 
 
-def test_lists_in_too_many_lists_are_refused() -> None:
+def nested(depth: int, kind: str | None) -> Any:
     value: Any = 1
-    for _ in range(30):
-        value = [value]
-    with pytest.raises(ValueError, match="lists in too many lists"):
-        from_json(value)
+    for _ in range(depth):
+        value = [value] if kind is None else {kind: [[0, value]] if kind == "dict" else [value]}
+    return value
 
 
-@pytest.mark.parametrize("kind", ["tuple", "dict", None])
-def test_values_within_too_many_others_are_refused(kind: str | None) -> None:
-    value: Any = 1
-    for _ in range(5):
-        value = [value] if kind is None else {kind: [[0, value]] if kind == "dict" else [value]}
-    from_json(value)
-    for _ in range(5000):
-        value = [value] if kind is None else {kind: [[0, value]] if kind == "dict" else [value]}
-    with pytest.raises(ValueError, match="lists in too many lists"):
-        from_json(value)
+@pytest.mark.parametrize(("kind", "deepest"), [(None, 19), ("tuple", 9), ("dict", 6)])
+def test_values_within_too_many_others_are_refused(kind: str | None, deepest: int) -> None:
+    """Nineteen lists; a tuple is written as two, a dict as three."""
+    from_json(nested(deepest, kind))
+    for depth in (deepest + 1, 5000):
+        with pytest.raises(ValueError, match=r"^lists in too many lists$"):
+            from_json(nested(depth, kind))
+
+
+def test_integers_of_64_bits_are_read() -> None:
+    for value in (-(2**63), 2**64 - 1):
+        assert from_json(value) == value
+    for value in (-(2**63) - 1, 2**64):
+        with pytest.raises(ValueError, match=r"^an integer of more than 64 bits$"):
+            from_json(value)

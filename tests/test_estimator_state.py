@@ -22,6 +22,8 @@ MAKE: dict[str, Callable[[], Any]] = {
     "regressor": lambda: MLPRegressor(**SMALL, solver="lbfgs").fit(X, X[:, :2]),
     "trainer": lambda: Trainer(**SMALL, solver="sgd", loss="hinge").fit(X, Y),
     "partial_fit": lambda: Trainer(**SMALL).partial_fit(X.astype(np.float32), Y),
+    "hinge": lambda: MLPClassifier(**SMALL, loss="hinge").fit(X, Y > 0),
+    "float classes": lambda: MLPClassifier(**SMALL).fit(X, 1.0 * Y),
     "no hidden layer": lambda: Trainer(**SMALL | {"hidden_layer_sizes": ()}).fit(X, Y),
 }
 N_PARAMS = 5 * 5 + 6 * 3
@@ -95,6 +97,27 @@ def test_classes_fit_the_outputs(name: str) -> None:
         check_state("MLPClassifier", state | {"classes": np.arange(3)})
 
 
+def test_labels_that_would_fit_the_outputs() -> None:
+    """But are none: no class of a single output, and a kind of labels that nobody knows."""
+    for name, change, message in (
+        ("binary", {"classes": np.array([])}, "classes are not labels"),
+        ("multilabel", {"y_type": "magic"}, "y_type 'magic' is unknown"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            check_state("MLPClassifier", MAKE[name]()._state() | change)
+
+
+def test_layers_without_units_are_refused() -> None:
+    """Also where the parameters fit them: of no units and three outputs, the biases."""
+    state = MAKE["partial_fit"]()._state() | {"params": np.zeros(3), "slots": np.zeros((2, 3))}
+    with pytest.raises(ValueError, match=r"^n_units is not a number of units for each layer$"):
+        check_state("Trainer", state | {"n_units": (4, 0, 3)})
+
+
+def test_a_schedule_may_have_come_down_to_0() -> None:
+    check_state("Trainer", MAKE["trainer"]()._state() | {"rate": 0.0})
+
+
 def test_one_activation_for_each_hidden_layer() -> None:
     state = MAKE["trainer"]()._state()
     check_state("Trainer", state | {"activation": [_core.ACTIVATIONS[0]]})
@@ -125,6 +148,7 @@ def test_what_version_0_1_0_kept_becomes_a_state(out_activation: str, parameter:
     state = migrate(old_attributes(out_activation_=out_activation, loss=parameter))
     check_state("Trainer", state)
     assert (state["loss"], state["activation"], state["step"], state["n_epochs_of_fit"]) == (loss, "tanh", 3, 1)
+    assert (state["epochs_scheduled"], state["seed"], state["best_epoch"]) == (0, 0, 0), "version 0.1.0 had none"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Model files: the same bits after loading, and nothing but an error from whatever is not one."""
 
+import json
 import os
 import signal
 import struct
@@ -7,7 +8,9 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +51,27 @@ def test_numpy_reads_it(tmp_path: Path) -> None:
     write(tmp_path / "model.npz", MODEL)
     with np.load(tmp_path / "model.npz", allow_pickle=False) as content:
         assert set(content.files) == {*MODEL.arrays, model_file.HEADER}
+
+
+def test_the_header_is_what_the_manual_says(tmp_path: Path) -> None:
+    """So that other programs can write such files, and see whether one is whole."""
+    parameters = {"b": [0.1, {"d": 1, "c": None}], "a": "é"}
+    arrays = {"z": np.arange(6.0).reshape(2, 3), "W": np.array(["ñ"])}
+    write(tmp_path / "model.npz", ModelFile("test", parameters, arrays))
+    with np.load(tmp_path / "model.npz") as content:
+        header = json.loads(content["fastmlp"].tobytes())
+    digest = sha256(rb'{"format":2,"kind":"test","parameters":{"a":"\u00e9","b":[0.1,{"c":null,"d":1}]}}')
+    for text, name in ((b'["W","<U1",[1]]', "W"), (b'["z","<f8",[2,3]]', "z")):
+        digest.update(text + arrays[name].tobytes())
+    assert header == {"format": 2, "kind": "test", "parameters": parameters, "checksum": digest.hexdigest()}
+
+
+def test_arrays_of_more_than_two_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose length zip writes in 64 bits, which it must know before it has seen them."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
+    expected = ModelFile("test", {}, {"W": np.arange(1000.0)})
+    write(tmp_path / "model", expected)
+    assert_same(read(tmp_path / "model"), expected)
 
 
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
@@ -101,8 +125,16 @@ def test_newer_format_says_to_upgrade(tmp_path: Path, monkeypatch: pytest.Monkey
         read(tmp_path / "model")
 
 
-@pytest.mark.parametrize("kind", ["npz", "pickle", "text", "compressed"])
-def test_foreign_files_are_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("npz", "not a fastmlp model file"),
+        ("pickle", "damaged: an array whose header is not one that fastmlp writes"),
+        ("text", "not a fastmlp model file, or a damaged one"),
+        ("compressed", "damaged: 'fastmlp.npy' is compressed, as model files never are"),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path: Path, kind: str, message: str) -> None:
     path = tmp_path / "model.npz"
     if kind == "npz":
         np.savez(path, X=np.arange(3))
@@ -112,8 +144,15 @@ def test_foreign_files_are_refused(tmp_path: Path, kind: str) -> None:
         np.savez_compressed(path, fastmlp=np.zeros(10**6, np.uint8))
     else:
         path.write_text("a,b\n1,2\n")
-    with pytest.raises(ModelFileError, match=r"model\.npz: "):
+    with pytest.raises(ModelFileError, match=rf"model\.npz: {message}$"):
         read(path)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), [(3, {}), ("test", []), (None, None)])
+def test_headers_of_other_values_are_refused(tmp_path: Path, kind: Any, parameters: Any) -> None:
+    write(tmp_path / "model", ModelFile(kind, parameters, {}))
+    with pytest.raises(ModelFileError, match=r": damaged: its header is not that of a model file$"):
+        read(tmp_path / "model")
 
 
 def test_failing_write_keeps_the_old_file(tmp_path: Path) -> None:
@@ -141,6 +180,30 @@ def test_errors_of_writing_name_the_file_of_the_user(tmp_path: Path) -> None:
         write(tmp_path / "file" / "model", MODEL)
     assert ".part" not in str(info.value)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """Such as /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OSError, match="not a file to write a model to"):
+            write(tmp_path / name, MODEL)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_all_is_on_the_disk_before_the_old_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else a power cut could leave half a file."""
+    lengths, fsync = [], os.fsync
+
+    def synced(file: int) -> None:
+        fsync(file)
+        lengths.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    write(tmp_path / "model", MODEL)
+    assert lengths == [(tmp_path / "model").stat().st_size]
 
 
 def test_missing_file_is_an_os_error(tmp_path: Path) -> None:
@@ -255,15 +318,25 @@ def test_other_archives_are_refused(
         read(path)
 
 
-def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "form", "values", "message"),
+    [
+        (8, "<H", [1], "'big_endian.npy' is a folder, encrypted, or not an array"),
+        (10, "<H", [zipfile.ZIP_DEFLATED], "'big_endian.npy' is compressed, as model files never are"),
+        (20, "<II", [2**31, 2**31], "its contents claim to be larger than the file"),
+    ],
+    ids=["encrypted", "of the same length compressed", "longer than the file"],
+)
+def test_what_the_directory_of_the_archive_says_is_believed(
+    tmp_path: Path, place: int, form: str, values: list[int], message: str
+) -> None:
+    """Of its last entry: flags, method, and the lengths compressed and not."""
     path = tmp_path / "model"
     write(path, MODEL)
     content = bytearray(path.read_bytes())
-    entry = content.rindex(b"PK\x01\x02")
-    (flags,) = struct.unpack_from("<H", content, entry + 8)
-    struct.pack_into("<H", content, entry + 8, flags | 1)
+    struct.pack_into(form, content, content.rindex(b"PK\x01\x02") + place, *values)
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="is a folder, encrypted, or not an array"):  # the path has the word, too
+    with pytest.raises(ModelFileError, match=f": damaged: {message}$"):
         read(path)
 
 

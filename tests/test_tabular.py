@@ -588,14 +588,11 @@ def test_with_scikit_learns_tools() -> None:
     assert importance.importances_mean[list(X).index("count")] > importance.importances_mean[list(X).index("constant")]
 
 
-def test_scores_that_are_not_defined_keep_the_last_epoch() -> None:
+@pytest.mark.parametrize("score", [0.0, float("nan")], ids=["equal", "not defined"])
+def test_scores_that_do_not_tell_keep_the_last_epoch(score: float) -> None:
     X = frame()
-    fitted = TabularClassifier(random_state=0, scoring=undefined, n_members=1).fit(X, labels(X))
+    fitted = TabularClassifier(random_state=0, scoring=lambda *_: score, n_members=1).fit(X, labels(X))
     assert fitted.best_epoch_ == fitted.n_iter_
-
-
-def undefined(estimator: Any, X: Any, y: Any) -> float:
-    return float("nan")
 
 
 def test_verbose_tells_of_the_first_member(capsys: pytest.CaptureFixture[str]) -> None:

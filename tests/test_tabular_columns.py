@@ -71,6 +71,12 @@ def test_numbers_beside_text_in_lists_of_rows_are_numbers(row: Any) -> None:
     assert kinds([["5.1", "red"], ["4.9", "blue"]]) == ["categories"] * 2
 
 
+def test_lists_are_read_as_arrays_are() -> None:
+    for rows in ([[True], [False]], [[1], [2]], [[1.5], [np.nan]], [["a"], ["b"]]):
+        (ours,), (theirs,) = read_table(rows).columns, read_table(np.array(rows)).columns
+        assert (ours.is_category, ours.values.dtype) == (theirs.is_category, theirs.values.dtype)
+
+
 def test_objects_are_read_to_the_end() -> None:
     """The first hundred of a column of objects say nothing of the others."""
     gap = [None] * 150

@@ -46,6 +46,25 @@ REGRESSOR: dict[str, tuple[str, Change]] = {
 }
 
 
+def test_parameters_that_no_estimator_has_are_refused(tmp_path: Path) -> None:
+    TabularRegressor(random_state=0).fit(X, X["a"]).save(tmp_path / "model")
+    file = read(tmp_path / "model")
+    file.parameters["parameters"]["n_members"] = 0
+    write(tmp_path / "model", file)
+    message = "not a TabularRegressor of this version: The 'n_members' parameter of TabularRegressor must be"
+    with pytest.raises(ModelFileError, match=message):
+        fastmlp.load(tmp_path / "model")
+
+
+def test_classes_of_others_are_not_saved(tmp_path: Path) -> None:
+    class Mine(TabularRegressor):
+        pass
+
+    with pytest.raises(TypeError, match=r"^Mine is not a class of fastmlp's: it would be another one after loading$"):
+        Mine(random_state=0).fit(X, X["a"]).save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("estimator", "cases"), [(TabularClassifier, CLASSIFIER), (TabularRegressor, REGRESSOR)])
 def test_parts_that_do_not_fit(estimator: Any, cases: dict[str, tuple[str, Change]], tmp_path: Path) -> None:
     model = estimator(n_members=2, random_state=0).fit(X, np.arange(80) % 2)

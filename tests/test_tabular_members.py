@@ -1,8 +1,11 @@
 """What the members of the estimators of tables learn from: folds of few rows, weights, rare categories."""
 
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fastmlp import TabularClassifier, TabularRegressor, tabular_training
+from fastmlp.fitting import Fit
 from fastmlp.rows import Samples
 from fastmlp.tabular_training import ROWS_AT_ONCE, Preset, Task, _always_zero, _parts, folds_of
 
@@ -50,17 +54,56 @@ def test_each_of_few_rows_is_held_back() -> None:
     assert sorted(int(numbers[0]) for _, _, numbers in parts[:3]) == [0, 1, 2]
 
 
-def test_ctrl_c_before_all_members_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_ends_a_fit_before_all_members_have_begun(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The member that is running ends soon, and is kept after Ctrl-C."""
+    monkeypatch.setitem(tabular_training.PRESETS, "default", Preset(3, 16, 10**9, 5000))
+    n_epochs, has_begun = 0, Event()
+
     class Interrupted(ThreadPoolExecutor):
         def submit(self, function: Any, number: int) -> Any:  # type: ignore[override]
             if number == 1:
-                raise KeyboardInterrupt
+                assert has_begun.wait(60)
+                raise error
             return super().submit(function, number)
 
+    def score(estimator: Any, X_val: Any, y_val: Any) -> float:
+        nonlocal n_epochs
+        n_epochs += 1
+        has_begun.set()
+        return 0.0
+
     monkeypatch.setattr(tabular_training, "ThreadPoolExecutor", Interrupted)
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        fitted = TabularClassifier(random_state=0).fit(X, LABELS)
-    assert fitted.n_members_ == 1
+    model = TabularClassifier(scoring=score, random_state=0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if error is KeyboardInterrupt:
+            assert model.fit(X, LABELS).n_members_ == 1
+        else:
+            with pytest.raises(error):
+                model.fit(X, LABELS)
+    assert [str(each.message) for each in told] == ["Training interrupted by user."] * (error is KeyboardInterrupt)
+    assert n_epochs < 5000
+
+
+def test_a_member_that_has_been_trained_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But that of its parameters: three on one thread are one after the other."""
+    started: list[ReferenceType[Fit]] = []
+    n_alive = []
+    start = Fit.start
+
+    def starts(*arguments: Any) -> Fit:
+        fit = start(*arguments)
+        started.append(ref(fit))
+        return fit
+
+    def score(estimator: Any, X_val: Any, y_val: Any) -> float:
+        n_alive.append(sum(fit() is not None for fit in started))
+        return 0.0
+
+    monkeypatch.setattr(Fit, "start", starts)
+    TabularRegressor(n_threads=1, scoring=score, random_state=0).fit(X, X[:, 0])
+    assert (len(started), set(n_alive)) == (3, {1})
 
 
 # -- weights --

@@ -137,6 +137,17 @@ def test_first_biases_are_normal_and_outputs_zero() -> None:
     assert [np.count_nonzero(W) for W in coefs] == [8, 24, 0]
 
 
+def test_weights_do_not_decay() -> None:
+    """Where nothing is left to learn nothing moves."""
+    fit, samples, settings = begun("squared_error", X, np.zeros((131, 1)), (2, 3, 1))
+    _initialize(fit, np.random.RandomState(0))
+    before = fit.params.copy()
+    fit.adopt(settings, restarts=True)
+    fit.begin(samples, settings, np.random.RandomState(0), remedy="")
+    fit.run(2, [])
+    assert_array_equal(fit.params, before)
+
+
 def test_rows_that_fill_no_batch_are_left_out_of_an_epoch() -> None:
     fit, samples, settings = begun("squared_error", X, X[:, :1].copy(), (2, 3, 1))
     fit.adopt(settings, restarts=True)
@@ -214,8 +225,21 @@ def test_the_parameters_are_those_of_the_best_epoch(monkeypatch: pytest.MonkeyPa
     rows, y = X[:100], 100 + 7 * X[:100, 0]
     fitted = TabularRegressor(random_state=0, scoring=second_is_best).fit(rows, y, X_val=rows, y_val=y)
     assert (len(seen), fitted.n_iter_, fitted.best_epoch_) == (6, 6, 2)
+    assert_allclose(seen[0], y.mean())  # an epoch is one step, and the rate of the first one is 0
     assert_array_equal(fitted.predict(rows), seen[1])
     assert (seen[1] != seen[5]).any()
+
+
+def test_the_score_of_an_epoch_is_the_accuracy(short_training: None) -> None:
+    """That of a regressor is the negative loss: see the tests of its targets."""
+    y = X[:, 0] + X[:, 1] > 0
+    fitted = TabularClassifier(random_state=0).fit(X, y, X_val=X[::2], y_val=y[::2])
+    assert fitted.score(X[::2], y[::2]) == fitted.best_validation_score_ == max(fitted.validation_scores_)
+
+
+def test_a_training_that_diverges_at_once(short_training: None) -> None:
+    with pytest.raises(NonFiniteError, match=r"^Training has diverged: y or sample_weight may hold values"):
+        TabularRegressor(random_state=0).fit(X, X[:, 0], np.full(131, 1e308))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
