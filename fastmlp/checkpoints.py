@@ -75,9 +75,9 @@ class Checkpoint(Listener):
             random_state.set_state(self._found["first_random_state"].get_state())
         self._first_random_state = copy_of(random_state)
 
-    def take_back(self, *failure: Any) -> None:
+    def take_back(self, failure: type[BaseException] | None, *_: Any) -> None:
         """Leave the user's generator as it was, where the fit has failed."""
-        if failure[0] is not None and self._given is not None:
+        if failure is not None and self._given is not None:
             generator, state = self._given
             generator.set_state(state)
 

@@ -24,6 +24,28 @@ def test_a_second_training_is_refused_and_a_reader_waits_for_a_pause() -> None:
         pass
 
 
+def test_a_training_looks_again_and_again_whether_the_readers_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither keeps a core busy nor waits longer than it must."""
+    left = threading.Semaphore(0)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            left.release()
+        sleep(0.001)
+
+    monkeypatch.setattr("fastmlp.guard.sleep", wait)
+    guard, begun = Guard(), threading.Event()
+    reader = threading.Thread(target=guard.read, args=(lambda: (begun.set(), left.acquire(timeout=60)),))
+    reader.start()
+    begun.wait()
+    with guard.claimed():
+        assert len(waited) >= 3
+    assert max(waited) < 0.01
+    reader.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
