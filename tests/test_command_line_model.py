@@ -108,6 +108,15 @@ def test_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "predicts no classes with probabilities" in capsys.readouterr().err
 
 
+def test_a_cell_that_is_too_large_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pandas")
+    arguments = written(CLASSIFIER, tmp_path)
+    (tmp_path / "data.csv").write_text("a,b,c\n1,2,3\n1,1e40,3\n", encoding="utf-8")
+    assert main(arguments) == 1
+    said = "fastmlp: error: row 2 of the data, column 'b': 1e+40 is too large for float32 beside the training rows, "
+    assert capsys.readouterr().err.startswith(f"{said}whose standard deviation is 2: correct it")
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_what_does_not_fit_is_refused(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, name, value = WRONG[case]
