@@ -120,6 +120,7 @@ def test_the_saved_network_reads_digits_as_they_are(tmp_path: Path, capsys: pyte
     model, data = tmp_path / "digits.fastmlp", tmp_path / "digits.npz"
     assert run("train", "--epochs", 5, "--hidden", "32", "--seed", 1, "--save", model, "--quiet", "--json") == 0
     told = json.loads(capsys.readouterr().out)
+    assert "plain_numpy" not in told
     X, y = load_digits(return_X_y=True)
     at_test = np.random.RandomState(1).permutation(len(y))[: told["n_test_rows"]]
     X, y = X[at_test], y[at_test]

@@ -66,12 +66,15 @@ def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_reads_what_its_parent_was_reading() -> None:
     guard = Guard()
-    with guard.reading():
-        if not (child := os.fork()):
-            signal.alarm(20)  # rather than wait for ever
-            with guard.reading():
-                os._exit(5)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+    with guard.claimed(), guard.reading():
+        for way in ("reading", "read"):
+            if not (child := os.fork()):
+                signal.alarm(20)  # rather than wait for ever
+                if way == "read":
+                    guard.read(os._exit, 5)
+                with guard.reading():
+                    os._exit(5)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5, way
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")
