@@ -46,7 +46,7 @@ def about_validation(rows: Any, held_out: Any) -> str:
     if ours is None or theirs is None:
         return ""
     scale, other = (float(np.sqrt(np.square(sizes).mean())) for sizes in (ours, theirs))
-    if (scale > 0 and scale / OTHER_SCALE <= other <= scale * OTHER_SCALE) or scale == other:
+    if scale / OTHER_SCALE <= other <= scale * OTHER_SCALE:
         return ""
     return (
         f"X has values of the size of {scale:.3g}, but X_val of {other:.3g}: transform X_val as X was, for example "

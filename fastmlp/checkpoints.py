@@ -64,8 +64,10 @@ class Checkpoint(Listener):
             file = read(self._path)
             if file.kind != self._kind:
                 raise ModelFileError(f"{self._path}: holds {file.kind!r}, not a {self._kind}")
-            self._found = {name: from_json(value) for name, value in file.parameters.items() if name != "settings"}
-            self._found |= file.arrays
+            try:
+                self._found = _values(file)
+            except Exception as error:  # of values that no checkpoint has
+                raise ModelFileError(f"{self._path}: damaged: {error}") from error
             require_the_same(self._path, "hyper-parameters", file.parameters["settings"], self._settings)
 
     def begins_from(self, random_state: np.random.RandomState) -> None:
@@ -75,9 +77,9 @@ class Checkpoint(Listener):
             random_state.set_state(self._found["first_random_state"].get_state())
         self._first_random_state = copy_of(random_state)
 
-    def take_back(self, *failure: Any) -> None:
+    def take_back(self, failure: type[BaseException] | None, *_: Any) -> None:
         """Leave the user's generator as it was, where the fit has failed."""
-        if failure[0] is not None and self._given is not None:
+        if failure is not None and self._given is not None:
             generator, state = self._given
             generator.set_state(state)
 
@@ -102,8 +104,8 @@ class Checkpoint(Listener):
             require_the_same(self._path, "data", self._found["shape"], self._shape)
             try:
                 self._check(fit, np.arange(samples.rows.shape[0]) if rows is None else np.sort(rows))
-            except ValueError as error:
-                raise ModelFileError(f"{self._path}: damaged: {error}") from None
+            except Exception as error:
+                raise ModelFileError(f"{self._path}: damaged: {error}") from error
         return self._found
 
     def _check(self, fit: Fit, rows: NDArray[np.intp]) -> None:
@@ -159,6 +161,15 @@ def require_the_same(path: Path, what: str, found: dict[str, Any], expected: dic
                 f"The checkpoint {path} belongs to a fit with other {what}: {name} was {found.get(name)!r}, "
                 f"now it is {expected.get(name)!r}. Name another file, or delete this one to begin anew."
             )
+
+
+def _values(file: ModelFile) -> dict[str, Any]:
+    """What a training goes on from; any exception where it is not what every checkpoint has."""
+    found = {name: from_json(value) for name, value in file.parameters.items() if name != "settings"}
+    require(isinstance(file.parameters.get("settings"), dict), "it has no hyper-parameters")
+    require(isinstance(found.get("shape"), dict) and all(isinstance(name, str) for name in found["shape"]), "no shape")
+    require(isinstance(found.get("first_random_state"), np.random.RandomState), "it has no first random numbers")
+    return found | file.arrays
 
 
 def _checksum(*parts: Samples) -> int:

@@ -52,7 +52,7 @@ def check_combination(settings: Any, checkpoint: bool) -> None:
             )
     if checkpoint and settings.n_restarts:
         raise ValueError(f"checkpoint does not go with n_restarts={settings.n_restarts}: use 0.")
-    n_quantiles = np.size(getattr(settings, "quantile", 0.5))
+    n_quantiles = np.size(getattr(settings, "quantile", ()))
     if n_quantiles > 1 and settings.loss != "quantile":
         raise ValueError(f"quantile={settings.quantile!r} does not go with loss={settings.loss!r}: use 'quantile'.")
     loss = LOSSES[settings.loss]

@@ -32,5 +32,5 @@ def suggestion(estimator: Any, error: str) -> str:
         return ""
     constraints = estimator._parameter_constraints[name[1]]
     ours = [option for each in constraints for option in getattr(each, "options", ()) if isinstance(option, str)]
-    close = get_close_matches(ELSEWHERE.get(value.lower(), value.lower()), ours, 1)
+    close = get_close_matches(ELSEWHERE.get(value.lower(), value.lower()), ours)
     return f" Did you mean {name[1]}={close[0]!r}?" if close else ""

@@ -49,6 +49,27 @@ def test_a_loss_that_no_longer_fell() -> None:
     assert "by 50 % in the last epoch: raise" in advice.about_the_end([2.0, 1.0])
 
 
+@pytest.mark.parametrize(
+    ("loss_curve", "is_falling"),
+    [
+        ([2.0, 1.0], True),
+        ([1.0, 1.0], False),
+        ([1.0, 2.0, 3.0, 3.0, 3.0, 3.0, 2.5], False),
+        ([1.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.5], True),
+        ([3.0, 3.0, 3.0, 2.0, 2.5], False),
+        ([1.0], False),
+    ],
+)
+def test_a_loss_is_falling_where_it_is_below_the_last_five(loss_curve: list[float], is_falling: bool) -> None:
+    assert advice.is_falling(loss_curve) == is_falling
+
+
+def test_how_far_a_loss_has_fallen() -> None:
+    said = "The loss was still falling, by 60 % in the last 2 epochs: raise max_iter, or learning_rate_init."
+    assert advice.about_the_end([2.5, 2.25, 1.0]) == said
+    assert advice.about_the_end([-2.5, -2.75, -4.0]) == said
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "linear", "coslog", lambda at: 1 - at])
 def test_a_schedule_that_ends_as_planned(schedule: Any) -> None:
     model = MLPClassifier((10,), max_iter=8, random_state=0, learning_rate=schedule)
@@ -95,7 +116,7 @@ def test_inputs_that_are_not_scaled() -> None:
     assert advice.about_inputs(X / 1000).startswith("All columns of X have values of the size of 0.00")
     for rows in (X, 10 * X, X / 10, np.zeros((3, 2)), (RAW > 13).astype(np.uint8), scipy.sparse.csr_array(RAW)):
         assert advice.about_inputs(rows) == ""
-    for size, is_amiss in ((20.0, False), (20.5, True), (0.0505, False), (0.0495, True)):
+    for size, is_amiss in ((20.0, False), (20.5, True), (0.0505, False), (1 / 20, False), (0.0495, True)):
         assert (advice.about_inputs(np.full((3, 2), size)) != "") == is_amiss
 
 

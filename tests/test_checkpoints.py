@@ -17,8 +17,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor, Trainer, _core, fitting, model_file
-from fastmlp.estimator_file import to_json
+from fastmlp import MLPClassifier, MLPRegressor, Trainer, _core, fitting
 from fastmlp.model_file import ModelFileError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -434,39 +433,6 @@ def test_killed_at_random_moments(name: str, tmp_path: Path) -> None:
     assert bits(classifier(**settings).fit(X, Y, checkpoint=path)) == straight
     parts = set(tmp_path.iterdir()) - {path}
     assert all(part.name.startswith(".fastmlp-") for part in parts), "what was being written when it was killed"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("order", np.full(90, 10**12)),
-        ("order", np.zeros(90, np.int64)),
-        ("order", np.arange(89)),
-        ("params", np.zeros(1)),
-        ("params", np.full(75, np.nan)),
-        ("slots", np.zeros((1, 75))),
-        ("best_params", np.zeros(75)),
-        ("step", -1),
-        ("loss_curve", ["low"]),
-        ("n_units", (5, 8, 4)),
-        ("ended", 2),
-        ("random_state", 1),
-    ],
-)
-def test_forged_values_are_refused(name: str, value: Any, tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    with pytest.raises(Stopped):
-        classifier().fit(X, Y, checkpoint=path, callbacks=[after(2, Stopped)])
-    file = model_file.read(path)
-    if isinstance(value, np.ndarray):
-        file.arrays[name] = value
-    else:
-        file.parameters[name] = to_json(name, value)
-    model_file.write(path, file)
-    fresh = classifier()
-    with pytest.raises(ModelFileError, match="run: damaged"):
-        fresh.fit(X, Y, checkpoint=path)
-    assert not hasattr(fresh, "coefs_")
 
 
 def test_a_refused_checkpoint_leaves_the_generator(tmp_path: Path) -> None:

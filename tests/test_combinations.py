@@ -126,6 +126,14 @@ def test_values_out_of_range(estimator: type, name: str, values: list[Any]) -> N
             estimator(**{name: value}).fit(X, Y)
 
 
+@pytest.mark.parametrize("estimator", [Trainer, MLPRegressor])
+def test_a_quantile_out_of_range(estimator: type) -> None:
+    """With a loss that does not ask for it, too."""
+    for value in (0.0, 1.0, 1.5):
+        with pytest.raises(ValueError, match=rf"^The 'quantile' parameter of {estimator.__name__} must be"):
+            estimator(quantile=value).fit(X, Y)
+
+
 @each_estimator
 @pytest.mark.parametrize("dropout", [[0.5], [0.1, 0.1, 0.1], []])
 def test_shares_and_layers_that_do_not_fit(estimator: type, dropout: Any) -> None:

@@ -75,11 +75,52 @@ def test_numpy_is_timed_with_one_thread_and_with_all(
     assert max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas") == n_all
 
 
+def test_numpy_is_timed_until_two_seconds_are_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by a quarter of a second when it is looked at, and by another in each epoch."""
+    from fastmlp.cli import report
+
+    class Timed(report.NumpyTraining):
+        def epoch(self, order: np.ndarray) -> float:
+            clock.append(clock[-1] + 0.25)
+            epochs.append(len(order))
+            return super().epoch(order)
+
+    def look() -> float:
+        clock.append(clock[-1] + 0.25)
+        return clock[-1]
+
+    clock, epochs = [100.0], list[int]()
+    monkeypatch.setattr(report, "perf_counter", look)
+    monkeypatch.setattr(report, "NumpyTraining", Timed)
+    monkeypatch.setattr("threadpoolctl.threadpool_info", list)  # a BLAS that cannot be limited
+    assert run("train", "--epochs", 1, "--json", "--compare") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"] == 0.25
+    assert told["plain_numpy"] == {
+        "seconds": 0.5,
+        "loss": pytest.approx(told["loss"], rel=1e-3),
+        "blas_threads": 0,
+        "times_as_fast": 2.0,
+    }
+    assert epochs == 3 * [1438], "of a second each"
+
+
+def test_each_epoch_is_seen_when_it_ends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a pipe, too: what is printed does not wait for more."""
+    flushed = list[int]()
+    monkeypatch.setattr(sys.stdout, "flush", lambda: flushed.append(1))
+    assert run("train", "--epochs", 3, "--no-compare") == 0
+    assert len(flushed) >= 3
+
+
 def test_the_saved_network_reads_digits_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In Python and on the command line, without the standardisation that it was trained behind."""
     model, data = tmp_path / "digits.fastmlp", tmp_path / "digits.npz"
     assert run("train", "--epochs", 5, "--hidden", "32", "--seed", 1, "--save", model, "--quiet", "--json") == 0
     told = json.loads(capsys.readouterr().out)
+    assert "plain_numpy" not in told
     X, y = load_digits(return_X_y=True)
     at_test = np.random.RandomState(1).permutation(len(y))[: told["n_test_rows"]]
     X, y = X[at_test], y[at_test]
@@ -150,6 +191,12 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
         main(arguments)
     assert exit_info.value.code == 2
     assert "usage: fastmlp" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--version"])
+    assert (exit_info.value.code, capsys.readouterr().out) == (0, f"fastmlp {fastmlp.__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -329,6 +376,22 @@ def test_ctrl_c_at_any_other_time(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setattr(demonstration, "load_digits", interrupted)
     assert run("train") == 1
     assert capsys.readouterr().err == "fastmlp: interrupted\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe that breaks")
+def test_nobody_reads_what_is_predicted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails without a word, when the command ends and when Python closes stdout."""
+    np.savez(tmp_path / "rows.npz", X=np.eye(4))
+    model = fastmlp.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs").fit(np.eye(4), np.arange(4.0))
+    model.save(tmp_path / "model")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert run("predict", tmp_path / "model", tmp_path / "rows.npz") == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_whoever_reads_may_have_had_enough() -> None:

@@ -108,6 +108,15 @@ def test_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "predicts no classes with probabilities" in capsys.readouterr().err
 
 
+def test_a_cell_that_is_too_large_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pandas")
+    arguments = written(CLASSIFIER, tmp_path)
+    (tmp_path / "data.csv").write_text("a,b,c\n1,2,3\n1,1e40,3\n", encoding="utf-8")
+    assert main(arguments) == 1
+    said = "fastmlp: error: row 2 of the data, column 'b': 1e+40 is too large for float32 beside the training rows, "
+    assert capsys.readouterr().err.startswith(f"{said}whose standard deviation is 2: correct it")
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_what_does_not_fit_is_refused(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, name, value = WRONG[case]
@@ -124,16 +133,50 @@ def test_what_does_not_fit_is_refused(case: str, tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.startswith("fastmlp: error: ")
 
 
-def test_a_regression_of_two_outputs_is_refused_in_so_many_words(tmp_path: Path) -> None:
-    write(tmp_path / "model", ModelFile(KIND, PARAMETERS | {"loss": "squared_error"}, ARRAYS))
-    with pytest.raises(ModelFileError, match=r": 2 outputs of a regression$"):
+ONE_OUTPUT = {"coefs_1": ARRAYS["coefs_1"][:, :1], "intercepts_1": ARRAYS["intercepts_1"][:1]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arrays", "message"),
+    [
+        ({"loss": "squared_error"}, {}, "2 outputs of a regression"),
+        ({}, ONE_OUTPUT, "classes that are not the outputs'"),
+        ({}, {"classes": np.zeros(2, "M8[s]")}, "classes that are not the outputs'"),
+        (
+            {"features": []},
+            {"coefs_0": np.zeros((0, 4), np.float32), "inputs_mean": np.zeros(0), "inputs_scale": np.ones(0)},
+            "a layer without units",
+        ),
+    ],
+)
+def test_what_fits_but_for_one_thing(
+    parameters: dict[str, Any], arrays: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "model", ModelFile(KIND, PARAMETERS | parameters, ARRAYS | arrays))
+    with pytest.raises(ModelFileError, match=rf"model: not a {KIND} of this version: {message}$"):
         Model.load(tmp_path / "model")
+
+
+def test_the_least_model(tmp_path: Path) -> None:
+    """A line, of a scale below 1; its one column has no name."""
+    arrays = {"coefs_0": np.ones((1, 1), np.float32), "intercepts_0": np.zeros(1, np.float32)}
+    arrays |= {"inputs_mean": np.zeros(1), "inputs_scale": np.full(1, 0.5)}
+    arrays |= {"outputs_mean": np.zeros(1), "outputs_scale": np.full(1, 0.25)}
+    file = ModelFile(KIND, PARAMETERS | {"n_layers": 1, "features": None, "loss": "squared_error"}, arrays)
+    write(tmp_path / "model", file)
+    model = Model.load(tmp_path / "model")
+    assert model.predict(np.array([[1.0], [3.0]])).tolist() == [0.5, 1.5]
+    with pytest.raises(ValueError, match=r"^row 1 of the data, column 1: 1e\+39 is too large for float32 beside the "):
+        model.predict(np.array([[1e39], [1.0]]))
+    for rows in (np.ones(1), np.ones((1, 1, 1))):
+        with pytest.raises(ValueError, match=r"X has the shape \(1.*\), but the model was trained on 1 columns"):
+            model.predict(rows)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"n_layers": 1}])
 def test_a_file_without_parts_is_refused(parameters: dict[str, Any], tmp_path: Path) -> None:
     write(tmp_path / "model", ModelFile(KIND, parameters, {}))
-    with pytest.raises(ModelFileError, match=r"it lacks layers|not a number of layers"):
+    with pytest.raises(ModelFileError, match=r"it lacks coefs_0|not a number of layers"):
         Model.load(tmp_path / "model")
     write(tmp_path / "model", ModelFile("MLPClassifier", {}, {}))
     with pytest.raises(ModelFileError, match=r"holds 'MLPClassifier', not a command-line model of version 0.1.0"):

@@ -94,6 +94,18 @@ def test_large_values_are_told_to_the_last_digit(tmp_path: Path, capsys: Capture
     assert len(set(found)) > 1
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_nine_digits_are_all_of_float32_and_enough_of_a_probability(tmp_path: Path, capsys: Captured) -> None:
+    X = np.linspace(-1, 1, 30)[:, None]
+    data, model = save(tmp_path, X), tmp_path / "model"
+    regressor = fastmlp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0, dtype="float32")
+    classifier = fastmlp.MLPClassifier((4,), max_iter=2, random_state=0, dtype="float64")
+    for estimator, y, options in ((regressor, X[:, 0], []), (classifier, X[:, 0] > 0, ["--proba"])):
+        estimator.fit(X, y).save(model)
+        cells = [cell for row in predictions(capsys, model, data, *options)[1:] for cell in row]
+        assert max(len(cell.partition("e")[0].strip("-").replace(".", "").lstrip("0")) for cell in cells) == 9
+
+
 def test_every_kind_of_file_gives_the_same_model(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +170,7 @@ def test_arrays(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatc
     assert predictions(capsys, model, write_csv(tmp_path / "d.csv", names, *X[1500:].reshape(-1, 64).T)) == expected
 
 
-@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Training diverges")
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Training diverges", "error:X .* feature names")
 def test_one_kind_of_model_file(iris: Path, tmp_path: Path, capsys: Captured) -> None:
     """What --save has written is an estimator; what an estimator has saved, the command line predicts with."""
     X, y = load_iris(return_X_y=True, as_frame=True)
@@ -215,6 +227,15 @@ def test_one_odd_cell_leaves_the_other_truth_values_known(tmp_path: Path, capsys
     odd = write_csv(tmp_path / "odd.csv", header, *([*cells, "perhaps"] for cells in plain))
     assert predictions(capsys, model, odd)[:-1] == expected
     assert expected[1] != expected[2]
+
+
+def test_categories_in_another_case_are_others(tmp_path: Path, capsys: Captured) -> None:
+    X = pandas.DataFrame({"size": ["m", "M"] * 60})
+    fitted = fastmlp.TabularRegressor(random_state=0).fit(X, np.arange(120) % 2 + 0.5)
+    fitted.save(tmp_path / "model")
+    small, large = predictions(capsys, tmp_path / "model", write_csv(tmp_path / "d.csv", ["size"], ["m", "M"]))[1:]
+    assert [float(*small), float(*large)] == fitted.predict(X.iloc[:2]).tolist()
+    assert small != large
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

@@ -44,7 +44,8 @@ def test_the_task_follows_from_the_target(values: list[Any], task: str) -> None:
 def test_few_whole_numbers_may_be_classes(n_values: int, n_rows: int, is_told: bool) -> None:
     """Up to thirty, each in three rows."""
     values = np.arange(float(n_rows)) % n_values
-    assert bool(hint(values, "regression", "y")) == is_told
+    assert bool(hint(values, "y")) == is_told
+    assert hint(values.astype(int), "y") == hint(values + 0.5, "y") == ""
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from math import inf, nan
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import fastmlp
 from fastmlp import _core
 from fastmlp.cli import outcome, training
 from fastmlp.cli.report import Report
-from fastmlp.cli.scores import in_words
+from fastmlp.cli.scores import in_words, scores_of
 from fastmlp.cli.tables import _listed
 from fastmlp.tabular_training import PRESETS, Preset
 
@@ -122,6 +123,32 @@ def test_any_number_of_threads_gives_the_same_predictions(iris: Path, tmp_path: 
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("speaks", "is_terminal", "is_installed", "verbose"),
+    [
+        (True, True, True, "progress"),
+        (False, True, True, False),
+        (True, False, True, False),
+        (True, True, False, False),
+    ],
+)
+def test_progress_bars_are_for_whoever_watches(
+    speaks: bool, is_terminal: bool, is_installed: bool, verbose: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(__spec__="found") if is_installed else None)
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: is_terminal))
+    arguments: Any = SimpleNamespace(preset="default", max_time=None, seed=0, threads=None)
+    assert training._estimator(arguments, "regression", speaks).verbose == verbose
+
+
+def test_warnings_are_told_whatever_the_filters_are(capsys: Captured) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with outcome.told_warnings(quiet=False) as interrupted:
+            warnings.warn("two\n  lines", stacklevel=1)
+    assert (interrupted, capsys.readouterr().err) == ([], "fastmlp: warning: two lines\n")
+
+
 # -- words and numbers --
 
 
@@ -130,6 +157,12 @@ def test_scores_in_words() -> None:
     assert in_words(of_classes, "y") == "accuracy 75.00 %, balanced accuracy 50.00 %, log loss 0.2500"
     of_values = {"R2": 0.5, "RMSE": 2.0, "MAE": 1.25}
     assert in_words(of_values, "price") == "R2 0.5000, RMSE 2, MAE 1.25 (in units of price)"
+
+
+def test_scores_of_small_values() -> None:
+    model: Any = SimpleNamespace(predict=lambda X: np.array([0.0, 0.25, 0.5]))
+    scores = scores_of(model, np.zeros((3, 1)), np.array([0.0, 0.5, 0.5]))
+    assert scores == pytest.approx({"R2": 1 - 0.0625 / (1 / 6), "RMSE": 0.25 / 3**0.5, "MAE": 0.25 / 3})
 
 
 @pytest.mark.parametrize(("n", "words"), [(1, "1 network in 3 s on "), (2, "2 networks in 3 s on ")])

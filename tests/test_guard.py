@@ -24,6 +24,28 @@ def test_a_second_training_is_refused_and_a_reader_waits_for_a_pause() -> None:
         pass
 
 
+def test_a_training_looks_again_and_again_whether_the_readers_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither keeps a core busy nor waits longer than it must."""
+    left = threading.Semaphore(0)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            left.release()
+        sleep(0.001)
+
+    monkeypatch.setattr("fastmlp.guard.sleep", wait)
+    guard, begun = Guard(), threading.Event()
+    reader = threading.Thread(target=guard.read, args=(lambda: (begun.set(), left.acquire(timeout=60)),))
+    reader.start()
+    begun.wait()
+    with guard.claimed():
+        assert len(waited) >= 3
+    assert max(waited) < 0.01
+    reader.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
@@ -44,12 +66,15 @@ def test_a_forked_process_waits_for_no_thread_of_its_parent() -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_reads_what_its_parent_was_reading() -> None:
     guard = Guard()
-    with guard.reading():
-        if not (child := os.fork()):
-            signal.alarm(20)  # rather than wait for ever
-            with guard.reading():
-                os._exit(5)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+    with guard.claimed(), guard.reading():
+        for way in ("reading", "read"):
+            if not (child := os.fork()):
+                signal.alarm(20)  # rather than wait for ever
+                if way == "read":
+                    guard.read(os._exit, 5)
+                with guard.reading():
+                    os._exit(5)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5, way
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs fork")

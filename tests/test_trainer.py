@@ -19,7 +19,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.utils import get_tags
 
 import fastmlp
-from fastmlp import Trainer, threads
+from fastmlp import Trainer, _core, threads
 from fastmlp._core import ACTIVATIONS, LOSSES, MAX_THREADS, Network, available_isas
 from fastmlp.schedules import SCHEDULES
 from fastmlp.targets import score
@@ -52,10 +52,25 @@ def test_public_names() -> None:
 
 def test_show_config(isa: str, capsys: pytest.CaptureFixture[str]) -> None:
     fastmlp.show_config()
-    printed = capsys.readouterr().out
-    assert fastmlp.__version__ in printed
-    assert f"ISA         {isa}" in printed
-    assert threads.usable_cpus()[1] in printed
+    (n_cpus, reason), available = threads.usable_cpus(), _core.available_isas()
+    slow = "" if isa == available[0] else f" (FASTMLP_ISA; the fastest available is {available[0]})"
+    *lines, dtypes = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"fastmlp     {fastmlp.__version__}",
+        f"ISA         {isa}{slow}",
+        f"available   {', '.join(available)}",
+        f"threads     up to {n_cpus} ({reason}); fewer for small steps; n_threads sets the number",
+    ]
+    assert dtypes.startswith("dtypes      float32 (4 bytes), float64 (8 bytes), bfloat16 (")
+
+
+def test_show_config_tells_why_a_baseline_is_slow(
+    isa: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_core, "available_isas", lambda: (isa,))
+    fastmlp.show_config()
+    why = " (the baseline, several times slower: this CPU or this build lacks x86-64-v3, that is AVX2 and FMA)"
+    assert capsys.readouterr().out.splitlines()[1] == f"ISA         {isa}{why if isa == 'x86-64' else ''}"
 
 
 @pytest.mark.parametrize("loss", LOSSES)

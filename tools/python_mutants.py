@@ -188,5 +188,26 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "what is left is so many inputs for each",
     ),
     ("tabular_preparation.py", "max(sizes, default=0)", "max(sizes, default=1)", "without categories nobody asks"),
+    (
+        "__init__.py",
+        '_core.Network((1, 1), "identity"',
+        '_core.Network((2, 1), "identity"',
+        "whether it emulates does not depend on the layers",
+    ),
+    (
+        "__init__.py",
+        '_core.Network((1, 1), "identity"',
+        '_core.Network((1, 2), "identity"',
+        "whether it emulates does not depend on the layers",
+    ),
+    ("checkpoints.py", "self._written >= self._seconds", "self._written > self._seconds", "a clock's tick"),
+    ("cli/files.py", "in range(20))", "in range(21))", "how many lines are looked at is a matter of taste"),
+    ("cli/tables.py", "n_dropped: int = 0", "n_dropped: int = 1", "read_data says how many"),
+    (
+        "cli/model_0_1_0.py",
+        "zip(coefs, pairwise(widths), strict=True)",
+        "zip(coefs, pairwise(widths), strict=False)",
+        "as many weights as biases are taken out",
+    ),
     ("cli/report.py", "PASSES = 5", "PASSES = 6", "one more pass of a measurement, of which the fastest counts"),
 ]

@@ -150,8 +150,7 @@ def _checked_parts(parameters: dict[str, Any], arrays: dict[str, Array]) -> dict
     """The arguments of `Model`, each of them fit for the engine, which trusts what it is given; ValueError if not."""
     n_layers = parameters.pop("n_layers", None)
     require(type(n_layers) is int and n_layers >= 1, "n_layers is not a number of layers")
-    # Taken out of the arrays before anything is counted: no more layers than there are arrays.
-    require(n_layers <= len(arrays), "it lacks layers")
+    # Taken out of the arrays one by one: the first that is not there ends it, whatever number the file tells.
     coefs = [_parameters(arrays, f"coefs_{layer}", 2) for layer in range(n_layers)]
     intercepts = [_parameters(arrays, f"intercepts_{layer}", 1) for layer in range(n_layers)]
     widths = [coefs[0].shape[0], *map(len, intercepts)]

@@ -80,7 +80,7 @@ def conclude(arguments: argparse.Namespace, model: Any, line: str, result: dict[
         _plot(model, arguments.plot)
         written["plotted"] = str(arguments.plot)
     if arguments.json:
-        print(json.dumps(_plain(result | written), allow_nan=False))
+        print(json.dumps(_plain(result | written)))
         return
     print(line)
     if not arguments.quiet:

@@ -74,4 +74,4 @@ def _as_written(cells: Any, values: Sequence[Any]) -> list[Any]:
 
 
 def _are_text(values: Sequence[Any]) -> bool:
-    return len(values) > 0 and all(isinstance(value, str) for value in values)
+    return all(isinstance(value, str) for value in values)

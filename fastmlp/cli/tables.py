@@ -92,7 +92,7 @@ def read_data(path: Path, target: str | None, drop: Sequence[str]) -> Data:
 def choose_task(data: Data, task: str | None) -> None:
     """Settle what is to be learned: what the user has asked for, or what fits the target."""
     data.task, data.reason = (task, "") if task else task_of(data.y, data.target)
-    if task is None and (said := hint(data.y, data.task, data.target)):
+    if task is None and (said := hint(data.y, data.target)):
         data.hints.append(said)
     data.y, data.y_test = (as_asked(values, data.task, data.target) for values in (data.y, data.y_test))
 
@@ -218,5 +218,5 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 def _guess(name: str, names: Sequence[str]) -> str:
     """Which of the names may have been meant."""
     by_lower = {each.lower(): each for each in names}
-    close = get_close_matches(name.lower(), by_lower, n=1)
+    close = get_close_matches(name.lower(), by_lower)
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

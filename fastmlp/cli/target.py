@@ -96,12 +96,12 @@ def as_asked(values: Array, task: str, name: str) -> Array:
     return values.astype(np.int64)
 
 
-def hint(values: Array, task: str, name: str) -> str:
+def hint(values: Array, name: str) -> str:
     """What to say where real numbers may be classes; empty where they hardly are.
 
     Software that cannot mark an integer as missing writes all of the column as 0.0, 1.0, 2.0.
     """
-    if task != "regression" or values.dtype.kind != "f" or np.any(values % 1):
+    if values.dtype.kind != "f" or np.any(values % 1):
         return ""
     n_values = len(np.unique(values))
     few = 1 < n_values <= min(FEW, len(values) / 3)
