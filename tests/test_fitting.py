@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.utils import get_tags
 
-from fastmlp import MLPClassifier, MLPRegressor, Trainer, base, classifier, fitting
+from fastmlp import MLPClassifier, MLPRegressor, Trainer, base, classifier, fitting, memory
 from fastmlp._core import MAX_THREADS, Training
 from fastmlp.call import Asked
 from fastmlp.classifier import Labels
@@ -195,12 +195,46 @@ def test_the_first_of_the_best_epochs_is_the_best() -> None:
 
 def test_a_pickle_holds_nothing_of_calls() -> None:
     model = small().fit(X, Y)
-    assert (
-        model.__getstate__().keys()
-        == {*model.get_params(), "_fitted", "_sklearn_version"} & model.__getstate__().keys()
+    assert model._valid is not None, "hyper-parameters that need no second look"
+    assert model.__getstate__().keys() - model.get_params().keys() <= {"_fitted", "_sklearn_version"}
+
+
+@pytest.mark.parametrize(
+    "changed", [{"activation": "tanh"}, {"huber_delta": 0.1, "loss": "huber"}, {"quantile": 0.9, "loss": "quantile"}]
+)
+def test_what_a_network_is_made_with_may_change_between_calls(changed: dict[str, Any]) -> None:
+    """From the same weights it goes on as one that was made so."""
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": (4,),
+        "shuffle": False,
+        "loss": changed.get("loss", "squared_error"),
+    }
+    model, made_so, as_it_was = (
+        MLPRegressor(**settings | each, random_state=0).partial_fit(X, X[:, 0]) for each in ({}, changed, {})
     )
-    assert model._valid is not None
-    assert pickle.loads(pickle.dumps(model))._valid is None
+    made_so.coefs_, made_so.intercepts_ = model.coefs_, model.intercepts_
+    made_so._fitted.fit.forget_gradients(), model._fitted.fit.forget_gradients()
+    model.set_params(**changed).partial_fit(X, X[:, 0]), made_so.partial_fit(X, X[:, 0])
+    as_it_was.partial_fit(X, X[:, 0])
+    assert np.array_equal(model.predict(X), made_so.predict(X))
+    assert not np.array_equal(model.predict(X), as_it_was.predict(X))
+
+
+def test_memory_of_lbfgs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 arrays of float64 beside the parameters, as SciPy says, and the gradient with what it is summed in."""
+    monkeypatch.setattr(memory, "memory_limit", lambda: 0)
+    with pytest.raises(MemoryError, match=r"^Unable to allocate 0\.\d+ GiB for the 1007001 parameters") as caught:
+        MLPRegressor(hidden_layer_sizes=(1000, 1000), solver="lbfgs").fit(X[:1], X[:1, 0])
+    arrays = float(str(caught.value).split()[3]) * 2**30 / (8 * 1007001)
+    assert 27.5 < arrays < 28.4, "a few in a hundred are the panels' margins"
+
+
+@pytest.mark.parametrize(("rate", "hint"), [(0.5, True), (2, True), (0.0, False), (-0.1, False), (True, False)])
+def test_a_learning_rate_that_is_a_number(rate: Any, hint: bool) -> None:
+    """Was meant to be `learning_rate_init`, if it may be one."""
+    with pytest.raises(ValueError, match="'learning_rate' parameter") as caught:
+        small(learning_rate=rate).fit(X, Y)
+    assert str(caught.value).endswith(f"Did you mean learning_rate_init={rate!r}?") == hint
 
 
 def test_a_prediction_looks_only_at_odd_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def test_small_networks_run_at_the_same_time(n_cpus: int, solver: str, monkeypat
     assert not any(thread.is_alive() for thread in threads - {threading.main_thread()})
 
 
-@pytest.mark.parametrize("n_cpus", [2, 3])
+@pytest.mark.parametrize("n_cpus", [1, 2, 3])
 def test_no_more_run_at_the_same_time_than_there_are_cpus(n_cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restarts, "usable_cpus", lambda: (n_cpus, "this test"))
     threads = set()
