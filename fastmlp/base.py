@@ -278,7 +278,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_params" in state:  # of version 0.1.0, which had fewer hyper-parameters
-            defaults = type(self)().get_params(deep=False)
+            defaults = type(self)().get_params()
             state = {name: state.get(name, value) for name, value in defaults.items()} | {"_fitted": migrate(state)}
         if "_fitted" in state:
             state = state | {"_fitted": self._fitted_from(state["_fitted"])}

@@ -1,5 +1,6 @@
 """What the hyper-parameters ask of the engine."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,7 @@ from fastmlp.threads import default_threads, step_flops
 
 def copy_of(random_state: np.random.RandomState) -> np.random.RandomState:
     """A generator that will give the same numbers."""
-    copy = np.random.RandomState(0)
-    copy.set_state(random_state.get_state())
-    return copy
+    return deepcopy(random_state)
 
 
 def network_options(n_units: tuple[int, ...], settings: Any, loss: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Restarts:
         n_workers = fit.settings.n_threads or usable_cpus()[0]
         side_by_side = fit.n_threads == 1 and n_workers > 1
         failure: NonFiniteError | None = None
-        with ThreadPoolExecutor(n_workers - 1 if side_by_side else 1) as pool:
+        with ThreadPoolExecutor(max(1, n_workers - 1)) as pool:
             rivals: list[Future[None]] = []
             places = range(1, len(self._seeds) + 1)
             try:
@@ -61,9 +61,7 @@ class Restarts:
                 for each in rivals:
                     each.result()
             except BaseException:
-                for each in rivals:
-                    each.cancel()
-                fit.deadline = -inf
+                fit.deadline = -inf  # rivals that have not begun see it, too
                 for rival in tuple(self._running):
                     rival.deadline = -inf
                 raise

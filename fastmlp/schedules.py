@@ -98,7 +98,7 @@ def _one_cycle(steps: Steps, total: float) -> Steps:
 
 def _rise(steps: Steps, start: float, end: float) -> Steps:
     """Half a cosine from 0 at the start to 1 at the end."""
-    share = np.clip((steps - start) / (end - start), 0, 1) if end > start else np.ones_like(steps)
+    share = (steps - start) / (end - start) if end > start else np.ones_like(steps)
     return (1 - _cos(0.5 * share)) / 2
 
 
@@ -115,7 +115,7 @@ def _cos(turns: Steps) -> Steps:
     far = angle > 0.25
     squared = np.square(2 * np.pi * np.where(far, 0.5 - angle, angle))
     found = np.ones_like(squared)
-    for n in range(22, 0, -2):  # the terms left out are below 1e-19
+    for n in range(22, 1, -2):  # the terms left out are below 1e-19
         found = 1 - squared / (n * (n - 1)) * found
     return np.where(far, -found, found)
 

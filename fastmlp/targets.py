@@ -110,8 +110,7 @@ def with_class_weights(
     if targets.ndim == 1 and not isinstance(class_weight, str):  # of classes that these rows may lack
         by_class = weights_of_classes(class_weight, classes)[targets]
     else:
-        by_class = compute_sample_weight(class_weight, classes[targets] if targets.ndim == 1 else targets)
-        by_class = _checked_class_weight(by_class)
+        by_class = _checked_class_weight(compute_sample_weight(class_weight, targets))
     return some_weight(by_class if weights is None else weights * by_class)
 
 
@@ -176,7 +175,7 @@ def _check_classes(y: NDArray[Any], task: Loss, n_outputs: int | None) -> tuple[
             "Unknown label type: continuous. One-dimensional targets of this loss are class numbers 0, 1, 2, …"
         )
     if task.threshold == 0 and set(np.unique(classes)) <= {-1, 1}:
-        classes = (classes > 0).astype(np.int64)  # the margin's own labels
+        classes = (classes == 1).astype(np.int64)  # the margin's own labels
     if classes.min() < 0:
         raise ValueError(f"Class numbers must be 0, 1, 2, …: got {classes.min()}.")
     highest = int(classes.max())

@@ -38,7 +38,7 @@ def default_threads(flops: float, serial: float = SERIAL_FLOPS, per_thread: floa
     """Number of threads for work of so many floating-point operations between two joins of the team."""
     if flops < serial:
         return 1
-    worthwhile = 2 + int((flops - serial) // per_thread)
+    worthwhile = 2 + int((flops - serial) / per_thread)
     return min(worthwhile, usable_cpus()[0])
 
 

@@ -70,8 +70,7 @@ class Validation(Listener):
         """Take note of the best score."""
         assert fit.validation_scores is not None
         assert fit.best_validation_score is not None
-        if fit.validation_scores[-1] > fit.best_validation_score:
-            fit.best_validation_score = fit.validation_scores[-1]
+        fit.best_validation_score = max(fit.best_validation_score, fit.validation_scores[-1])  # unless that is NaN
         return False
 
     def _score(self, fit: Fit, loss: float) -> float:

@@ -173,6 +173,59 @@ def test_first_weights(estimator: type, name: str) -> None:
     assert not np.array_equal(again.coefs_[0], drawn.coefs_[0])
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6)])
+def test_orthogonal_weights_are_a_factor_of_normal_numbers(shape: tuple[int, int]) -> None:
+    """Whose other factor is a triangle with a positive diagonal, which makes the two unique."""
+    draw = INITIALIZERS["orthogonal"]
+    assert draw is not None
+    W = draw(shape, np.random.RandomState(0))
+    assert W.shape == shape
+    Q = W if shape[0] >= shape[1] else W.T
+    R = Q.T @ np.random.RandomState(0).normal(size=(max(shape), min(shape)))
+    np.testing.assert_allclose(R, np.triu(R), rtol=0, atol=1e-14)  # some ten roundings
+    assert (np.diagonal(R) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "activation", ["logistic", ["logistic", "relu"], ["relu", "logistic"], "tanh", ["relu", "relu"]]
+)
+def test_first_weights_are_bounded_as_in_scikit_learn(activation: Any) -> None:
+    """By the root of 6, or of 2 after logistic units, by the sum of fan-in and fan-out; outputs as the last layer."""
+    X, y = problem(MLPRegressor)
+    drawn = MLPRegressor(hidden_layer_sizes=(200, 80), activation=activation, random_state=0).initialize(X, y)
+    names = [activation] * 2 if isinstance(activation, str) else activation
+    for W, b, name in zip(drawn.coefs_, drawn.intercepts_, [*names, names[-1]], strict=True):
+        bound = np.sqrt((2 if name == "logistic" else 6) / sum(W.shape))
+        assert 0.9 * bound < np.abs(W).max() <= bound
+        assert np.abs(b).max() <= bound
+
+
+def test_one_unit_and_dropout_of_almost_all() -> None:
+    """The least and the most that there may be."""
+    X, y = problem(MLPRegressor)
+    assert MLPRegressor(hidden_layer_sizes=(1,), max_iter=1).fit(X, y).coefs_[0].shape == (6, 1)
+    for dropout, n_hidden in (([0.0, 0.999], 1), ([0.999], 0)):
+        hidden = (9,) * n_hidden
+        assert np.isfinite(MLPRegressor(hidden_layer_sizes=hidden, max_iter=1, dropout=dropout).fit(X, y).loss_)
+
+
+@pytest.mark.parametrize("dropout", [[0.0, 1.0], [1.5, 0.0], [-0.1, 0.0], [0.0, "half"], [0.0, None]])
+def test_what_is_no_share(dropout: Any) -> None:
+    X, y = problem(MLPRegressor)
+    with pytest.raises(ValueError, match=r"^dropout must be shares from 0 to below 1\. Got \["):
+        MLPRegressor(hidden_layer_sizes=(9,), dropout=dropout).fit(X, y)
+
+
+@pytest.mark.parametrize("dropout", [[0.1], [0.1] * 3, []])
+def test_dropout_of_as_many_layers_as_there_are(dropout: Any) -> None:
+    X, y = problem(MLPRegressor)
+    message = (
+        rf"^dropout has {len(dropout)} shares, but there are the inputs and 1 hidden layers: give one for each, that"
+    )
+    with pytest.raises(ValueError, match=message):
+        MLPRegressor(hidden_layer_sizes=(9,), dropout=dropout).fit(X, y)
+
+
 @pytest.mark.parametrize("name", DEVIATIONS)
 def test_first_weights_have_either_sign(name: str) -> None:
     """The factor of a QR decomposition that is taken as it is has none but negative numbers in a corner."""

@@ -102,18 +102,35 @@ def test_side_by_side_is_one_after_another(solver: str, settings: dict[str, Any]
     assert answers[1:] == answers[:1] * (len(answers) - 1)
 
 
-def test_small_networks_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarts, "usable_cpus", lambda: (3, "this test"))
-    meeting, threads = threading.Barrier(3), set()
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("n_cpus", [2, 3])
+def test_small_networks_run_at_the_same_time(n_cpus: int, solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarts, "usable_cpus", lambda: (n_cpus, "this test"))
+    meeting, threads = threading.Barrier(n_cpus), set()
 
     def meet(estimator: Any, X: Any, y: Any) -> float:
         threads.add(threading.current_thread())
-        meeting.wait(timeout=60)  # broken, and an error, unless three come at once
+        meeting.wait(timeout=60)  # broken, and an error, unless so many come at once
         return 0.0
 
-    MLPClassifier(**BASE | {"max_iter": 2}, scoring=meet, n_restarts=2).fit(X, Y, X_val=X, y_val=Y)
-    assert len(threads) == 3
+    settings = BASE | {"max_iter": 2, "solver": solver}
+    MLPClassifier(**settings, scoring=meet, n_restarts=n_cpus - 1).fit(X, Y, X_val=X, y_val=Y)
+    assert len(threads) == n_cpus
     assert not any(thread.is_alive() for thread in threads - {threading.main_thread()})
+
+
+@pytest.mark.parametrize("n_cpus", [1, 2, 3])
+def test_no_more_run_at_the_same_time_than_there_are_cpus(n_cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarts, "usable_cpus", lambda: (n_cpus, "this test"))
+    threads = set()
+
+    def slowly(estimator: Any, X: Any, y: Any) -> float:
+        threads.add(threading.current_thread())
+        time.sleep(0.01)
+        return 0.0
+
+    MLPClassifier(**BASE | {"max_iter": 2}, scoring=slowly, n_restarts=7).fit(X, Y, X_val=X, y_val=Y)
+    assert len(threads) == n_cpus
 
 
 def test_large_networks_run_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +144,36 @@ def test_large_networks_run_one_after_another(monkeypatch: pytest.MonkeyPatch) -
     settings = BASE | {"max_iter": 2, "n_threads": 2}  # a team for each
     MLPClassifier(**settings, scoring=note, n_restarts=2).fit(X, Y, X_val=X, y_val=Y)
     assert threads == {threading.main_thread()}
+
+
+@pytest.mark.parametrize(("solver", "of_rivals"), [("lbfgs", 1), ("adam", 2)])
+def test_threads_of_rivals(solver: str, of_rivals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of those that run side by side has one, as those of L-BFGS do, which has no team."""
+    asked, run = [], Fit.run
+
+    def note(self: Fit, n_epochs: int, listeners: Any) -> None:
+        asked.append(self.settings.n_threads)
+        run(self, n_epochs, listeners)
+
+    monkeypatch.setattr(Fit, "run", note)
+    MLPClassifier(**BASE | {"max_iter": 2, "solver": solver}, n_threads=2, n_restarts=2).fit(X, Y)
+    assert sorted(asked) == [of_rivals, of_rivals, 2]
+
+
+@pytest.mark.parametrize(("scores", "kept"), [([0.5, 0.5, 0.5], 0), ([0.4, 0.5, 0.5], 1), ([0.4, 0.4, 0.5], 2)])
+def test_of_equal_ones_the_first_is_kept(scores: list[float], kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarts, "usable_cpus", lambda: (1, "this test"))
+    seen: list[Any] = []
+
+    def score(estimator: Any, X: Any, y: Any) -> float:
+        fit = estimator._fitted.fit
+        if not any(fit is each for each in seen):
+            seen.append(fit)
+        return scores[len(seen) - 1]
+
+    each = alone(lambda **settings: MLPClassifier(**BASE | settings), X, Y)
+    fitted = MLPClassifier(**BASE, n_restarts=2, scoring=score).fit(X, Y, X_val=X, y_val=Y)
+    assert np.array_equal(fitted.coefs_[0], each[kept].coefs_[0])
 
 
 @pytest.mark.parametrize("kind", ["weights", "CSR", "bytes"])

@@ -115,13 +115,17 @@ def test_a_function_is_asked_for_each_step() -> None:
 
 @pytest.mark.parametrize("factor", [-0.1, nan, inf])
 def test_what_a_function_may_not_return(factor: float) -> None:
-    estimator = regressor(4, warm_start=True).fit(X, Y)
+    estimator = regressor(4, warm_start=True, batch_size=16).fit(X, Y)
     before = estimator.coefs_[0].copy()
-    estimator.set_params(learning_rate=lambda progress: factor if progress > 0.5 else 1.0)
+    estimator.set_params(learning_rate=lambda progress: factor if 0.5 < progress < 0.6 else 0.0)
     with pytest.raises(ValueError, match=rf"^learning_rate: .* finite and not negative, got {factor}\.$"):
         estimator.fit(X, Y)
     assert np.array_equal(estimator.coefs_[0], before)
     assert estimator.n_iter_ == len(estimator.loss_curve_) == 4
+
+
+def test_factors_from_zero_on_are_all_right() -> None:
+    assert rates(regressor(4, learning_rate=lambda progress: 2 * progress)) == [0, RATE / 2, RATE, 1.5 * RATE]
 
 
 def test_an_error_of_the_function_is_the_users() -> None:

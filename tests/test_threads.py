@@ -1,5 +1,6 @@
 """Threads: the engine's own, Python's beside it, and a child process after it."""
 
+import inspect
 import multiprocessing
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 
 from fastmlp import MLPClassifier, _core, engine_settings, fitting, threads
 
@@ -189,6 +190,47 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
     np.testing.assert_array_equal(params, expected)
 
 
+@pytest.mark.parametrize(
+    ("seconds_of_two", "seconds_of_one", "first", "trials", "faster"),
+    [
+        (1 / 32, 1 / 16, 60, [2, 1, 2, 1], 2),  # steps of a thirty-second: 60 take longer than a second
+        (1 / 128, 129 / 128**2, 128, [2, 1, 2, 1], 2),  # a second takes more than 60
+        (4.0, 2.0, 60, [2, 1, 2, 1], 1),  # less than a row in a second
+        (5 / 1024, 41 / 8192, 205, [2, 2, 1, 2, 2, 1], 2),  # two steps of almost 0.005 s, or one of a bit more
+    ],
+)
+def test_terms_and_trials_of_paced_training(
+    seconds_of_two: float, seconds_of_one: float, first: int, trials: list[int], faster: int, monkeypatch: Any
+) -> None:
+    """A second and 60 steps at least, then each number of threads twice for 0.005 s, by a clock that counts steps."""
+    X, y = np.random.RandomState(0).rand(2000, 3), np.zeros(2000, np.int64)
+    network = _core.Network((3, 2, 2), "relu", "log_loss", "float64")
+    params, slots = np.zeros(network.n_params), np.zeros((0, network.n_params))
+    paced = threads.PacedTraining(network, params, slots, X, y, batch_size=1, learning_rate=0.1, n_threads=2)
+    now, last, used = 0.0, 0, list[int]()
+
+    def clock() -> float:
+        nonlocal now, last
+        now += (paced.step - last) * (seconds_of_two if paced.n_threads == 2 else seconds_of_one)
+        last = paced.step
+        return now
+
+    monkeypatch.setattr(threads, "perf_counter", clock)
+    for _ in range(first + len(trials) + 300):
+        paced.run(None, 0.0)
+        used.append(paced.n_threads)
+    assert paced.step == len(used), "a step is a row"
+    # The number is changed where the next trial begins; the last one ends with the faster.
+    ends = [*trials[:-1], faster]
+    second = first if faster == 2 else max(60, int(1 / seconds_of_one))
+    assert used[: first + len(trials)] == [2] * first + ends
+    assert used[first + len(trials) :][: second + len(trials)] == [faster] * second + ends
+
+
+def test_ctrl_c_of_a_paced_training_is_heard_as_soon() -> None:
+    assert inspect.signature(threads.PacedTraining.run).parameters["seconds"].default == 0.1
+
+
 @pytest.mark.parametrize(("asked", "default", "paced"), [(None, 2, True), (None, 1, False), (2, 1, False)])
 def test_numbers_of_threads_are_tried_where_the_default_is_several(asked, default, paced, monkeypatch):
     used = []
@@ -202,6 +244,53 @@ def test_numbers_of_threads_are_tried_where_the_default_is_several(asked, defaul
     monkeypatch.setattr(engine_settings, "default_threads", lambda flops: default)
     MLPClassifier(hidden_layer_sizes=(3,), n_threads=asked).partial_fit(np.eye(3), [0, 1, 2], classes=[0, 1, 2])
     assert used == [2] * paced
+
+
+def test_sparse_rows_are_their_share_of_the_work() -> None:
+    """Of the two products of the first layer: 4 operations for each weight, and row, that has an entry."""
+    network = _core.Network((10, 20, 3), "relu", "squared_error", "float64")
+    values = np.zeros((40, 10))
+    values.flat[::4] = 1.0
+    dense = threads.step_flops(network, values, 8)
+    assert dense == network.step_flops(8) > 4 * 8 * 10 * 20
+    assert threads.step_flops(network, csr_array(values), 8) == dense - 0.75 * 4 * 8 * 10 * 20
+    assert threads.step_flops(network, csr_array(np.ones((40, 10))), 8) == dense
+
+
+def test_work_of_a_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of a step's, as if of eight rows at least; 30 million operations are worth two threads, 80 a third."""
+    asked = []
+
+    def predicted_with(n_operations: float, n_rows: int = 8) -> int:
+        def step_flops(network: Any, rows: Any, batch_size: int) -> float:
+            asked.append(batch_size)
+            return 3 * n_operations
+
+        monkeypatch.setattr(threads, "step_flops", step_flops)
+        return threads.prediction_threads(None, np.zeros((n_rows, 1)))
+
+    monkeypatch.setattr(threads, "usable_cpus", lambda: (9, "for this test"))
+    assert [predicted_with(work) for work in (30e6 - 1, 30e6, 80e6 - 1, 80e6)] == [1, 2, 2, 3]
+    for n_rows in (1, 7, 9):
+        predicted_with(1e6, n_rows)
+    assert asked == [8] * 6 + [9]
+
+
+def test_what_limits_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least of all limits; an environment that says 0 says nothing, nor does a system that does not know."""
+    monkeypatch.setattr(threads, "_cgroup_quotas", lambda *_: ())
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid: {0: range(3)}[pid], raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "5")
+    assert threads.usable_cpus() == (3, "CPU affinity of this process")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,4")
+    assert threads.usable_cpus() == (2, "OMP_NUM_THREADS")
+    monkeypatch.setattr(threads, "_cgroup_quotas", lambda *_: (1.5, 0.2))
+    assert threads.usable_cpus() == (1, "CPU quota of the control group")
+    monkeypatch.setattr(threads, "_cgroup_quotas", lambda *_: ())
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: None)
+    assert threads.usable_cpus() == (1, "CPUs of this machine")
 
 
 @pytest.mark.parametrize("as_matrix", [np.asarray, csr_matrix])
