@@ -1,23 +1,14 @@
 """The package as installed, and the documents that describe it."""
 
-<<<<<<< HEAD
 import dataclasses
-=======
->>>>>>> refs/heads/wt-m4
 import pkgutil
 import re
 import shutil
 import subprocess
 import sys
-<<<<<<< HEAD
-=======
-from contextlib import suppress
-from dataclasses import is_dataclass
->>>>>>> refs/heads/wt-m4
 from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -75,7 +66,6 @@ def test_public_names_exist() -> None:
     assert set(fastmlp.__all__) <= set(dir(fastmlp))
 
 
-<<<<<<< HEAD
 THAT_CHANGE = {"cli.tables.Data", "dask.coordinator.Outcome", "dask.steps.Place", "dask.tree.Sum"}
 THAT_CHANGE |= {"dask.worker.Attempt", "dask.worker.Post"}
 
@@ -91,20 +81,6 @@ def test_records_do_not_change() -> None:
         records = [value for value in values if dataclasses.is_dataclass(value) and value.__module__ == module.name]
         changing |= {f"{each.__module__}.{each.__name__}" for each in records if not each.__dataclass_params__.frozen}
     assert {name.removeprefix("fastmlp.") for name in changing} <= THAT_CHANGE
-=======
-def test_records_do_not_change() -> None:
-    """Whoever holds one need not look again; but for these, which gather what comes."""
-    found: set[Any] = set()
-    for module in pkgutil.walk_packages(fastmlp.__path__, "fastmlp."):
-        with suppress(ImportError):  # of what is not installed
-            known = vars(import_module(module.name)).values()
-            found |= {each for each in known if isinstance(each, type) and is_dataclass(each)}
-    names = {f"{each.__module__}.{each.__name__}": each.__dataclass_params__.frozen for each in found}
-    assert names["fastmlp.hyperparameters.Hyperparameter"]
-    gathering = ["cli.tables.Data", "dask.coordinator.Outcome", "dask.steps.Place", "dask.tree.Sum"]
-    gathering += ["dask.worker.Attempt", "dask.worker.Post"]
-    assert {name for name, frozen in names.items() if not frozen} <= {f"fastmlp.{name}" for name in gathering}
->>>>>>> refs/heads/wt-m4
 
 
 def test_the_extension_needs_no_runtime_of_others() -> None:

@@ -37,12 +37,6 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "a network has as many weights as biases and functions",
     ),
     (
-        "dask/wires.py",
-        "self._header, self._expected = bytearray(HEADER.size), (0, 0)",
-        "self._header, self._expected = bytearray(HEADER.size), (1, 0)",
-        "begin says what is expected before anything is received",
-    ),
-    (
         "tabular_training.py",
         '- (0 if network.loss == "log_loss" else',
         '- (1 if network.loss == "log_loss" else',
