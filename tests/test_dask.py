@@ -232,9 +232,10 @@ def test_predictions_are_lazy(client: Client) -> None:
     assert not hasattr(hinge, "predict_proba")
 
 
-def test_time_is_up_for_all_workers_at_once(client: Client) -> None:
+@pytest.mark.parametrize("local_steps", [1, 2])
+def test_time_is_up_for_all_workers_at_once(client: Client, local_steps: int) -> None:
     X = numbers()
-    model = regressor(max_time=0.3, max_iter=10**7, tol=0, n_iter_no_change=np.inf)
+    model = regressor(max_time=0.3, max_iter=10**7, tol=0, n_iter_no_change=np.inf, local_steps=local_steps)
     model.fit(da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100))
     assert 1 < model.n_iter_ < 10**7
 

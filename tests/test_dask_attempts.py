@@ -18,6 +18,7 @@ from small_cluster import cluster, numbers, parameters, regressor
 from fastmlp.dask import coordinator, worker
 from fastmlp.dask.channel import Channel
 from fastmlp.dask.coordinator import Coordinator
+from fastmlp.dask.placement import Column
 from fastmlp.dask.wires import WorkerLostError
 from fastmlp.validation import Validation
 
@@ -72,6 +73,69 @@ def test_a_network_that_fails_again_and_again_while_the_fit_advances(
     lost = losing(monkeypatch, steps=4, most=10**6)
     np.testing.assert_array_equal(parameters(regressor(max_iter=8).fit(*data())), expected)
     assert len(lost) > coordinator.MOST_FRUITLESS + 1
+
+
+def test_the_first_worker_goes_on_from_where_another_stands(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has lost its connection before a step that the others have made."""
+    expected = parameters(regressor(max_iter=4).fit(*data()))
+    original, made = Channel.all_reduce, list[int]()
+
+    def all_reduce(self: Channel, sums: Any) -> Any:
+        total = original(self, sums)
+        made.append(self.rank)
+        if self.rank == 0 and made.count(0) == 12:
+            raise WorkerLostError("the connection is lost")
+        return total
+
+    monkeypatch.setattr(Channel, "all_reduce", all_reduce)
+    np.testing.assert_array_equal(parameters(regressor(max_iter=4).fit(*data())), expected)
+    assert made.count(0) == 4 * 5  # no step is made again
+
+
+def test_workers_are_ordered_by_where_X_lies_and_given_longer_than_each_other(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X has three partitions here, and y has two. Who loses a connection says so at the limit of a wait."""
+    original_near, original_wait, n_groups, graces = coordinator.near, Coordinator._wait, list[int](), list[float]()
+
+    def near(client: Client, column: Any, workers: Any) -> Any:
+        n_groups.append(len(column.groups))
+        return original_near(client, column, workers)
+
+    def wait(self: Coordinator, futures: Any, grace: float, *others: Any) -> Any:
+        graces.append(grace)
+        return original_wait(self, futures, grace, *others)
+
+    monkeypatch.setattr(coordinator, "near", near)
+    monkeypatch.setattr(Coordinator, "_wait", wait)
+    X, y = data()
+    regressor(wait_limit=7.0).fit(X, y.rechunk(115))
+    assert n_groups == [3]
+    assert graces == [12.0]
+
+
+def test_a_fit_lets_go_of_its_tasks_whoever_holds_their_futures(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original_pieces, original_wait, pieces, trainings = Column.pieces, Coordinator._wait, list[Any](), list[Any]()
+
+    def cut(self: Column, *arguments: Any) -> Any:
+        found = original_pieces(self, *arguments)
+        pieces.extend(found)
+        return found
+
+    def wait(self: Coordinator, futures: Any, *others: Any) -> Any:
+        trainings.extend(futures.values())
+        return original_wait(self, futures, *others)
+
+    monkeypatch.setattr(Column, "pieces", cut)
+    monkeypatch.setattr(Coordinator, "_wait", wait)
+    X, y = data()
+    regressor().fit(X, y, da.ones(len(y), chunks=100))
+    assert len(trainings) == 3
+    assert {each.status for each in trainings} == {"cancelled"}
+    assert len(pieces) >= 3 * 8
+    assert not any(each.key in client.futures for each in pieces)
 
 
 def test_the_time_of_all_attempts_counts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,5 +226,5 @@ def test_a_checkpoint_that_a_worker_does_not_take(
 
     monkeypatch.setattr(Channel, "all_reduce", all_reduce)
     model = regressor(max_iter=8).fit(*data(), checkpoint=path)
-    assert refused
+    assert len(refused) == 1  # the first worker, from which the others have it
     np.testing.assert_array_equal(parameters(model), parameters(expected))

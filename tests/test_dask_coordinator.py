@@ -87,12 +87,15 @@ def done(function: Any, workers: list[str]) -> dict[str, Any]:
 
 def test_five_attempts_without_progress_are_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those before one that came further do not count."""
-    for outcomes, n_attempts in ([lost()] * 9, 5), ([lost()] * 4 + [lost((0, 1))] * 9, 4 + 1 + 5):
+    for outcomes, holders in (
+        ([lost()] * 9, [None] * 5),
+        ([lost()] * 4 + [lost((0, 1))] * 9, [None] * 5 + ["a"] * 5),
+    ):
         attempts = Attempts(monkeypatch, *outcomes)
         with pytest.raises(RuntimeError) as caught:
             fit_on(Workers("a", "b")).run()
         assert str(caught.value) == "The workers of this fit come no further: a wall between"
-        assert len(attempts.asked) == n_attempts
+        assert attempts.asked == [(["a", "b"], holder) for holder in holders]
 
 
 def test_attempts_end_with_the_first_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,12 +101,14 @@ def test_class_weights_are_refused_as_on_one_machine(client: Client, class_weigh
 
 
 @pytest.mark.parametrize("class_weight", [{"one": 3.0}, {"none": 0.0, "one": 1.0, "two": 0.5}])
-def test_class_weights_are_those_of_one_machine(client: Client, class_weight: Any) -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_class_weights_are_those_of_one_machine(client: Client, class_weight: Any, weighted: bool) -> None:
     X = numbers()
     y = classes(X)
+    w = [np.random.RandomState(1).uniform(0, 3, N_ROWS)] if weighted else []
     model = classifier(class_weight=class_weight, shuffle=False)
-    model.fit(da.from_array(X, (100, 5)), da.from_array(y, 100))
-    np.testing.assert_allclose(parameters(model), parameters(model.to_local().fit(X, y)), rtol=0, atol=1e-9)
+    model.fit(da.from_array(X, (100, 5)), da.from_array(y, 100), *(da.from_array(each, 100) for each in w))
+    np.testing.assert_allclose(parameters(model), parameters(model.to_local().fit(X, y, *w)), rtol=0, atol=1e-9)
 
 
 def test_columns_of_the_rows_to_validate_on(client: Client) -> None:

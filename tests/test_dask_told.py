@@ -25,7 +25,7 @@ def client() -> Iterator[Client]:
         yield found
 
 
-STEEP = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1.0}
+STEEP = {"activation": "identity", "solver": "sgd", "learning_rate_init": 0.05}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ STEEP = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1.0}
         ({"max_iter": 1, "alpha": 1e4}, False, 1),  # it diverges
         ({"max_iter": 50, "tol": 1e9, "n_iter_no_change": 1, "alpha": 1e4}, False, 1),
         ({"max_iter": 2, "solver": "sgd", "learning_rate": "cosine"}, False, 0),  # as was planned
-        ({"max_iter": 99, "early_stopping": True, "n_iter_no_change": 99} | STEEP, True, 1),  # the best is kept
+        ({"max_iter": 9, "early_stopping": True} | STEEP, True, 1),  # the best is kept
     ],
 )
 def test_what_is_told_is_what_one_machine_tells(
@@ -146,10 +146,8 @@ def test_a_checkpoint_knows_its_rows_by_their_classes(client: Client, tmp_path: 
     classifier().fit(dX, dy, **held_out, checkpoint=path)
     about = read(path).parameters["data"]
     labels, counts = np.unique(y, return_counts=True)
-    assert str(about["rows of each class"]).count(str(int(counts[0]))) == 1
-    assert [(label, count) for label, count in zip(labels.tolist(), counts.tolist(), strict=True)] == [
-        tuple(each["tuple"]) if isinstance(each, dict) else tuple(each) for each in about["rows of each class"]
-    ]
+    expected = [{"tuple": [str(label), int(count)]} for label, count in zip(labels, counts, strict=True)]
+    assert about["rows of each class"] == expected
     assert about["rows to validate on"] == 60
     other = y.copy()
     other[0] = "one" if y[0] != "one" else "two"

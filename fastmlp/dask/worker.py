@@ -297,8 +297,13 @@ def _prepared(
 
 
 def _shards(job: Job, fit: SharedFit, pieces: Mapping[int, tuple[Any, Any, Any]]) -> dict[int, Shard]:
-    fitted = Fitted(fit, job.n_units[0], None, job.labels)
+    fitted = _fitted(job, fit)
     return {block: _shard(job, fitted, *each) for block, each in pieces.items()}
+
+
+def _fitted(job: Job, fit: SharedFit) -> Fitted:
+    """What the estimator knows of a training that goes on; columns have been looked at before."""
+    return Fitted(fit, job.n_units[0], None, job.labels)
 
 
 def _shard(job: Job, fitted: Fitted, X: Sequence[Any], y: Sequence[Any], weights: Sequence[Any] | None) -> Shard:
@@ -331,7 +336,7 @@ def _listeners(job: Job, fit: SharedFit, held_out: Any, rank: int) -> list[Liste
         listeners += [TargetLoss(settings.target_loss)]
     if held_out is not None:
         X, y, weights = (None if groups is None else joined([each.parts for each in groups]) for groups in held_out)
-        fitted = Fitted(fit, job.n_units[0], None, job.labels)
+        fitted = _fitted(job, fit)
         targets = estimator._encode(y, fitted)
         samples = Samples(X, targets, _weighed(job, weights, targets))
         scorer = settings.scoring if settings.scoring in (None, "loss") else check_scoring(estimator, settings.scoring)
