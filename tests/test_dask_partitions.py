@@ -88,6 +88,7 @@ def test_labels_of_some_partitions() -> None:
     assert group.about.counts is not None
     assert (group.about.classes.tolist(), group.about.counts.tolist()) == (["a", "b", "c"], [2, 2, 1])
     assert check_labels([np.array([])], 0, "y", MLPClassifier()).about == About((0,))
+    assert (group.about.square, group.about.highest) == (0, 0), "neither targets nor weights"
     several = check_labels([np.eye(3, dtype=int)], 0, "y", MLPClassifier()).about
     assert several.shape == (3,)
     assert several.classes is not None
