@@ -28,6 +28,8 @@ from small_cluster import N_ROWS, classes, classifier, cluster, numbers, paramet
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.dask import DaskMLPClassifier, fit_blocks
+from fastmlp.dask.coordinator import Coordinator
+from fastmlp.dask.placement import checked
 from fastmlp.dask.plan import Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph")
@@ -108,7 +110,9 @@ def test_data_frames_series_and_unknown_chunks(client: Client) -> None:
     np.testing.assert_array_equal(parameters(model), parameters(expected))
     assert model.feature_names_in_.tolist() == list("abcde")
     np.testing.assert_array_equal(model.predict(dX).compute(), model.to_local().predict(frame))
-    np.testing.assert_array_equal(model.predict_proba(dX).compute(), model.to_local().predict_proba(frame))
+    probabilities = model.predict_proba(dX)
+    assert probabilities.ndim == 2
+    np.testing.assert_array_equal(probabilities.compute(), model.to_local().predict_proba(frame))
     of_one_column = dd.from_pandas(pd.DataFrame({"y": y}), npartitions=2)
     model = classifier().fit(unknown(da.from_array(X, (41, 5))), of_one_column)
     np.testing.assert_array_equal(parameters(model), parameters(expected))
@@ -152,6 +156,23 @@ def test_ten_thousand_partitions(client: Client) -> None:
     few = regressor(batch_size=1000).fit(da.from_array(X, (5000, 5)), da.from_array(X[:, 0], 5000))
     many = regressor(batch_size=1000).fit(da.from_array(X, (1, 5)), da.from_array(X[:, 0], 100))
     np.testing.assert_array_equal(parameters(many), parameters(few))
+
+
+def test_partitions_lie_together_and_are_computed_anew_by_anybody(client: Client) -> None:
+    """So that those of a shard need not travel, and none is lost with its worker."""
+
+    def restricted(dask_scheduler: Any) -> list[Any]:
+        tasks = list(dask_scheduler.tasks.values())
+        return [task.key for task in tasks if task.worker_restrictions and task.state == "memory"]
+
+    X = da.from_array(numbers(), (20, 5)).map_blocks(lambda rows: rows + 1)
+    column = checked(client, X, "X", "X", MLPClassifier(), 3, 60)
+    assert len(column.groups) == 12
+    held = client.who_has(column.groups)
+    holders = [held[group.key][0] for group in column.groups]
+    assert [len(set(holders[rank * 4 : rank * 4 + 4])) for rank in range(3)] == [1, 1, 1]
+    assert len(set(holders)) == 3
+    assert client.run_on_scheduler(restricted) == []
 
 
 def test_more_workers_than_blocks_and_than_rows() -> None:
@@ -230,6 +251,20 @@ def test_predictions_are_lazy(client: Client) -> None:
     hinge = classifier(loss="hinge").fit(dX, da.from_array(classes(X), 100))
     np.testing.assert_array_equal(hinge.decision_function(dX).compute(), hinge.to_local().decision_function(X))
     assert not hasattr(hinge, "predict_proba")
+    assert model.predict(dX).name == lazy.name, "what is asked for twice is computed once"
+    np.testing.assert_array_equal(model.predict(dX.rechunk((100, 3))).compute(), model[0].to_local().predict(X))
+
+
+def test_the_share_of_time_that_is_spent_in_talking(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Coordinator.run
+
+    def run(self: Coordinator) -> Any:
+        state, said = original(self)
+        return state, said | {"communication": 0.125, "seconds": 0.5}
+
+    monkeypatch.setattr(Coordinator, "run", run)
+    X = numbers()
+    assert regressor().fit(da.from_array(X, (100, 5)), da.from_array(X[:, 0], 100)).communication_ == 0.25
 
 
 @pytest.mark.parametrize("local_steps", [1, 2])

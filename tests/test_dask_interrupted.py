@@ -71,6 +71,10 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(client: Client) -> N
         regressor().fit(numbers(), dy)
     with pytest.raises(ValueError, match="X has 230 rows, but y has 100"):
         regressor().fit(dX, dy[:100])
+    with pytest.raises(ValueError, match="MLPRegressor estimator requires y to be passed, but the target y is"):
+        regressor().fit(dX, None)
+    with pytest.raises(ValueError, match="no partition of X has rows"):
+        regressor().fit(dX[:0], dy[:0])
     with pytest.raises(ValueError, match="y_val was not provided"):
         regressor().fit(dX, dy, X_val=dX)
     with pytest.raises(ValueError, match="n_blocks"):

@@ -17,6 +17,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 from fastmlp import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, Trainer, _core
+from fastmlp.export import c_header
 
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 ARM_CC, QEMU_ARM = shutil.which("arm-linux-gnueabihf-gcc"), shutil.which("qemu-arm")
@@ -120,6 +121,7 @@ def test_classes(labels: NDArray[Any], loss: str, tmp_path: Path) -> None:
     model = MLPClassifier((10,), loss=loss, max_iter=60, random_state=0).fit(X, labels)
     label, y = computed(model, tmp_path)
     classes = model.classes_.repeat(2 if len(model.classes_) == 1 else 1)
+    assert f" model_classes[{len(classes)}] = " in (tmp_path / "model.h").read_text()
     np.testing.assert_array_equal(classes[label], model.predict(X))
     expected = model.predict_proba(X) if loss == "log_loss" else model.decision_function(X).reshape(len(X), -1)
     np.testing.assert_allclose(y, expected, atol=1e-6, rtol=1e-6)
@@ -129,6 +131,9 @@ def test_several_labels_and_quantiles(tmp_path: Path) -> None:
     Y = np.stack([CLASSES > 0, CLASSES == 1], axis=1).astype(int)
     classifier = MLPClassifier((10,), max_iter=60, random_state=0).fit(X, Y)
     np.testing.assert_allclose(computed(classifier, tmp_path)[1], classifier.predict_proba(X), atol=1e-6)
+    header = (tmp_path / "model.h").read_text()
+    assert "gets the probabilities of the labels; a label is there where it is above 0.5." in header
+    assert "classes" not in header
     model = MLPRegressor(loss="quantile", quantile=[0.9, 0.1, 0.5], max_iter=3, random_state=0).fit(X, VALUES)
     assert (np.diff(model._predict(X)[0], axis=1) < 0).any(), "some quantiles cross, and must be sorted"
     np.testing.assert_allclose(computed(model, tmp_path)[1], model.predict(X), atol=1e-6)
@@ -162,6 +167,28 @@ def test_table_of_the_classes(tmp_path: Path) -> None:
     subprocess.run([str(CC), *STRICT, "main.c", "-o", "main", "-lm"], cwd=tmp_path, check=True)
     found = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.decode()
     assert found == "".join(f"{label}\n" for label in sorted(labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "table"),
+    [
+        ([1.0, 2.0], "double @classes[2] = {1.0, 2.0}"),
+        ([False, True], "int64_t @classes[2] = {0, 1}"),
+        ([1 - 2**63, 2**63 - 1], "int64_t @classes[2] = {-9223372036854775807, 9223372036854775807}"),
+        ([-(2**63), 0], "double @classes[2] = {-9.223372036854776e+18, 0.0}"),  # C has no such literal
+        ([0, 2**63], "double @classes[2] = {0.0, 9.223372036854776e+18}"),
+    ],
+)
+def test_table_of_numbers(labels: list[Any], table: str) -> None:
+    assert c_header.classes(np.array(labels, dtype=object)) == f"static const {table};"
+
+
+def test_hidden_layers_share_two_arrays(tmp_path: Path) -> None:
+    model = MLPRegressor(hidden_layer_sizes=(3, 2, 9, 20, 1), max_iter=1, random_state=0).fit(X, VALUES)
+    model.to_c(tmp_path / "model.h")
+    header = (tmp_path / "model.h").read_text()
+    assert re.findall(r"static float (\w)\[(\d+)\];", header) == [("a", "9"), ("b", "20")]
+    assert f" {4 * (9 + 20)} bytes of static memory" in header
 
 
 def test_two_headers_in_one_file(tmp_path: Path) -> None:
@@ -231,14 +258,20 @@ def test_tables(kind: str, tmp_path: Path) -> None:
     label, found = computed(model, tmp_path, coded(model, table), real="double", dtype=np.float64)
     # The networks have the engine's bits; the sum of the probabilities goes another way round.
     np.testing.assert_allclose(found, expected, rtol=1e-14 if kind == "classes" else 0)
+    header = (tmp_path / "model.h").read_text()
+    assert ("model_classes[3]" in header) == (kind == "classes")
+    assert ("double above" in header) == (kind == "quantiles"), "what is sorted"
     if kind == "classes":
         np.testing.assert_array_equal(model.classes_[label], model.predict(table))
 
 
 def test_a_table_says_what_memory_it_takes(tmp_path: Path) -> None:
     """That of the arrays in the header."""
-    TabularRegressor(n_members=2, max_time=0.01, random_state=0).fit(TABLE, VALUES).to_c(tmp_path / "model.h")
+    model = TabularRegressor(n_members=2, max_time=0.01, random_state=0).fit(TABLE, VALUES)
+    model.to_c(tmp_path / "model.h")
     header = (tmp_path / "model.h").read_text(encoding="utf-8")
+    units = ", ".join(map(str, model._fitted.n_units[1:-1]))
+    assert f": {len(model._fitted.members)} networks with hidden layers of {units} units.\n" in header
     told = re.findall(r"(\d+) bytes of constants, (\d+) bytes of static memory", header)
     constants = re.findall(r"static const float \w+\[(.+)\]", header)
     arrays = re.findall(r"\b\w+\[(\d+)\]", " ".join(re.findall(r"^    static float .*", header, re.MULTILINE)))
@@ -261,6 +294,9 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         TabularClassifier().to_c(tmp_path / "model.h")
     model = Trainer((3,), max_iter=1, loss="squared_error", dtype="float64").fit(X, VALUES)
+    model.coefs_[0][0, 0] = np.finfo(np.float32).max
+    model.to_c(tmp_path / "model.h")
+    (tmp_path / "model.h").unlink()
     model.coefs_[0][0, 0] = 1e39
     with pytest.raises(ValueError, match="too large for float32"):
         model.to_c(tmp_path / "model.h")

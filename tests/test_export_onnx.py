@@ -203,12 +203,18 @@ def test_pipelines(rows: Any, dtype: str) -> None:
     register_onnx_converters()
     rows = 3 * rows + 5
     tolerance = max(TOLERANCE[dtype], TOLERANCE[rows.dtype.name])
-    for labels in (CLASSES, CLASSES > 0, np.array(list("abc"))[CLASSES], np.stack([CLASSES > 0, CLASSES > 1], 1) * 1):
+    several = np.stack([CLASSES > 0, CLASSES > 1], 1) * 1
+    for labels in (CLASSES, CLASSES > 0, np.array(list("abc"))[CLASSES], CLASSES * 1.0, several):
         for loss in ("log_loss", "squared_hinge"):
             network = MLPClassifier((12,), loss=loss, max_iter=60, random_state=0, dtype=dtype)
             model = make_pipeline(StandardScaler(), network).fit(rows, labels)
             file = skl2onnx.to_onnx(model, rows[:1], options={MLPClassifier: {"zipmap": False}})
             label, scores = _session(file).run(None, {"X": rows})
+            n_scores = 2 if labels is several else max(2, len(np.unique(labels)))
+            assert [output.shape[1:] for output in _session(file).get_outputs()] == [
+                [2] if labels is several else [], [n_scores]
+            ]  # fmt: skip
+            assert not any(isinstance(output.shape[0], int) for output in _session(file).get_outputs()), "any rows"
             np.testing.assert_array_equal(label, model.predict(rows))
             expected = model.predict_proba(rows) if loss == "log_loss" else model.decision_function(rows)
             expected = np.stack([-expected, expected], axis=1) if expected.ndim == 1 else expected
@@ -216,7 +222,7 @@ def test_pipelines(rows: Any, dtype: str) -> None:
     for network in (
         MLPRegressor(loss="quantile", quantile=[0.1, 0.9], max_iter=20, random_state=0, dtype=dtype),
         MLPRegressor(hidden_layer_sizes=(9,), max_iter=20, random_state=0, dtype=dtype),
-        Trainer((9,), max_iter=20, random_state=0, dtype=dtype, loss="squared_error"),
+        Trainer((), max_iter=20, random_state=0, dtype=dtype, loss="squared_error"),
     ):
         model = make_pipeline(StandardScaler(), network).fit(rows, VALUES)
         (values,) = _session(skl2onnx.to_onnx(model, rows[:1])).run(None, {"X": rows})
@@ -232,6 +238,20 @@ def test_zipmap_as_skl2onnx_has_it_by_default() -> None:
     _, probabilities = _session(skl2onnx.to_onnx(model, rows)).run(None, {"X": rows})
     found = [[row[label] for label in model.classes_] for row in probabilities]
     np.testing.assert_allclose(found, model.predict_proba(X[:3]), atol=1e-6)
+
+
+OPTIONS: list[dict[str, Any]] = [{"zipmap": True}, {"zipmap": "columns"}, {"nocl": True}, {"nocl": False}]
+OPTIONS += [{"output_class_labels": has_labels, "zipmap": False} for has_labels in (True, False)]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_options_of_skl2onnx_for_classifiers(option: dict[str, Any]) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    register_onnx_converters()
+    model = MLPClassifier((), max_iter=5, random_state=0).fit(X, CLASSES)
+    rows = X[:3].astype(np.float32)
+    file = skl2onnx.to_onnx(model, rows, options={MLPClassifier: option})
+    np.testing.assert_array_equal(_session(file).run(None, {"X": rows})[0], model.predict(rows))
 
 
 def _session(file: Any) -> Any:
@@ -303,6 +323,22 @@ def test_arrays_of_numbers_are_one_input(tmp_path: Path) -> None:
     model = TabularRegressor(random_state=0, n_members=1, categorical_features=[1]).fit(X, np.stack([y, -y], 1))
     model.to_onnx(tmp_path / "table.onnx")
     np.testing.assert_allclose(run(tmp_path / "table.onnx", X=X)["variable"], model.predict(X), rtol=1e-5)
+
+
+def test_columns_of_numbers_with_names_and_of_text_without(tmp_path: Path) -> None:
+    numbers, y = TABLE[["size", "count"]], VALUES
+    model = TabularRegressor(random_state=0, n_members=1, max_time=0.01, quantile=[0.5]).fit(numbers, y)
+    model.to_onnx(tmp_path / "table.onnx")
+    found = run(tmp_path / "table.onnx", **columns(numbers))["variable"]
+    assert found.shape == model.predict(numbers).shape
+    np.testing.assert_allclose(found, model.predict(numbers), rtol=1e-5)
+    text = TABLE[["colour", "yes or no"]].fillna("?")
+    model.fit(text.to_numpy(dtype=object), y).to_onnx(tmp_path / "table.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "table.onnx", providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    assert len(names) == 2
+    found = run(tmp_path / "table.onnx", **dict(zip(names, columns(text).values(), strict=True)))["variable"]
+    np.testing.assert_allclose(found, model.predict(text.to_numpy(dtype=object)), rtol=1e-5)
 
 
 def test_tables_with_columns_named_like_nodes(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_memory_ends(estimator: str, tmp_path: Path) -> None:
         ("0::/box/inner\n", {"box/memory.max": "3000000", "box/inner/memory.max": "2000000"}, 2_000_000),
         ("0::/on/the/host\n", {"memory.max": "1000000"}, 1_000_000),
         ("0::/box:1/inner\n", {"box:1/memory.max": "1000000"}, 1_000_000),
-        ("5:cpu:/a\n4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "4000000"}, 4_000_000),
+        ("5:cpu:/b\n4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "4000000"}, 4_000_000),
         ("5:cpu:/a\n", {"cpu/a/memory.max": "4000000"}, None),
         ("0::/box\n", {"box/memory.max": "9223372036854771712", "memory.max": "no number"}, None),
         ("", {}, None),

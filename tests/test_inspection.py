@@ -47,7 +47,7 @@ def test_gradients_are_right(activation: str) -> None:
         f"{name}_[{layer}]" for layer in range(3) for name in ("coefs", "intercepts")
     ]
     assert [array.n_checked for array in check.arrays] == [50, 6, 24, 4, 12, 3]
-    assert {entry.index for entry in check.arrays[-1].entries} == {(0,), (1,), (2,)}, "each once"
+    assert all(len({entry.index for entry in array.entries}) == len(array.entries) for array in check.arrays)
     assert len(check.arrays[0].entries) == 5, "the worst"
     assert not hasattr(model, "coefs_"), "the estimator is left as it was"
 

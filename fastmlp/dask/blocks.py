@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from types import SimpleNamespace
@@ -60,42 +60,47 @@ def fit_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Any
     >>> model.predict([[0.0], [3.0]])
     array([0, 1])
     """
-    columns = [partitions_of(each, name) for each, name in ((X, "X"), (y, "y")) if each is not None]
+    columns = [partitions_of(X, "X"), partitions_of(y, "y")]
     columns += [partitions_of(sample_weight, "sample_weight")] if sample_weight is not None else []
-    if len({len(parts) for parts in columns}) > 1:
-        raise ValueError(f"X, y and sample_weight have {[len(parts) for parts in columns]} blocks: rechunk them alike.")
+    n_blocks, *others = map(len, columns)
+    if set(others) != {n_blocks}:
+        raise ValueError(f"X, y and sample_weight have {[n_blocks, *others]} blocks: rechunk them alike.")
     random_state, n_epochs = check_random_state(estimator.random_state), estimator.max_iter
     given, estimator._fitted = estimator.random_state, None
     options = {"classes": _classes(columns[1])} if hasattr(type(estimator), "predict_proba") else {}
     try:
         # A schedule counts each block as an epoch.
-        estimator.set_params(random_state=random_state, max_iter=n_epochs * len(columns[0]))
-        _epochs(estimator, columns, random_state, n_epochs, options)
+        estimator.set_params(random_state=random_state, max_iter=n_epochs * n_blocks)
+        orders = (random_state.permutation(n_blocks).tolist() for _ in range(n_epochs))
+        _epochs(estimator, columns, orders, n_epochs, options)
     finally:
         estimator.set_params(random_state=given, max_iter=n_epochs)
     return estimator
 
 
 def _epochs(
-    estimator: Any, columns: Sequence[Sequence[Any]], random_state: Any, n_epochs: int, options: dict[str, Any]
+    estimator: Any,
+    columns: Sequence[Sequence[Any]],
+    orders: Iterable[list[int]],
+    n_epochs: int,
+    options: dict[str, Any],
 ) -> None:
     best, without, curve = inf, 0, list[float]()
-    for _ in range(n_epochs):
+    for order in orders:
         losses, n_rows = 0.0, 0
-        for block in _computed(columns, random_state.permutation(len(columns[0])).tolist()):
-            if not (rows := block[0].shape[0]):
-                continue
-            estimator.partial_fit(*block, **options)
-            losses, n_rows = losses + rows * estimator.loss_, n_rows + rows
-            options.pop("classes", None)
+        for rows, *targets in _computed(columns, order):
+            if n_new := rows.shape[0]:
+                estimator.partial_fit(rows, *targets, **options)
+                losses, n_rows = losses + n_new * estimator.loss_, n_rows + n_new
         if not n_rows:
             raise ValueError("Found array with 0 sample(s): no block of X has rows.")
-        without = 0 if losses / n_rows <= best - estimator.tol else without + 1
-        best = min(best, losses / n_rows)
-        curve.append(losses / n_rows)
+        loss = losses / n_rows
+        without = 0 if loss <= best - estimator.tol else without + 1
+        best = min(best, loss)
+        curve.append(loss)
         if without > estimator.n_iter_no_change:
             return
-    settings = SimpleNamespace(**estimator.get_params(deep=False) | {"max_iter": n_epochs})
+    settings = SimpleNamespace(**estimator.get_params() | {"max_iter": n_epochs})
     if words := advice.about_max_iter(settings, curve, None):
         warn(words, ConvergenceWarning)
 

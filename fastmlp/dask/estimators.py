@@ -122,7 +122,7 @@ class DaskMLP(BaseMLP):
         def __init__(self: DaskMLP, *positional: Any, **parameters: Any) -> None:
             plain = {name: value for name, value in parameters.items() if name not in OWN}
             own = OWN | {name: value for name, value in parameters.items() if name in OWN}
-            self.__dict__.update(cls._local(*positional, **plain).get_params(deep=False) | own)
+            self.__dict__.update(cls._local(*positional, **plain).get_params() | own)
 
         mine = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in OWN.items()]
         __init__.__signature__ = Signature([*local, *mine])  # type: ignore[attr-defined]
@@ -265,7 +265,7 @@ class DaskMLP(BaseMLP):
         return super().__getstate__() | {"client": None}
 
     def __sklearn_clone__(self) -> Any:
-        parameters = self.get_params(deep=False)
+        parameters = self.get_params()
         client = parameters.pop("client")
         return type(self)(client=client, **{name: clone(value, safe=False) for name, value in parameters.items()})
 

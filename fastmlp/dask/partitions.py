@@ -91,7 +91,7 @@ def check_rows(parts: Sequence[Any], first: int, name: str, estimator: Any) -> G
     checked, found = [], None
     for number, part in enumerate(parts, first):
         with _naming(number, name):
-            if getattr(part, "ndim", 2) != 2:
+            if part.ndim != 2:
                 raise ValueError(f"Expected 2D array, got {part.ndim}D array instead.")
             if part.shape[0]:
                 rows = first_rows(part, estimator.dtype, estimator)
@@ -99,7 +99,7 @@ def check_rows(parts: Sequence[Any], first: int, name: str, estimator: Any) -> G
                     rows = np.ascontiguousarray(rows)  # columns lie one after the other, a row's values far apart
                 found = found or About((), rows.shape[1:], rows.dtype, feature_names(part))
                 if rows.shape[1:] != found.shape:
-                    raise ValueError(f"it has {rows.shape[1]} columns, those before it have {found.shape}")
+                    raise ValueError(f"it has rows of the shape {rows.shape[1:]}, those before it of {found.shape}")
                 checked.append(rows)
             else:
                 checked.append(None)
@@ -193,10 +193,12 @@ def joined(pieces: Sequence[Sequence[Any]]) -> Any:
     parts = [part for each in pieces for part in each if part is not None and part.shape[0]]
     if len(parts) == 1:
         return parts[0]
-    return scipy.sparse.vstack(parts, "csr") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts)
+    return scipy.sparse.vstack(parts, "csr") if any(map(scipy.sparse.issparse, parts)) else np.concatenate(parts)
 
 
 def _vector(part: Any) -> Any:
     """A partition of targets as an array; a data frame of one column as a vector."""
-    y = part if scipy.sparse.issparse(part) else np.asarray(part)
-    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 and not scipy.sparse.issparse(y) else y
+    if scipy.sparse.issparse(part):
+        raise TypeError("a sparse matrix of targets is for one machine: use toarray().")
+    y = np.asarray(part)
+    return y[:, 0] if y.shape[1:] == (1,) else y

@@ -61,12 +61,13 @@ def partitions_of(collection: Any, name: str) -> list[Any]:
     TypeError
         If it is neither.
     """
-    if not dask.is_dask_collection(collection) or not hasattr(collection, "to_delayed"):
+    if not hasattr(type(collection), "to_delayed"):  # an instance of Delayed has any attribute
         raise TypeError(
             f"{name} is a {type(collection).__name__}, and must be a dask array or data frame: train an estimator of "
             "fastmlp itself on what is in memory, or wrap it with dask.array.from_array."
         )
-    if getattr(collection, "ndim", 1) == 2 and hasattr(collection, "numblocks") and collection.numblocks[1] > 1:
+    numblocks: tuple[int, ...] = getattr(collection, "numblocks", ())  # of an array
+    if len(numblocks) == 2 and numblocks[1] > 1:
         collection = collection.rechunk({1: -1})
     parts = collection.to_delayed()
     return parts.ravel().tolist() if hasattr(parts, "ravel") else list(parts)

@@ -156,7 +156,6 @@ def job_of(estimator: Any, settings: Any, data: Data) -> Job:
     random_state = check_random_state(settings.random_state)
     begins = copy_of(random_state)
     settings.random_state = None
-    n_rows = data.columns[0].n_rows
     dtype = compute_dtype(SimpleNamespace(dtype=rows.dtype), settings.dtype)
     if settings.compression and dtype == "float64":
         raise ValueError("compression='bfloat16' is for gradients of float32: pass dtype='float32'.")
@@ -170,7 +169,7 @@ def job_of(estimator: Any, settings: Any, data: Data) -> Job:
         matrix_dtype=rows.dtype,
         labels=labels,
         names=rows.names,
-        plan=_plan(settings, n_rows, random_state),
+        plan=_plan(settings, y.n_rows, random_state),
         heaviest=heaviest,
         random_state=begins,
         remedy=estimator._remedy(SimpleNamespace(network=SimpleNamespace(loss=loss))),

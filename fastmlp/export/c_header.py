@@ -77,7 +77,7 @@ def n_bytes(layers: Layers) -> int:
 def buffers(layers: Layers) -> list[int]:
     """Sizes of the static arrays that hold the hidden layers in turn."""
     hidden = layers.n_units[1:-1]
-    return [max(hidden[i::2]) for i in range(2) if hidden[i::2]]
+    return [max(units) for units in (hidden[::2], hidden[1::2]) if units]
 
 
 WORDS = {

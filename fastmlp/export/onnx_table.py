@@ -23,7 +23,7 @@ def write(estimator: Any, path: str | os.PathLike[str]) -> None:
     graph = new_graph(names)
     dtypes = [np.dtype("float64") if _takes_numbers(encoding) else np.dtype(object) for encoding in encodings]
     if fitted.names is None and object not in dtypes:
-        inputs: list[Port] = [("X", dtypes[0], [None, len(encodings)])]
+        inputs: list[Port] = [("X", np.float64, [None, len(encodings)])]
         columns = [graph.node("Gather", "X", graph.constant(np.array([j])), axis=1) for j in range(len(encodings))]
     else:
         inputs = [(encoding.name, dtype, [None, 1]) for encoding, dtype in zip(encodings, dtypes, strict=True)]
@@ -141,7 +141,7 @@ def _values(graph: Graph, outputs: str, fitted: Any) -> list[Port]:
     n_outputs = fitted.n_units[-1]
     values = graph.node("Mul", outputs, graph.constant(fitted.scale))
     values = graph.node("Add", values, graph.constant(fitted.center))
-    if fitted.loss == "quantile" and n_outputs > 1:
+    if fitted.loss == "quantile":
         values = sorted_columns(graph, values, n_outputs)
     if fitted.is_single and n_outputs == 1:
         graph.node("Squeeze", values, graph.constant(np.array([1])), name="variable")
