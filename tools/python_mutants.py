@@ -375,6 +375,19 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "a clock's tick",
     ),
     (
+        "tabular_training.py",
+        "fit.adopt(settings, restarts=True)",
+        "pass",
+        "what the start has set, and a rate that its schedule does not read",
+    ),
+    (
+        "tabular_training.py",
+        "logits -= logits.max(axis=1, keepdims=True)",
+        "pass",
+        "none is above 0 as it is, and the highest is not far below",
+    ),
+    ("model_file.py", "file.flush()", "pass", "zipfile does so when it has written its directory"),
+    (
         "tabular_base.py",
         'fit, where there is one."""\n        raise NotImplementedError',
         'fit, where there is one."""\n        pass',
