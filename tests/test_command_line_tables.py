@@ -181,7 +181,7 @@ def test_one_kind_of_model_file(iris: Path, tmp_path: Path, capsys: Captured) ->
     assert isinstance(loaded, fastmlp.TabularClassifier)
     assert (loaded.target_name_, list(loaded.feature_names_in_)) == ("species", list(X.columns))
     assert [["species"], *loaded.predict(X)[:, None].tolist()] == predictions(capsys, model, iris)
-    both = np.column_stack([y, -y])
+    both, numbers = np.column_stack([y, -y]), write_csv(tmp_path / "numbers.csv", [*X.columns], *X.to_numpy().T)
     for estimator, target, header in (
         (fastmlp.TabularRegressor(random_state=0), y.rename("kind"), ["kind"]),
         (fastmlp.TabularRegressor(random_state=0), both, ["y_0", "y_1"]),
@@ -193,6 +193,7 @@ def test_one_kind_of_model_file(iris: Path, tmp_path: Path, capsys: Captured) ->
         for rows in (X, X.to_numpy()):
             estimator.fit(rows, target).save(model)
             found = predictions(capsys, model, iris if rows is X else save(tmp_path, rows))
+            assert predictions(capsys, model, numbers) == found
             expected = estimator.predict(rows)
             assert found[0] == header
             if expected.dtype.kind == "U":
