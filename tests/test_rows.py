@@ -117,6 +117,19 @@ def test_a_column_of_classes_is_a_vector_of_them(loss: str) -> None:
     assert np.array_equal(column.coefs_[0], one_hot.coefs_[0])
 
 
+@pytest.mark.parametrize("estimator", [MLPRegressor, MLPClassifier])
+def test_a_column_is_a_vector(estimator: type) -> None:
+    """With a warning, as in scikit-learn; two columns are two, and a list is an array."""
+    settings: dict[str, Any] = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        column = estimator(**settings).fit(X, Y[:, None])
+    with warnings.catch_warnings(action="error", category=DataConversionWarning):
+        vector, several = estimator(**settings).fit(X, Y.tolist()), estimator(**settings).fit(X, np.c_[Y > 0, Y > 1])
+    assert np.array_equal(column.coefs_[0], vector.coefs_[0])
+    assert column.predict(X).shape == (30,)
+    assert several.predict(X).shape == (30, 2)
+
+
 @pytest.mark.parametrize(
     ("y", "loss", "n_outputs", "classes"),
     [
