@@ -76,6 +76,28 @@ def test_targets_that_scikit_learn_is_asked_about() -> None:
         assert not rows.is_sound(np.append(y, value))
 
 
+@pytest.mark.parametrize(
+    ("asked", "converted", "computed"),
+    [
+        (None, np.float64, "float64"),
+        ("float64", np.float64, "float64"),
+        (np.float32, np.float32, "float32"),
+        ("bfloat16", np.float32, "bfloat16"),
+    ],
+)
+def test_what_other_numbers_become(asked: Any, converted: type, computed: str) -> None:
+    """What is computed in, or float32 for bfloat16, which NumPy does not have; those that can be read stay."""
+    for kind in (np.int32, np.float16, bool):
+        found = rows.first_rows(np.eye(3, dtype=kind), asked, Trainer())
+        assert found.dtype == converted
+        assert rows.compute_dtype(found, asked) == computed
+    for kind in rows.READABLE:
+        found = rows.first_rows(np.eye(3, dtype=kind), asked, Trainer())
+        assert found.dtype == kind
+        by_rows = "float64" if kind is np.float64 else "float32"
+        assert rows.compute_dtype(found, asked) == (computed if asked is not None else by_rows)
+
+
 def test_a_prediction_looks_at_no_value_before_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Trainer((3,), max_iter=2, random_state=0).fit(X, Y)
     monkeypatch.setattr(rows, "_is_finite", lambda A: 1 / 0)
