@@ -212,6 +212,7 @@ def test_the_accuracy_of_classes() -> None:
     for targets in (np.array([1, 2, 2]), np.eye(3)[[1, 2, 2]]):
         assert score(targets, outputs, "log_loss", None) == 2 / 3
         assert score(targets, outputs, "log_loss", np.array([1.0, 2.0, 1.0])) == 0.5
+    assert score(np.array([1, 1, 0]), np.array([[0.2, 0.8], [0.6, 0.4], [0.6, 0.4]]), "log_loss", None) == 2 / 3
     assert score(np.array([0, 1, 1]), np.array([[0.5], [0.6], [0.4]]), "binary_log_loss", None) == 2 / 3
 
 
