@@ -96,6 +96,14 @@ def test_the_generator_of_a_seed_is_seeded_again() -> None:
     assert fit.spare_generator is generator
 
 
+def test_a_call_within_a_call_is_refused() -> None:
+    def again(estimator: Any) -> None:
+        estimator.partial_fit(X, Y)
+
+    with pytest.raises(RuntimeError, match=r"^This estimator is being fitted in another thread\. Fit a clone of it"):
+        small().fit(X, Y, callbacks=[again])
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_no_data_are_held_after_the_call(early_stopping: bool) -> None:
     model = small(early_stopping=early_stopping).fit(X, Y, X_val=X, y_val=Y)

@@ -76,6 +76,28 @@ def test_targets_that_scikit_learn_is_asked_about() -> None:
         assert not rows.is_sound(np.append(y, value))
 
 
+@pytest.mark.parametrize(
+    ("asked", "converted", "computed"),
+    [
+        (None, np.float64, "float64"),
+        ("float64", np.float64, "float64"),
+        (np.float32, np.float32, "float32"),
+        ("bfloat16", np.float32, "bfloat16"),
+    ],
+)
+def test_what_other_numbers_become(asked: Any, converted: type, computed: str) -> None:
+    """What is computed in, or float32 for bfloat16, which NumPy does not have; those that can be read stay."""
+    for kind in (np.int32, np.float16, bool):
+        found = rows.first_rows(np.eye(3, dtype=kind), asked, Trainer())
+        assert found.dtype == converted
+        assert rows.compute_dtype(found, asked) == computed
+    for kind in rows.READABLE:
+        found = rows.first_rows(np.eye(3, dtype=kind), asked, Trainer())
+        assert found.dtype == kind
+        by_rows = "float64" if kind is np.float64 else "float32"
+        assert rows.compute_dtype(found, asked) == (computed if asked is not None else by_rows)
+
+
 def test_a_prediction_looks_at_no_value_before_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Trainer((3,), max_iter=2, random_state=0).fit(X, Y)
     monkeypatch.setattr(rows, "_is_finite", lambda A: 1 / 0)
@@ -115,6 +137,19 @@ def test_a_column_of_classes_is_a_vector_of_them(loss: str) -> None:
     with warnings.catch_warnings(action="error", category=DataConversionWarning):
         one_hot = Trainer(**settings).fit(X, np.eye(3)[Y])
     assert np.array_equal(column.coefs_[0], one_hot.coefs_[0])
+
+
+@pytest.mark.parametrize("estimator", [MLPRegressor, MLPClassifier])
+def test_a_column_is_a_vector(estimator: type) -> None:
+    """With a warning, as in scikit-learn; two columns are two, and a list is an array."""
+    settings: dict[str, Any] = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        column = estimator(**settings).fit(X, Y[:, None])
+    with warnings.catch_warnings(action="error", category=DataConversionWarning):
+        vector, several = estimator(**settings).fit(X, Y.tolist()), estimator(**settings).fit(X, np.c_[Y > 0, Y > 1])
+    assert np.array_equal(column.coefs_[0], vector.coefs_[0])
+    assert column.predict(X).shape == (30,)
+    assert several.predict(X).shape == (30, 2)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +212,7 @@ def test_the_accuracy_of_classes() -> None:
     for targets in (np.array([1, 2, 2]), np.eye(3)[[1, 2, 2]]):
         assert score(targets, outputs, "log_loss", None) == 2 / 3
         assert score(targets, outputs, "log_loss", np.array([1.0, 2.0, 1.0])) == 0.5
+    assert score(np.array([1, 1, 0]), np.array([[0.2, 0.8], [0.6, 0.4], [0.6, 0.4]]), "log_loss", None) == 2 / 3
     assert score(np.array([0, 1, 1]), np.array([[0.5], [0.6], [0.4]]), "binary_log_loss", None) == 2 / 3
 
 

@@ -113,6 +113,7 @@ def test_calls_of_partial_fit_that_are_still_young_do_not_diverge() -> None:
         ("log_loss", 3, Y, "1.1"),
         ("squared_error", 1, np.full((600, 1), 4.0), "8"),
         ("squared_error", 2, np.full((3, 2), 4.0), "8"),
+        ("squared_error", 1, np.array([[4.0], [0.0]]), "4"),
         ("squared_error", 1, np.repeat([2.0, 100.0], [2, 1]).repeat(256)[:, None], "1.7e+03"),
     ],
 )

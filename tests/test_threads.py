@@ -216,15 +216,14 @@ def test_terms_and_trials_of_paced_training(
         return now
 
     monkeypatch.setattr(threads, "perf_counter", clock)
-    for _ in range(first + len(trials) + 300):
+    # The number is changed where the next trial begins; the last one ends with the faster.
+    second = first if faster == 2 else max(60, int(1 / seconds_of_one))
+    expected = [2] * first + [*trials[:-1], faster] + [faster] * second + [*trials[:-1], faster]
+    while len(used) < min(len(expected), 264):
         paced.run(None, 0.0)
         used.append(paced.n_threads)
     assert paced.step == len(used), "a step is a row"
-    # The number is changed where the next trial begins; the last one ends with the faster.
-    ends = [*trials[:-1], faster]
-    second = first if faster == 2 else max(60, int(1 / seconds_of_one))
-    assert used[: first + len(trials)] == [2] * first + ends
-    assert used[first + len(trials) :][: second + len(trials)] == [faster] * second + ends
+    assert used == expected[: len(used)]
 
 
 def test_ctrl_c_of_a_paced_training_is_heard_as_soon() -> None:
