@@ -94,7 +94,7 @@ def diagnose(estimator: Any, X: Any) -> list[Finding]:
 
 def _parts(words: str) -> tuple[str, str]:
     """What is amiss, and what to do, on both sides of a colon."""
-    what, remedy = words.split(": ")
+    what, remedy = words.rsplit(": ", 1)
     return f"{what}.", f"{remedy[0].upper()}{remedy[1:]}"
 
 
