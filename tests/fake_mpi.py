@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-class Request:
+class Message:
     """A message that is sent or awaited; false once it has been waited for, as a null request is."""
 
     def __init__(self, view: memoryview) -> None:
@@ -26,20 +26,20 @@ class Request:
         self.is_null = True
 
     @staticmethod
-    def Testall(requests: Sequence["Request"]) -> bool:
+    def Testall(requests: Sequence["Message"]) -> bool:
         return all(request.done for request in requests)
 
 
 class World:
     """A communicator: each thread says first which process it stands for."""
 
-    BYTE, TAG_UB, Exception, Request = "byte", "largest tag", RuntimeError, Request
+    BYTE, TAG_UB, Exception, Request = "byte", "largest tag", RuntimeError, Message
 
     def __init__(self) -> None:
         self._here, self._lock = threading.local(), threading.Lock()
-        self._sent: dict[Any, deque[Request]] = defaultdict(deque)
-        self._awaited: dict[Any, deque[Request]] = defaultdict(deque)
-        self.requests: list[Request] = []
+        self._sent: dict[Any, deque[Message]] = defaultdict(deque)
+        self._awaited: dict[Any, deque[Message]] = defaultdict(deque)
+        self.requests: list[Message] = []
         self.tags: set[int] = set()
         self.COMM_WORLD = self
 
@@ -54,17 +54,17 @@ class World:
         assert name == self.TAG_UB
         return 2**20 - 1
 
-    def Isend(self, buffer: Any, dest: int, tag: int) -> Request:
+    def Isend(self, buffer: Any, dest: int, tag: int) -> Message:
         return self._begin(self._sent, buffer, (self.Get_rank(), dest, tag))
 
-    def Irecv(self, buffer: Any, source: int, tag: int) -> Request:
+    def Irecv(self, buffer: Any, source: int, tag: int) -> Message:
         return self._begin(self._awaited, buffer, (source, self.Get_rank(), tag))
 
-    def _begin(self, queues: dict[Any, deque[Request]], buffer: Any, key: tuple[int, int, int]) -> Request:
+    def _begin(self, queues: dict[Any, deque[Message]], buffer: Any, key: tuple[int, int, int]) -> Message:
         view, kind = buffer
         assert kind == self.BYTE
         assert view.nbytes
-        request = Request(view)
+        request = Message(view)
         with self._lock:
             self.requests.append(request)
             self.tags.add(key[2])

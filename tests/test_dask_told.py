@@ -21,7 +21,7 @@ from fastmlp.model_file import read
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with cluster(2) as found:
+    with cluster(3) as found:
         yield found
 
 
@@ -69,6 +69,15 @@ def test_what_is_told_is_what_one_machine_tells(
     told.clear()
     fit(regressor(shuffle=False, **options), lambda array: da.from_array(array, (100, 5)[: array.ndim]))
     assert not told
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Sending large graph")
+def test_a_single_worker_tells_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(worker, "print_at_client", told.append)
+    with cluster(1):
+        regressor(verbose=True).fit(da.from_array(numbers(), (100, 5)), da.from_array(numbers()[:, 0], 100))
+    assert [line.split(",")[0] for line in told] == ["Iteration 1", "Iteration 2", "Iteration 3"]
 
 
 @pytest.mark.parametrize(

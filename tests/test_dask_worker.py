@@ -94,8 +94,11 @@ def train(monkeypatch: pytest.MonkeyPatch, attempt: Attempt, task: Any = "execut
     state = SimpleNamespace(nthreads=1, tasks=tasks)
     monkeypatch.setattr(worker, "get_worker", lambda: SimpleNamespace(address=HERE.address, state=state))
     monkeypatch.setattr(worker, "thread_state", SimpleNamespace(key="a task"))
-    monkeypatch.setattr(worker, "secede", lambda: None)
-    return worker.train(job(), attempt, {}, None)
+    seceded: list[int] = []
+    monkeypatch.setattr(worker, "secede", lambda: seceded.append(1))
+    said = worker.train(job(), attempt, {}, None)
+    assert seceded == [1], "a fit that waits keeps no thread of Dask's, which another may wait for"
+    return said
 
 
 def attempt_of(rank: int, *doors: tuple[str, int]) -> Attempt:
