@@ -7,8 +7,8 @@
 A mutant is killed when a test fails twice, hangs or crashes; it survives when the tests of its room pass: of the engine
 all that run on each instruction set, of a line of Python those that reach it. Where no test does, as the line runs at
 import or in another process, its room is all tests. One that no test can notice is named with the reason, in
-engine_mutants.py or python_mutants.py. Exit code 1 below GOAL, or where a text of these two is not found, or one does
-not compile.
+engine_mutants.py, python_mutants.py or python_mutants_folders.py. Exit code 1 below GOAL, or where a text of these is
+not found, or one does not compile.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from queue import Queue
 
 from tools.engine_mutants import MUTANTS
 from tools.python_mutants import EQUIVALENT
+from tools.python_mutants_folders import IN_FOLDERS
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL = 0.95
@@ -153,7 +154,7 @@ def changed(source: str, begin: int, end: int, text: str) -> str:
 def equivalents() -> tuple[dict[tuple[Path, str], str], list[str]]:
     """Why no test can notice: the reason for each file and its changed text; and what is not found of the list."""
     reasons, lost = {}, []
-    for file, old, new, reason in EQUIVALENT:
+    for file, old, new, reason in EQUIVALENT + IN_FOLDERS:
         path = Path("fastmlp") / file
         found = places(path, old)
         if len(found) == 1:
@@ -164,7 +165,7 @@ def equivalents() -> tuple[dict[tuple[Path, str], str], list[str]]:
 
 
 def python_mutants(only: str, sample: int, seed: int) -> tuple[list[Mutant], list[str]]:
-    """A sample of all changes, with the tests that reach their lines; and what is not found of python_mutants.py."""
+    """A sample of all changes, with the tests that reach their lines; and what is not found of the two lists."""
     reasons, lost = equivalents()
     changes = []
     for path in sorted((ROOT / "fastmlp").rglob("*.py")):
