@@ -77,6 +77,17 @@ def test_lists_are_read_as_arrays_are() -> None:
         assert (ours.is_category, ours.values.dtype) == (theirs.is_category, theirs.values.dtype)
 
 
+def test_numbers_of_a_frame_are_not_copied() -> None:
+    """But where some are missing of a type that has no NaN."""
+    for dtype in ("float64", "float32", "uint8"):
+        X = pd.DataFrame({"x": np.arange(3, dtype=dtype)})
+        (column,) = read_table(X).columns
+        assert np.shares_memory(column.values, X["x"].to_numpy())
+    (column,) = read_table(pd.DataFrame({"x": pd.array([1, None], dtype="Int64")})).columns
+    assert column.values.dtype == np.float64
+    assert_array_equal(column.values, [1, np.nan])
+
+
 def test_objects_are_read_to_the_end() -> None:
     """The first hundred of a column of objects say nothing of the others."""
     gap = [None] * 150
