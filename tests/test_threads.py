@@ -194,7 +194,7 @@ def test_paced_training_keeps_the_faster_team(pace, batch_size, seconds, monkeyp
     ("seconds_of_two", "seconds_of_one", "first", "trials", "faster"),
     [
         (1 / 32, 1 / 16, 60, [2, 1, 2, 1], 2),  # steps of a thirty-second: 60 take longer than a second
-        (1 / 128, 129 / 128**2, 128, [2, 1, 2, 1], 2),  # a second takes more than 60
+        (1 / 128, 257 / 2**15, 128, [2, 1, 2, 1], 2),  # a second takes more than 60
         (4.0, 2.0, 60, [2, 1, 2, 1], 1),  # less than a row in a second
         (5 / 1024, 41 / 8192, 205, [2, 2, 1, 2, 2, 1], 2),  # two steps of almost 0.005 s, or one of a bit more
     ],
