@@ -336,8 +336,9 @@ def lines_without_docstrings(path: Path) -> int:
 
 @pytest.mark.parametrize("path", [*FACE, *TOOLS], ids=relative)
 def test_python_stays_readable(path: Path) -> None:
-    # The list of hyper-parameters is made of descriptions, which docstrings repeat.
-    assert lines_without_docstrings(path) <= (400 if path.name == "hyperparameters.py" else 300)
+    # Lists may be longer: of hyper-parameters, whose descriptions docstrings repeat, and of changes that no test notices.
+    lists = {"hyperparameters.py", "python_mutants.py", "python_mutants_folders.py"}
+    assert lines_without_docstrings(path) <= (400 if path.name in lists else 300)
 
 
 @pytest.mark.parametrize("path", [*ENGINE, *FACE, *TOOLS, DOOR], ids=relative)
