@@ -336,7 +336,7 @@ def lines_without_docstrings(path: Path) -> int:
 
 @pytest.mark.parametrize("path", [*FACE, *TOOLS], ids=relative)
 def test_python_stays_readable(path: Path) -> None:
-    # Lists may be longer: of hyper-parameters, whose descriptions docstrings repeat, and of changes that no test notices.
+    # Lists may be longer: of hyper-parameters, whose descriptions docstrings repeat, and of changes that no test sees.
     lists = {"hyperparameters.py", "python_mutants.py", "python_mutants_folders.py"}
     assert lines_without_docstrings(path) <= (400 if path.name in lists else 300)
 
