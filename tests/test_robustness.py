@@ -64,6 +64,7 @@ WRONG_DATA: dict[str, tuple[dict[str, Any], tuple[Any, ...], str]] = {
     "digits as text": ({}, (X.astype(str), Y), "arrays of bytes/strings"),
     "digits as bytes": ({}, (X.astype("S"), Y), "arrays of bytes/strings"),
     "list of text": ({}, ([["1", "2"]] * 60, Y), "arrays of bytes/strings"),
+    "list with text in its last row": ({}, ([[1, 2]] * 59 + [["1", "2"]], Y), "arrays of bytes/strings"),
     "text objects": ({}, (np.array([["a", "b"]] * 60, object), Y), r"could not convert string to float.*Tabular"),
     "dates": ({}, (DATES.to_numpy().reshape(-1, 1), Y), r"dtype datetime64.* not numbers"),
     "durations": ({}, ((DATES - DATES[0]).to_numpy().reshape(-1, 1), Y), r"dtype timedelta64.* not numbers"),

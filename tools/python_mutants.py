@@ -293,4 +293,5 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "np.zeros(2, np.int64)",
         "the mean loss of outputs of zero is the same of any number of rows",
     ),
+    ("rows.py", "np.asarray(X[:1]).dtype", "np.asarray(X[:2]).dtype", "a column of a frame has one dtype"),
 ]
