@@ -111,10 +111,11 @@ def _checks(dtype: str | type | None) -> dict[str, Any]:
 
 def _require_numbers(X: Any) -> None:
     """Raise where X holds text or dates: scikit-learn's checks with `_checks` would convert them."""
+    dtype: Any = getattr(X, "dtype", None)
     if isinstance(X, (list, tuple)):  # any row may hold it
         dtype = np.asarray(X).dtype
-    else:
-        dtype = np.asarray(X[:1]).dtype if hasattr(X, "dtypes") else getattr(X, "dtype", None)
+    elif hasattr(X, "dtypes"):
+        dtype = np.asarray(X[:1]).dtype
     kind = getattr(dtype, "kind", None)
     if kind in ("U", "S"):
         raise ValueError(
