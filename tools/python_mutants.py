@@ -294,4 +294,5 @@ EQUIVALENT: list[tuple[str, str, str, str]] = [
         "the mean loss of outputs of zero is the same of any number of rows",
     ),
     ("rows.py", "np.asarray(X[:1]).dtype", "np.asarray(X[:2]).dtype", "a column of a frame has one dtype"),
+    ("fitting.py", "perf_counter() > self.deadline, ended", "perf_counter() >= self.deadline, ended", "a clock's tick"),
 ]
