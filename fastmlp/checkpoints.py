@@ -24,6 +24,8 @@ from fastmlp.rows import Samples
 FREE = ("n_threads", "verbose", "max_time")
 """Hyper-parameters that do not change what comes of a training, and may therefore change where it goes on."""
 
+WRONG_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What values bring about that no checkpoint has; not what a sound one may meet, such as MemoryError."""
 
 MOST_CHECKED = 4096
 """Rows that a checksum reads: all of them may be far more than memory holds."""
@@ -66,7 +68,7 @@ class Checkpoint(Listener):
                 raise ModelFileError(f"{self._path}: holds {file.kind!r}, not a {self._kind}")
             try:
                 self._found = _values(file)
-            except Exception as error:  # of values that no checkpoint has
+            except WRONG_VALUES as error:
                 raise ModelFileError(f"{self._path}: damaged: {error}") from error
             require_the_same(self._path, "hyper-parameters", file.parameters["settings"], self._settings)
 
@@ -104,7 +106,7 @@ class Checkpoint(Listener):
             require_the_same(self._path, "data", self._found["shape"], self._shape)
             try:
                 self._check(fit, np.arange(samples.rows.shape[0]) if rows is None else np.sort(rows))
-            except Exception as error:
+            except WRONG_VALUES as error:
                 raise ModelFileError(f"{self._path}: damaged: {error}") from error
         return self._found
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import MLPClassifier, model_file
+from fastmlp import MLPClassifier, checkpoints, model_file
 from fastmlp.checkpoints import _checksum
 from fastmlp.estimator_file import to_json
 from fastmlp.model_file import ModelFileError
@@ -70,6 +70,20 @@ def test_forged_values_are_refused(
     with pytest.raises(ModelFileError, match=f"run: damaged: {message}$"):
         fresh.fit(X, Y, checkpoint=path)
     assert not hasattr(fresh, "coefs_")
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads that a file is damaged may delete it."""
+
+    def run_out(*_: Any) -> None:
+        raise MemoryError
+
+    classifier().fit(X, Y, checkpoint=tmp_path / "run")
+    for name in ("_check", "_values"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints if name == "_values" else checkpoints.Checkpoint, name, run_out)
+            with pytest.raises(MemoryError):
+                classifier().fit(X, Y, checkpoint=tmp_path / "run")
 
 
 def test_the_checksum_of_data_stays_as_it_is() -> None:
