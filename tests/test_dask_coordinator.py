@@ -10,7 +10,7 @@ pytest.importorskip("distributed")
 from distributed import CancelledError
 
 from fastmlp.dask import coordinator, worker
-from fastmlp.dask.coordinator import GLANCE_SECONDS, LOST, Coordinator, Outcome
+from fastmlp.dask.coordinator import GLANCE_SECONDS, GRACE_SECONDS, LOST, Coordinator, Outcome
 from fastmlp.dask.silence import remove_silent
 from fastmlp.dask.steps import BEGINNING
 
@@ -204,7 +204,7 @@ class Waiting:
         self.client, self.looks, self.happens = Workers("a", "b"), 0, dict[int, Any]()
         self.futures = {name: SimpleNamespace(status=status) for name, status in futures.items()}
         for name, future in self.futures.items():
-            future.result = lambda name=name: said("done", (1, 0), name)
+            future.result = lambda timeout, name=name: said("done", (1, 0), name)
             future.exception = lambda name=name: ValueError(name)
         monkeypatch.setattr(coordinator, "glance", self._glance)
         monkeypatch.setattr(coordinator, "perf_counter", lambda: self.looks * GLANCE_SECONDS)
@@ -230,6 +230,25 @@ def test_a_wait_for_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wait.outcome(grace=60) == Outcome({"a": said("done", (1, 0), "a"), "b": said("done", (1, 0), "b")})
     assert wait.looks == 4
     assert not wait.client.ran  # nobody is told to stop, and nothing is saved
+
+
+@pytest.mark.parametrize("error", [TimeoutError("not found"), CancelledError("rows")])
+def test_what_a_worker_said_may_go_with_it(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The others are told to stop, as they are for any worker that has gone."""
+    wait = Waiting(monkeypatch, a="finished", b="pending")
+    limits = list[float]()
+
+    def result(timeout: float) -> None:
+        limits.append(timeout)
+        wait.futures["a"].status = "pending"  # to be computed again, by nobody
+        wait.client.names.remove("a")
+        raise error
+
+    wait.futures["a"].result = result
+    wait.happens[5] = lambda: setattr(wait.futures["b"], "status", "finished")
+    assert wait.outcome(grace=60) == Outcome({"b": said("done", (1, 0), "b")}, {"a": "is no longer there"})
+    assert limits == [GRACE_SECONDS]
+    assert wait.stopped() == [["b"]] * 3  # at each look from the second on
 
 
 def test_a_worker_that_never_says_how_it_ended_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ pytest.importorskip("distributed")
 
 import dask
 import dask.array as da
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from distributed.security import Security
 
 from fastmlp.dask import DaskMLPRegressor, worker
@@ -114,6 +114,29 @@ def test_a_worker_killed_at_any_moment(client: Client, undisturbed: tuple[Any, f
     killer.join()
     np.testing.assert_array_equal(parameters(model), expected)
     assert perf_counter() - start < seconds + 120
+
+
+def test_a_worker_killed_before_it_is_asked_how_it_ended(
+    client: Client, undisturbed: tuple[Any, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer goes with it, and nobody can give it again."""
+    processes(client)
+    asked: list[Future] = []
+    result = Future.result
+
+    def late(self: Future, *limit: Any, **options: Any) -> Any:
+        if self.key.startswith("fastmlp-") and not asked:
+            asked.append(self)
+            (holder,) = client.who_has([self])[self.key]
+            os.kill(client.run(os.getpid, workers=[holder])[holder], signal.SIGKILL)
+            while holder in client.nthreads():
+                sleep(0.1)
+        return result(self, *limit, **options)
+
+    monkeypatch.setattr(Future, "result", late)
+    model = regressor().fit(*data())
+    assert asked
+    np.testing.assert_array_equal(parameters(model), undisturbed[0])
 
 
 def test_a_worker_that_stops_is_left_out(client: Client, undisturbed: tuple[Any, float]) -> None:

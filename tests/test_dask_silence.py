@@ -63,14 +63,15 @@ def test_results_are_gathered_when_all_are_there_and_their_futures_released(
         glances.append(([each.name for each in pending], seconds))
         pending[0].status = status
 
-    def gather(them: Any) -> str:
+    def sync(function: Any, them: Any, callback_timeout: float) -> str:
+        assert (function, callback_timeout) == ("gather", 7.0)
         assert len(glances) == 2, "before all are there, it would wait for those who are silent, too"
         if status == "error":
             raise OSError("of a worker")
         return "".join(each.name for each in them)
 
     monkeypatch.setattr(silence, "glance", glance)
-    client: Any = SimpleNamespace(gather=gather)
+    client: Any = SimpleNamespace(sync=sync, _gather="gather")
     if status == "error":
         with pytest.raises(OSError, match="of a worker"):
             silence.gather(client, futures, 7.0)
@@ -78,3 +79,42 @@ def test_results_are_gathered_when_all_are_there_and_their_futures_released(
         assert silence.gather(client, futures, 7.0) == "abc"
     assert glances == [(["a", "c"], 7.0), (["c"], 7.0)]
     assert released == ["a", "b", "c"]
+
+
+def test_results_that_a_worker_falls_silent_with_are_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were there, and are computed anew when the scheduler has given that worker up."""
+    future: Any = SimpleNamespace(status="finished", release=lambda: None)
+    limits, asked, glances = list[float](), list[Any](), list[Any]()
+
+    def sync(function: Any, them: Any, callback_timeout: float) -> str:
+        limits.append(callback_timeout)
+        if len(limits) == 1:
+            raise TimeoutError("from whom is no answer")
+        return "computed anew"
+
+    def run_on_scheduler(function: Any, seconds: float) -> None:
+        asked.append((function, seconds))
+        future.status = "pending"
+
+    def glance(client: Any, pending: Any, seconds: float) -> None:
+        glances.append(seconds)
+        future.status = "finished"
+
+    monkeypatch.setattr(silence, "glance", glance)
+    client: Any = SimpleNamespace(sync=sync, _gather=None, run_on_scheduler=run_on_scheduler)
+    assert silence.gather(client, [future], 1.0) == "computed anew"
+    assert limits == [silence.LEAST_SILENCE] * 2
+    assert asked == [(silence.remove_silent, 0.5)]
+    assert glances == [1.0]
+
+
+def test_a_task_whose_time_is_up_is_not_waited_for_again() -> None:
+    """As one that reads from a server that does not answer."""
+    future: Any = SimpleNamespace(status="error", release=lambda: None)
+
+    def sync(*given: Any, callback_timeout: float) -> None:
+        raise TimeoutError("of the server")
+
+    client: Any = SimpleNamespace(sync=sync, _gather=None)
+    with pytest.raises(TimeoutError, match="of the server"):
+        silence.gather(client, [future], 1.0)

@@ -228,7 +228,10 @@ class Coordinator:
         here = self._client.nthreads()
         for name, future in list(pending.items()):
             if future.status == "finished":
-                outcome.said[name] = future.result()
+                try:
+                    outcome.said[name] = future.result(timeout=GRACE_SECONDS)
+                except (TimeoutError, CancelledError):  # it has gone with what it said, which nobody can say again
+                    continue
             elif future.status == "error":
                 outcome.error = future.exception()
             elif name not in here:

@@ -36,9 +36,15 @@ def glance(client: Client, futures: Sequence[Future], seconds: float) -> None:
 def gather(client: Client, futures: Sequence[Future], seconds: float) -> Any:
     """The results of all futures, which the cluster may forget then."""
     try:
-        while pending := [future for future in futures if future.status == "pending"]:
-            glance(client, pending, seconds)
-        return client.gather(list(futures))
+        while True:
+            while pending := [future for future in futures if future.status == "pending"]:
+                glance(client, pending, seconds)
+            try:  # the public one has no limit, and a worker may fall silent with results that were there
+                return client.sync(client._gather, list(futures), callback_timeout=max(seconds, LEAST_SILENCE))
+            except TimeoutError:
+                if any(future.status == "error" for future in futures):  # it is a task's
+                    raise
+            client.run_on_scheduler(remove_silent, seconds=seconds / 2)
     finally:
         for future in futures:
             future.release()
