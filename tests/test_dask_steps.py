@@ -177,7 +177,7 @@ def test_one_row_has_its_loss() -> None:
     X, y, _ = (each[:1] for each in problem())
     training, params = begun(plan_of(1, 1, 1), (X, y, None), alpha=0.0)
     expected = training._network.evaluate(params, X, y) / 2  # of two outputs
-    assert training.run() == "epoch"
+    assert training.run(seconds=1e9) == "epoch"
     assert training.loss == pytest.approx(expected, rel=1e-12)
 
 
@@ -197,7 +197,7 @@ def test_blocks_of_even_size_are_summed_as_they_are() -> None:
         gradient = np.empty_like(params)
         training._network.loss_gradient(params, X[block], y[block], np.full(3, 0.3), 0.0, gradient, 1)
         expected += gradient
-    training.run()
+    training.run(seconds=1e9)
     np.testing.assert_array_equal(seen[0].vector, expected)
     assert seen[0].numbers[1] == 2
 

@@ -265,7 +265,7 @@ def test_apply_is_the_update_of_a_step(isa: str, precision: str, optimizer: str,
     settings = {"batch_size": N_ROWS, "alpha": 0.1, "epsilon": 1e-2, "weight_decay": 0.1, "clip_norm": clip_norm}
     training, steps = together.training(**settings), apart.training(**settings)
     for _ in range(5):
-        assert training.run() == "epoch"
+        assert training.run(seconds=1e9) == "epoch"
         a = apart.arrays
         apart.network.loss_gradient(a["params"], a["X"], a["y"], a["sample_weight"], 0.1, a["gradient"])
         assert steps.apply(a["gradient"])
@@ -330,7 +330,7 @@ def test_a_batch_that_diverges_begins_anew(isa: str, dtype: str) -> None:
     assert status == "not_finite"
     assert_array_equal(params, np.full_like(params, 0.1))
     Y[-1] = 1
-    assert training.run() == "epoch"
+    assert training.run(seconds=1e9) == "epoch"
     assert training.step == 1
 
 
@@ -389,7 +389,7 @@ def test_a_scratch_serves_one_training_after_another(isa: str, dtype: str) -> No
         long.apply(other.arrays["gradient"])
     assert other.train(scratch=scratch) == "epoch"
     with pytest.raises(RuntimeError, match="overwritten"):
-        long.run()
+        long.run(seconds=1e9)
 
 
 def test_an_unfinished_batch_where_memory_ends(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +399,7 @@ def test_an_unfinished_batch_where_memory_ends(dtype: str, monkeypatch: pytest.M
         raise MemoryError
 
     whole, parted = Problem(dtype), Problem(dtype)
-    assert whole.training(batch_size=N_ROWS).run() == "epoch"
+    assert whole.training(batch_size=N_ROWS).run(seconds=1e9) == "epoch"
     scratch = _core.Scratch()
     training = parted.training(batch_size=N_ROWS, scratch=scratch)
     assert training.run(None, 0.0) == "yield"
@@ -416,9 +416,9 @@ def test_an_unfinished_batch_where_memory_ends(dtype: str, monkeypatch: pytest.M
     with monkeypatch.context() as context:
         context.setattr(np, "empty", refuse)
         with pytest.raises(MemoryError):
-            other.run()
+            other.run(seconds=1e9)
     with pytest.raises(RuntimeError, match="overwritten"):
-        training.run()
+        training.run(seconds=1e9)
 
 
 def test_a_training_in_use_is_refused() -> None:
@@ -511,7 +511,7 @@ def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimiz
         pass
     assert status == "epoch"
     reference = whole.training(scratch=(another := _core.Scratch()))
-    assert reference.run() == "epoch"
+    assert reference.run(seconds=1e9) == "epoch"
     assert_array_equal(parted.arrays["params"], whole.arrays["params"])
     assert not np.array_equal(before, after)
 
@@ -520,10 +520,10 @@ def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimiz
         arrays["slots"][:] = 0
     scratch.slots = another.slots = None  # or they would not be read
     assert training.run(None, 0.0) == "yield"
-    assert other.run() == "epoch"  # in the same scratch
+    assert other.run(seconds=1e9) == "epoch"  # in the same scratch
     while training.run(None, 0.0) == "yield":
         pass
-    assert reference.run() == "epoch"
+    assert reference.run(seconds=1e9) == "epoch"
     for name in ("params", "slots"):
         assert_array_equal(parted.arrays[name], whole.arrays[name])
 
@@ -567,5 +567,5 @@ def test_a_training_does_not_go_on_from_one_that_is_gone(dtype: str) -> None:
     for problem in (alone, shared):
         problem.arrays["params"][:] = 0.25
         problem.arrays["slots"][:] = shared.arrays["slots"]
-    assert alone.training(**options).run() == [*same, others[0]][0].run() == "epoch"
+    assert alone.training(**options).run(seconds=1e9) == [*same, others[0]][0].run(seconds=1e9) == "epoch"
     assert_array_equal(alone.arrays["params"], shared.arrays["params"])

@@ -48,7 +48,7 @@ def test_state_is_in_params_slots_and_step_alone(isa: str, dtype: str, optimizer
     step = 0
     for _ in range(5):
         training = _core.Training(network, params, slots, X, Y, optimizer=optimizer, step=step, **SETTINGS)
-        assert training.run() == "epoch"
+        assert training.run(seconds=1e9) == "epoch"
         step = training.step
     assert step == 15
     assert (params.tobytes(), slots.tobytes()) == straight.bits()[:2]
@@ -61,14 +61,14 @@ def test_learning_rate_follows_assignment_and_step_goes_on(isa: str, optimizer: 
     slots = np.zeros((_core.OPTIMIZERS[optimizer], network.n_params))
     settings = {**SETTINGS, "batch_size": len(X), "momentum": 0.0}
     training = _core.Training(network, params, slots, X, Y, optimizer=optimizer, **settings)
-    training.run()
+    training.run(seconds=1e9)
     state = reference.Optimizer(slots.copy(), 0.5, 0.0, SETTINGS["beta_1"], SETTINGS["beta_2"], SETTINGS["epsilon"], 1)
     network.loss_gradient(params, X, Y, None, 2.0, gradient)
     expected = params + getattr(state, optimizer)(gradient)
     settings |= {"alpha": 2.0, "step": training.step}
     training = _core.Training(network, params, slots, X, Y, optimizer=optimizer, **settings)
     training.learning_rate = 0.5
-    training.run()
+    training.run(seconds=1e9)
     assert training.learning_rate == 0.5
     # One step of size 1: tens of roundings, which adam divides by epsilon = 1e-3 at worst.
     assert_allclose(params, expected, rtol=0, atol=1e5 * np.finfo(np.float64).eps)

@@ -102,7 +102,7 @@ def test_a_resumed_training_goes_on(isa: str, dtype: str, optimizer: str, train:
     slots = np.zeros((_core.OPTIMIZERS[optimizer], len(params)), dtype)
     for _ in range(4):
         training = _core.Training(network("relu", dtype), params, slots, X, Y, step=step, **settings)
-        assert training.run() == "epoch"
+        assert training.run(seconds=1e9) == "epoch"
         step = training.step
     assert (params.tobytes(), slots.tobytes()) == straight.bits()[:2]
 
@@ -151,7 +151,9 @@ def test_statistics_of_dropout_and_noise(isa: str, dtype: str) -> None:
     def learned(X: Any, **settings: Any) -> Any:
         params = np.zeros(net.n_params, dtype)
         slots, y = np.empty((0, len(params)), dtype), np.ones((1, 1))
-        _core.Training(net, params, slots, X, y, batch_size=1, learning_rate=1.0, seed=SEED, **settings).run()
+        _core.Training(net, params, slots, X, y, batch_size=1, learning_rate=1.0, seed=SEED, **settings).run(
+            seconds=1e9
+        )
         return params[:n].astype(np.float64)
 
     scales = np.array([learned(np.ones((1, n)), dropout=[0.3], step=step) for step in range(20)])
@@ -175,7 +177,7 @@ def test_gradient_norm_is_reported(isa: str, dtype: str) -> None:
         slots = np.empty((0, len(params)), dtype)
         training = _core.Training(network("tanh", dtype), params, slots, X, Y, **settings)
         assert training.gradient_norm == 0
-        training.run()
+        training.run(seconds=1e9)
         spec = reference.Network(N_UNITS, "tanh", "squared_error")
         _, gradient = spec.loss_gradient(PARAMS, X, Y, None, alpha)
         # Sums of squares of 2500 numbers.
@@ -190,7 +192,7 @@ def test_a_gradient_beyond_the_reals_ends_the_training(isa: str) -> None:
     training = _core.Training(
         net, params, np.empty((0, len(params)), "f"), 1e15 * X, 1e15 * Y, batch_size=N_ROWS, clip_norm=1.0
     )
-    assert training.run() == "not_finite"
+    assert training.run(seconds=1e9) == "not_finite"
     assert not params.any()
 
 

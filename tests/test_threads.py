@@ -150,7 +150,7 @@ def test_barrier_latency_is_a_time() -> None:
 
 
 def test_fma_peak_is_a_rate(isa: str, precision: str) -> None:
-    assert 0.1 < _core.fma_peak(precision, 0.01) < 1e5
+    assert 0.001 < _core.fma_peak(precision, 0.01) < 1e5  # of a build for debugging, too
 
 
 @pytest.mark.parametrize("pace", ["one thread is faster", "two threads are faster"])
