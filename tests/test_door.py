@@ -2,8 +2,6 @@
 
 import signal
 import threading
-import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,68 +10,12 @@ import pytest
 import reference
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
+from small_problem import JOBS, N_ROWS, N_UNITS, Problem
 
 from fastmlp import _core
 
-N_ROWS = 300
-N_UNITS = (7, 20, 4)
 REFUSED = (ValueError, TypeError, BufferError)
 BAD_COUNTS = [-1, 0, 257, 2**31, 2**40, 2**70]
-
-
-class Problem:
-    """A network with every array that a job takes."""
-
-    def __init__(self, dtype: str = "float32", optimizer: str = "adam") -> None:
-        X, _, params = reference.problem(N_UNITS, "squared_error", N_ROWS)
-        rng = np.random.default_rng(0)
-        self.network = _core.Network(N_UNITS, "tanh", "log_loss", dtype)
-        self.optimizer = optimizer
-        dtype = self.network.dtype
-        self.arrays: dict[str, Any] = {
-            "params": params.astype(dtype),
-            "slots": np.zeros((_core.OPTIMIZERS[optimizer], len(params)), dtype),
-            "X": X,
-            "y": rng.integers(0, 4, N_ROWS),
-            "sample_weight": rng.uniform(0.5, 2, N_ROWS),
-            "gradient": np.zeros(len(params), dtype),
-            "outputs": np.zeros((N_ROWS, 4), dtype),
-            "order": rng.permutation(N_ROWS).astype(np.int64),
-            "rates": np.full(3, 0.01),
-        }
-
-    def training(self, **settings: Any) -> _core.Training:
-        a = self.arrays
-        settings = {"optimizer": self.optimizer, "batch_size": 100, "learning_rate": 0.01} | settings
-        return _core.Training(self.network, a["params"], a["slots"], a["X"], a["y"], a["sample_weight"], **settings)
-
-    def train(self, **settings: Any) -> Any:
-        return self.training(**settings).run(self.arrays["order"], 1e9, self.arrays["rates"])
-
-    def apply(self, **settings: Any) -> Any:
-        return self.training(**settings).apply(self.arrays["gradient"])
-
-    def predict(self, n_threads: Any = 1) -> Any:
-        a = self.arrays
-        return self.network.predict(a["params"], a["X"], a["outputs"], n_threads)
-
-    def evaluate(self, n_threads: Any = 1, seconds: float = 0.1) -> Any:
-        a = self.arrays
-        return self.network.evaluate(a["params"], a["X"], a["y"], a["sample_weight"], n_threads, seconds)
-
-    def loss_gradient(self, n_threads: Any = 1) -> Any:
-        a = self.arrays
-        rows = (a["X"], a["y"], a["sample_weight"])
-        return self.network.loss_gradient(a["params"], *rows, 0.0, a["gradient"], n_threads)
-
-
-JOBS: dict[str, tuple[Callable[..., Any], list[str]]] = {
-    "train": (Problem.train, ["params", "slots", "y", "sample_weight", "order", "rates"]),
-    "apply": (Problem.apply, ["params", "slots", "gradient"]),
-    "predict": (Problem.predict, ["params", "outputs"]),
-    "evaluate": (Problem.evaluate, ["params", "y", "sample_weight"]),
-    "loss_gradient": (Problem.loss_gradient, ["params", "y", "sample_weight", "gradient"]),
-}
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -257,170 +199,6 @@ def test_a_signal_ends_a_long_call(job: str) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.05, 1e9])
-@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_apply_is_the_update_of_a_step(isa: str, precision: str, optimizer: str, clip_norm: float | None) -> None:
-    """A gradient and its application, against training on the same batches."""
-    together, apart = Problem(precision, optimizer), Problem(precision, optimizer)
-    settings = {"batch_size": N_ROWS, "alpha": 0.1, "epsilon": 1e-2, "weight_decay": 0.1, "clip_norm": clip_norm}
-    training, steps = together.training(**settings), apart.training(**settings)
-    for _ in range(5):
-        assert training.run(seconds=1e9) == "epoch"
-        a = apart.arrays
-        apart.network.loss_gradient(a["params"], a["X"], a["y"], a["sample_weight"], 0.1, a["gradient"])
-        assert steps.apply(a["gradient"])
-    assert steps.step == training.step == 5
-    assert np.abs(together.arrays["params"] - Problem(precision).arrays["params"]).max() > 1e-3, "nothing was learned"
-    # The gradient is rounded once more, five times; adam divides by epsilon at worst.
-    tolerance = 1000 * np.finfo(apart.network.dtype).eps
-    assert_allclose(steps.gradient_norm, training.gradient_norm, rtol=tolerance)
-    assert_allclose(apart.arrays["params"], together.arrays["params"], rtol=0, atol=tolerance)
-    assert_allclose(apart.arrays["slots"], together.arrays["slots"], rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-def test_rates_of_single_steps(isa: str, dtype: str, optimizer: str) -> None:
-    """As if each batch were a call of its own at its rate, wherever the epoch is interrupted."""
-    expected = Problem(dtype, optimizer)
-    rates = np.array([0.02, 0.005, 0.01])
-    training = expected.training()
-    for rate in rates:
-        training.learning_rate = rate
-        status = training.run(None, 0.0)
-    assert status == "epoch"
-    for seconds in (1e9, 0.0):
-        problem = Problem(dtype, optimizer)
-        training = problem.training(learning_rate=99.0)
-        while training.run(None, seconds, rates) != "epoch":
-            pass
-        assert training.learning_rate == 99.0
-        for name in ("params", "slots"):
-            assert_array_equal(problem.arrays[name], expected.arrays[name])
-
-
-@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_nothing_is_stored_where_training_diverges(isa: str, dtype: str, optimizer: str, n_threads: int) -> None:
-    for spoil in ("rates", "X", "gradient"):
-        problem = Problem(dtype, optimizer)
-        problem.arrays[spoil].flat[-1] = np.nan
-        before = {name: problem.arrays[name].copy() for name in ("params", "slots")}
-        training = problem.training(n_threads=n_threads, step=7)
-        if spoil == "gradient":
-            assert not training.apply(problem.arrays["gradient"])
-        else:
-            order = np.arange(N_ROWS)
-            assert training.run(order, 1e9, problem.arrays["rates"]) == "not_finite"
-        for name, array in before.items():
-            assert_array_equal(problem.arrays[name], array)
-        assert training.step == 7
-
-
-def test_a_batch_that_diverges_begins_anew(isa: str, dtype: str) -> None:
-    n_rows = 600  # more than a chunk
-    network = _core.Network((2, 3, 1), "relu", "squared_error", dtype)
-    params = np.full(network.n_params, 0.1, dtype)
-    X, Y = np.ones((2, n_rows, 2), dtype)
-    Y = Y[:, :1].copy()
-    training = _core.Training(network, params, np.empty((0, len(params)), dtype), X, Y, batch_size=n_rows)
-    Y[-1] = np.nan
-    assert training.run(None, 0.0) == "yield"
-    while (status := training.run(None, 0.0)) == "yield":
-        pass
-    assert status == "not_finite"
-    assert_array_equal(params, np.full_like(params, 0.1))
-    Y[-1] = 1
-    assert training.run(seconds=1e9) == "epoch"
-    assert training.step == 1
-
-
-def test_activations_by_layer(isa: str, dtype: str, train: Any) -> None:
-    n_units, names = (5, 9, 17, 6, 3), ["tanh", "relu", "logistic"]
-    X, Y, params = reference.problem(n_units, "squared_error", 40)
-    network = _core.Network(n_units, names, "squared_error", dtype)
-    assert network.activation == tuple(names)
-    spec = reference.Network(n_units, names, "squared_error")
-    settings = {"batch_size": 8, "learning_rate": 0.05}
-    trained = train(network, params, X, Y, **settings)
-    expected, *_ = reference.train(spec, params, X, Y, **settings)
-    # Five steps on numbers of size 1, with sums of at most 17 terms.
-    tolerance = 500 * np.finfo(dtype).eps
-    assert_allclose(trained.params, expected, rtol=0, atol=tolerance)
-    outputs = np.empty((len(X), 3), dtype)
-    for n_rows in (3, 40):
-        network.predict(params.astype(dtype), X[:n_rows], outputs[:n_rows])
-        assert_allclose(outputs[:n_rows], spec.outputs(params, X[:n_rows]), rtol=0, atol=tolerance)
-    same = _core.Network(n_units, ["tanh"] * 3, "squared_error", dtype)
-    one = _core.Network(n_units, "tanh", "squared_error", dtype)
-    assert train(same, params, X, Y, **settings).bits() == train(one, params, X, Y, **settings).bits()
-
-
-@pytest.mark.parametrize("clip_norm", [None, 0.01])
-@pytest.mark.parametrize("size", [1e-20, 1e-45, 1e-200, 1e-320, 1e18, 1e60, 1e300])
-def test_weights_of_any_size(isa: str, dtype: str, size: float, clip_norm: float | None, train: Any) -> None:
-    """Only their ratios count: those that float32 cannot hold train as others do."""
-    X, Y, params = reference.problem((4, 6, 3), "squared_error", 20)
-    weight = np.random.default_rng(0).integers(1, 5, 20).astype(float)
-    network = _core.Network((4, 6, 3), "tanh", "squared_error", dtype)
-    settings = {"batch_size": 5, "learning_rate": 0.1, "clip_norm": clip_norm}
-    expected = train(network, params, X, Y, weight, **settings)
-    trained = train(network, params, X, Y, weight * size, **settings)
-    assert trained.status == "epoch"
-    # Scaled weights are rounded: 1e-320 is a denormal of four digits.
-    rtol = 1e-3 if size < 1e-300 else 100 * np.finfo(dtype).eps
-    assert_allclose(trained.params, expected.params, rtol=rtol, atol=rtol)
-    gradient, scaled = np.empty((2, network.n_params), dtype)
-    loss = network.loss_gradient(params.astype(dtype), X, Y, weight, 0.0, gradient)
-    assert_allclose(network.loss_gradient(params.astype(dtype), X, Y, weight * size, 0.0, scaled), loss, rtol=rtol)
-    assert_allclose(scaled, gradient, rtol=rtol, atol=rtol)
-    assert_allclose(network.evaluate(params.astype(dtype), X, Y, weight * size), loss, rtol=rtol)
-
-
-def test_a_scratch_serves_one_training_after_another(isa: str, dtype: str) -> None:
-    scratch = _core.Scratch()
-    for optimizer in _core.OPTIMIZERS:
-        alone, shared = Problem(dtype, optimizer), Problem(dtype, optimizer)
-        assert alone.train() == shared.train(scratch=scratch) == "epoch"
-        for name in ("params", "slots"):
-            assert_array_equal(alone.arrays[name], shared.arrays[name])
-    long, other = Problem(dtype).training(batch_size=N_ROWS, scratch=scratch), Problem(dtype)
-    assert long.run(None, 0.0) == "yield"
-    with pytest.raises(RuntimeError, match="unfinished"):
-        long.apply(other.arrays["gradient"])
-    assert other.train(scratch=scratch) == "epoch"
-    with pytest.raises(RuntimeError, match="overwritten"):
-        long.run(seconds=1e9)
-
-
-def test_an_unfinished_batch_where_memory_ends(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on once there is memory; where another training has freed what it lay in, it says so."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise MemoryError
-
-    whole, parted = Problem(dtype), Problem(dtype)
-    assert whole.training(batch_size=N_ROWS).run(seconds=1e9) == "epoch"
-    scratch = _core.Scratch()
-    training = parted.training(batch_size=N_ROWS, scratch=scratch)
-    assert training.run(None, 0.0) == "yield"
-    training.n_threads = 3  # which needs more
-    with monkeypatch.context() as context:
-        context.setattr(np, "empty", refuse)
-        with pytest.raises(MemoryError):
-            training.run(None, 0.0)
-    assert training.run(None, 0.0) == "epoch"
-    for name in ("params", "slots"):
-        assert_array_equal(parted.arrays[name], whole.arrays[name])
-    assert training.run(None, 0.0) == "yield"
-    other = Problem(dtype).training(batch_size=N_ROWS, n_threads=5, scratch=scratch)
-    with monkeypatch.context() as context:
-        context.setattr(np, "empty", refuse)
-        with pytest.raises(MemoryError):
-            other.run(seconds=1e9)
-    with pytest.raises(RuntimeError, match="overwritten"):
-        training.run(seconds=1e9)
-
-
 def test_a_training_in_use_is_refused() -> None:
     X = np.zeros((200_000, N_UNITS[0]), np.float32)
     problem = Problem()
@@ -457,28 +235,6 @@ def test_aligned_arrays(shape: Any, dtype_name: str) -> None:
     assert array.flags.writeable
 
 
-def test_scratch_bytes_is_what_is_allocated() -> None:
-    """NumPy's allocations, as tracemalloc sees them, are the scratch and a few hundred bytes of Python objects."""
-    problem = Problem()
-    X = problem.arrays["X"]
-    jobs: list[tuple[Callable[[], Any], dict[str, Any]]] = [
-        (problem.predict, {"job": "predict"}),
-        (problem.evaluate, {"job": "evaluate"}),
-        (problem.loss_gradient, {"job": "loss_gradient"}),
-        (problem.train, {"optimizer": "adam", "batch_size": 100}),
-        (lambda: problem.train(n_threads=2), {"optimizer": "adam", "batch_size": 100, "n_threads": 2}),
-    ]
-    for run, settings in jobs:
-        expected = problem.network.scratch_bytes(X, **settings)
-        peaks = []
-        for _ in range(3):  # other threads of the process may allocate at the same time
-            tracemalloc.start()
-            run()
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-        assert 0 <= min(peaks) - expected < 10_000
-
-
 def test_losses_say_what_they_are_for() -> None:
     for name, loss in _core.LOSSES.items():
         spec = reference.LOSSES[name]
@@ -494,78 +250,3 @@ def test_losses_say_what_they_are_for() -> None:
         links = {"identity": Z, "exp": np.exp(Z), "logistic": 1 / (1 + np.exp(-Z))}
         links["softmax"] = links["exp"] / links["exp"].sum()
         assert_allclose(outputs, links[loss.output], rtol=1e-14)
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimizer: str) -> None:
-    """Or from params and slots, where something else has used the scratch or the epoch is over."""
-    whole, parted = Problem(dtype, optimizer), Problem(dtype, optimizer)
-    scratch = _core.Scratch()
-    other = Problem(dtype, optimizer).training(scratch=scratch)
-    training = parted.training(scratch=scratch)
-    before = parted.arrays["params"].copy()
-    assert training.run(None, 0.0) == "yield"
-    after = parted.arrays["params"].copy()
-    parted.arrays["params"][:] = before  # is lost
-    while (status := training.run(None, 0.0)) == "yield":
-        pass
-    assert status == "epoch"
-    reference = whole.training(scratch=(another := _core.Scratch()))
-    assert reference.run(seconds=1e9) == "epoch"
-    assert_array_equal(parted.arrays["params"], whole.arrays["params"])
-    assert not np.array_equal(before, after)
-
-    for arrays in (parted.arrays, whole.arrays):
-        arrays["params"][:] = after  # counts: the next epoch begins from it
-        arrays["slots"][:] = 0
-    scratch.slots = another.slots = None  # or they would not be read
-    assert training.run(None, 0.0) == "yield"
-    assert other.run(seconds=1e9) == "epoch"  # in the same scratch
-    while training.run(None, 0.0) == "yield":
-        pass
-    assert reference.run(seconds=1e9) == "epoch"
-    for name in ("params", "slots"):
-        assert_array_equal(parted.arrays[name], whole.arrays[name])
-
-
-@pytest.mark.parametrize("optimizer", ["sgd_momentum", "adam"])
-def test_the_next_training_need_not_read_the_slots(isa: str, dtype: str, optimizer: str) -> None:
-    """Whatever its rows and options are: they lie in the scratch, where it was large enough."""
-    alone, shared, scratch = Problem(dtype, optimizer), Problem(dtype, optimizer), _core.Scratch()
-    X = shared.arrays["X"]
-    largest: dict[str, Any] = {"batch_size": 300, "alpha": 0.1, "clip_norm": 1.0, "n_threads": 3}
-    small: list[dict[str, Any]] = [{"batch_size": 1}, {"n_threads": 2}, {"alpha": 0.1}, {"batch_size": 300}, {}]
-    for options in (*small, largest, *small):
-        trainings = alone.training(**options), shared.training(scratch=scratch, **options)
-        assert [training.run(None, 1e9) for training in trainings] == ["epoch", "epoch"]
-        for name in ("params", "slots"):
-            assert_array_equal(alone.arrays[name], shared.arrays[name])
-        assert scratch.slots is shared.arrays["slots"]
-        if scratch.nbytes >= shared.network.scratch_bytes(X, optimizer=optimizer, **largest):
-            shared.arrays["slots"][:] = 7  # is not read: the scratch does not grow any more
-
-    scratch.slots = None
-    for problem in (alone, shared):
-        problem.arrays["slots"][:] = 0.5
-    alone.train(), shared.train(scratch=scratch)
-    assert_array_equal(alone.arrays["slots"], shared.arrays["slots"])
-    shared.arrays["X"][0, 0] = np.nan
-    assert shared.train(scratch=scratch) == "not_finite"
-    assert scratch.slots is None
-
-
-def test_a_training_does_not_go_on_from_one_that_is_gone(dtype: str) -> None:
-    """Whose address it may have."""
-    alone, shared, scratch = Problem(dtype), Problem(dtype), _core.Scratch()
-    options: dict[str, Any] = {"batch_size": 50, "alpha": 0.1, "step": 1}  # the scratch need not grow
-    gone = shared.training(scratch=scratch, alpha=0.1)
-    assert gone.run(None, 0.0) == "yield"
-    address = id(gone)
-    del gone
-    others = [shared.training(scratch=scratch, **options) for _ in range(100)]
-    same = [training for training in others if id(training) == address]
-    for problem in (alone, shared):
-        problem.arrays["params"][:] = 0.25
-        problem.arrays["slots"][:] = shared.arrays["slots"]
-    assert alone.training(**options).run(seconds=1e9) == [*same, others[0]][0].run(seconds=1e9) == "epoch"
-    assert_array_equal(alone.arrays["params"], shared.arrays["params"])

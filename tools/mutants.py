@@ -52,7 +52,10 @@ ENGINE_TESTS = {
     "input_scale.h": ["test_input_scale.py"],
 }
 """Files of tests that are likely to notice, for each file of the engine; the others of its room come next."""
-ENGINE_FIRST = [f"test_{name}.py" for name in ("gemm", "door", "gather", "regularisation", "optimizers", "network")]
+ENGINE_FIRST = [
+    f"test_{name}.py"
+    for name in ("gemm", "door", "door_training", "door_scratch", "gather", "regularisation", "optimizers", "network")
+]
 """Of all others those that notice most in the least time."""
 
 
