@@ -1,43 +1,20 @@
 """Nothing to trip over: every misuse ends in an answer or a clear error, never in a hang or a crash."""
 
-import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import sysconfig
-import textwrap
-import threading
-import time
-import tracemalloc
-import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from sklearn.datasets import load_breast_cancer, load_wine
-from sklearn.exceptions import ConvergenceWarning
+from small_trainer import X, Y, small
 
-from fastmlp import MLPClassifier, MLPRegressor, Trainer, fitting
-from fastmlp._core import MAX_THREADS, OPTIMIZERS, Network
-from fastmlp.stopping import DIVERGED
+from fastmlp import Trainer
+from fastmlp._core import MAX_THREADS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-RNG = np.random.RandomState(0)
-X = RNG.uniform(-1, 1, (60, 5))
-Y = RNG.randint(0, 3, 60, dtype=np.int64)  # not the default, of which Windows has another
-Y[:3] = 0, 1, 2
 DATES = pd.date_range("2000-01-01", periods=60)
-
-
-def small(**settings: Any) -> Trainer:
-    return Trainer(**{"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, **settings})
 
 
 def with_value(value: float, shape: tuple[int, int] = (60, 5)) -> np.ndarray:
@@ -198,268 +175,10 @@ def test_what_a_fitted_trainer_refuses() -> None:
     assert trainer.score(X, Y + 1) < 1  # a class never seen is merely missed
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_non_finite_parameters_are_an_error_at_once(solver: str, dtype: str) -> None:
-    trainer = Trainer(loss="squared_error", solver=solver, learning_rate_init=1e300, dtype=dtype, max_iter=10**6)
-    with pytest.raises(ValueError, match=r"non-finite parameter weights.* smaller learning_rate_init"):
-        trainer.fit(X * 1e3, Y)
-    assert not hasattr(trainer, "coefs_")
-
-
-def test_raw_pixels_and_a_large_rate_are_told(data_file: Callable[[str], Path]) -> None:
-    with np.load(data_file("mnist.npz")) as mnist:
-        rows, classes = mnist["X_train"][:3000], mnist["y_train"][:3000]
-    trainer = Trainer(solver="sgd", learning_rate_init=0.1, random_state=0, max_iter=3, tol=0)
-    with pytest.warns(ConvergenceWarning, match=r"diverges: the loss of epoch 3 is .* Scale X, for") as caught:
-        trainer.fit(rows, classes)
-    assert sum("diverges" in str(warning.message) for warning in caught) == 1
-
-
-def divergences(estimator: Any, rows: Any, targets: Any, train: str = "fit", times: int = 1) -> int:
-    """How many of the calls warn that training diverges."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for _ in range(times):
-            getattr(estimator, train)(rows, targets)
-    return sum("Training diverges" in str(warning.message) for warning in caught)
-
-
-def unscaled() -> tuple[Any, Any]:
-    """Rows like those of a census, to whose numbers of people nobody has given a thought."""
-    rows = np.c_[np.random.RandomState(0).lognormal(7, 0.7, 20000), np.linspace(32, 42, 20000)]
-    return rows, np.log(rows[:, 0])
-
-
-@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
-def test_a_loss_that_begins_high_and_falls_is_no_divergence(load: Any) -> None:
-    classifier = MLPClassifier(random_state=0)
-    assert divergences(classifier, *load(return_X_y=True)) == 0
-    assert classifier.loss_curve_[0] > DIVERGED * classifier.n_outputs_
-
-
-def test_values_that_diverge_from_the_first_epoch_are_told() -> None:
-    """The loss of each epoch after the first is no more than twice that of the first."""
-    regressor = MLPRegressor(solver="sgd", random_state=0)
-    assert divergences(regressor, *unscaled()) == 1
-    assert max(regressor.loss_curve_) < DIVERGED * regressor.loss_curve_[0]
-
-
-@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
-def test_a_regression_may_want_scaled_targets(solver: str) -> None:
-    with pytest.raises(ValueError, match=r"non-finite parameter weights.* Scale X and y, for"):
-        MLPRegressor(solver=solver).fit(X, X[:, 0] * 1e200)
-    with pytest.warns(ConvergenceWarning, match="diverges: .* Scale X and y, for"):
-        MLPRegressor(solver="sgd", random_state=0).fit(*unscaled())
-
-
-def test_small_or_constant_values_are_no_divergence() -> None:
-    for values in (np.zeros(60), X[:, 0] * 1e-6, X[:, 0] + 2000):
-        assert divergences(MLPRegressor(random_state=0, max_iter=20), X, values) == 0
-
-
-def test_partial_fit_tells_of_a_divergence_that_stays() -> None:
-    rows, values = unscaled()
-    trainer = Trainer(loss="squared_error", solver="sgd", random_state=0, n_iter_no_change=3)
-    assert divergences(trainer, rows, values, "partial_fit", 4) == 0
-    assert divergences(trainer, rows, values, "partial_fit", 4) > 0
-
-
 def test_a_batch_without_weight_is_no_step() -> None:
     settings = {"batch_size": 10, "shuffle": False, "solver": "sgd", "max_iter": 1}
     weighted = small(**settings).fit(X[:20], Y[:20], np.repeat([0.0, 1.0], 10))
     assert np.array_equal(weighted.coefs_[0], small(**settings).fit(X[10:20], Y[10:20]).coefs_[0])
-
-
-def _fit_in_child(queue: Any) -> None:
-    queue.put(small(n_threads=2).fit(X, Y).coefs_[0])
-
-
-@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs a fork that is safe")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_fit_fork_fit() -> None:
-    expected = small(n_threads=2).fit(X, Y).coefs_[0]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_fit_in_child, args=(queue,))
-    child.start()
-    assert np.array_equal(queue.get(timeout=60), expected)
-    child.join(60)
-    assert child.exitcode == 0
-
-
-def test_four_threads_fit_four_trainers() -> None:
-    expected = [small(random_state=seed, max_iter=30).fit(X, Y).coefs_[0] for seed in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(
-            pool.map(lambda seed: small(random_state=seed, max_iter=30, n_threads=2).fit(X, Y).coefs_[0], range(4))
-        )
-    for mine, other in zip(found, expected, strict=True):
-        assert np.array_equal(mine, other)
-
-
-def test_four_threads_predict_with_one_classifier() -> None:
-    classifier = MLPClassifier(8, max_iter=5, random_state=0).fit(X, Y)
-    expected = classifier.predict_proba(X)
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda i: classifier.predict_proba(X[i % 60 :]), range(600)))
-    for i, mine in enumerate(found):
-        assert np.array_equal(mine, expected[i % 60 :])
-
-
-@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded CPython")
-def test_import_leaves_the_gil_off() -> None:
-    """An extension that does not declare itself safe without the GIL would switch it on, with a warning."""
-    program = "import sys, fastmlp; fastmlp.MLPClassifier; assert not sys._is_gil_enabled()"
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
-
-
-def test_another_thread_makes_progress() -> None:
-    """An epoch is calls of a tenth of a second: holding the GIL would let the counter pass ten times a second only."""
-    rows, classes = RNG.uniform(-1, 1, (20000, 300)).astype(np.float32), RNG.randint(0, 10, 20000)
-    trainer = Trainer((400, 400), max_iter=1, n_threads=1)
-    fitting = threading.Thread(target=trainer.fit, args=(rows, classes))
-    start, passes = time.perf_counter(), 0
-    fitting.start()
-    while fitting.is_alive():
-        time.sleep(0.001)
-        passes += 1
-    fitting.join()
-    assert trainer.n_iter_ == 1
-    assert passes > 100 * (time.perf_counter() - start)
-
-
-INTERRUPTED = """
-    import signal, warnings
-    import numpy as np
-    from fastmlp import Trainer
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background ignore it
-    rng = np.random.RandomState(0)
-    X, y = rng.uniform(-1, 1, (20000, 200)).astype(np.float32), rng.randint(0, 10, 20000)
-    trainer = Trainer((300, 300), max_iter=10**9, tol=0, n_iter_no_change=np.inf, random_state=0, verbose=True)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        trainer.fit(X, y)
-    print("returned", flush=True)
-    assert [str(w.message) for w in caught] == ["Training interrupted by user."], caught
-    assert len(trainer.loss_curve_) == trainer.n_iter_ >= 1
-    assert trainer._fitted.fit.step > 0
-    assert np.isfinite(trainer.predict(X[:100])).all()
-    steps = trainer._fitted.fit.step
-    trainer.partial_fit(X, y)
-    assert trainer._fitted.fit.step == steps + 100
-    print("usable", flush=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-def test_ctrl_c_keeps_the_model() -> None:
-    command = [sys.executable, "-u", "-c", textwrap.dedent(INTERRUPTED)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("Iteration 1, loss")
-        time.sleep(0.05)  # somewhere inside a later epoch
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "returned" in out
-    assert out.endswith("usable\n")
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
-def test_signals_are_handled_within_a_loss() -> None:
-    """An evaluation of L-BFGS may take seconds: handled at its end, the ticks of the timer would be one."""
-    rows, classes = RNG.uniform(-1, 1, (20000, 100)), RNG.randint(0, 10, 20000)
-    network = Network((100, 100, 10), "relu", "log_loss", "float64")
-    params = RNG.uniform(-0.1, 0.1, network.n_params)
-    ticks = 0
-
-    def tick(*_: Any) -> None:
-        nonlocal ticks
-        ticks += 1
-
-    before = signal.signal(signal.SIGALRM, tick)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    try:
-        network.loss_gradient(params, rows, classes, None, 0.0, np.empty_like(params), seconds=0.0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert ticks > 3
-
-
-def test_memory_mapped_rows(tmp_path: Path) -> None:
-    np.save(tmp_path / "X.npy", X)
-    np.save(tmp_path / "y.npy", Y)
-    mapped = small().fit(np.load(tmp_path / "X.npy", mmap_mode="r"), np.load(tmp_path / "y.npy", mmap_mode="r"))
-    assert np.array_equal(mapped.coefs_[0], small().fit(X, Y).coefs_[0])
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_memory_that_fit_adds(dtype: type, solver: str, data_file: Callable[[str], Path]) -> None:
-    """NumPy owns every large array and reports it to tracemalloc: so the peak is all that fit allocates but stacks."""
-    with np.load(data_file("mnist.npz")) as mnist:
-        rows, classes = mnist["X_train"][:20000].astype(dtype, copy=False), mnist["y_train"][:20000]
-    batch_size = 200
-    trainer = Trainer((300, 100), solver=solver, learning_rate_init=1e-4, max_iter=1, batch_size=batch_size)
-    small(solver=solver).fit(X, Y)  # imports are not the fit's
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    trainer.fit(rows, classes)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    itemsize = trainer.coefs_[0].itemsize
-    n_params = sum(W.size for W in trainer.coefs_ + trainer.intercepts_)
-    arrays = n_params * (1 + OPTIMIZERS[trainer._fitted.fit.optimizer]) * itemsize
-    activations = batch_size * (784 + 300 + 100 + 10) * itemsize
-    python = 100_000  # objects, strings, warnings
-    assert peak - before < 3 * arrays + 4 * activations + 16 * len(rows) + python
-
-
-def test_early_stopping_copies_only_what_it_keeps_back(data_file: Callable[[str], Path]) -> None:
-    with np.load(data_file("mnist.npz")) as mnist:
-        rows, classes = mnist["X_train"][:20000].astype(np.float32), mnist["y_train"][:20000]
-    trainer = Trainer((10,), early_stopping=True, validation_fraction=0.1, max_iter=1)
-    small(early_stopping=True).fit(X, Y)  # imports are not the fit's
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    trainer.fit(rows, classes)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak - before < 0.2 * rows.nbytes
-
-
-def test_memory_that_fit_adds_to_the_process(data_file: Callable[[str], Path]) -> None:
-    """The kernel's own figure for all of MNIST as uint8: 47 MB, of which fit may not copy any."""
-    resource = pytest.importorskip("resource")
-    unit = 1 if sys.platform == "darwin" else 1024
-    code = f"""
-        import resource, numpy as np
-        from fastmlp import Trainer
-        with np.load({str(data_file("mnist.npz"))!r}) as mnist:
-            X, y = mnist["X_train"], mnist["y_train"]
-        fit = lambda n: Trainer((300, 100), solver="sgd", learning_rate_init=1e-3, max_iter=1).fit(X[:n], y[:n])
-        fit(1000)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        fit(len(X))
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * {unit})
-    """
-    assert resource is not None
-    run = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, check=True)
-    # What the rows add is 16 bytes each, 1 MB; 4 MB of slack is for the allocator, and a tenth of a copy of X.
-    assert int(run.stdout) < 16 * 60000 + 4e6
-
-
-def test_mnist_below_2_3_percent(data_file: Callable[[str], Path]) -> None:
-    """784-300-100-10 within 20 epochs, on one core."""
-    with np.load(data_file("mnist.npz")) as mnist:
-        X_train, X_test = (mnist[name].astype(np.float32) / 255 for name in ("X_train", "X_test"))
-        y_train, y_test = mnist["y_train"], mnist["y_test"]
-    trainer = Trainer((300, 100), solver="sgd", learning_rate_init=0.02, batch_size=64, max_iter=12, random_state=0)
-    trainer.set_params(n_threads=1, tol=0, n_iter_no_change=np.inf).fit(X_train, y_train)
-    assert 1 - trainer.score(X_test, y_test) < 0.023
 
 
 @pytest.mark.parametrize("layout", ["dense", "sparse"])
@@ -477,34 +196,3 @@ def test_predict_refuses_what_is_not_finite(layout):
         with pytest.raises(ValueError, match=message):
             model.predict(scipy.sparse.csr_array(bad) if layout == "sparse" else bad)
     assert np.isfinite(model.predict(X)).all()
-
-
-@pytest.mark.parametrize(
-    "changed", [{"solver": "sgd"}, {"activation": "tanh"}, {"solver": "sgd", "activation": "tanh"}]
-)
-def test_a_step_that_fails_after_set_params_is_taken_back(changed: dict[str, Any]) -> None:
-    model = MLPRegressor(hidden_layer_sizes=(4,), random_state=0).partial_fit(X, Y)
-    before, fit = model.predict(X), model._fitted.fit
-    slots = fit.slots.copy()
-    model.set_params(**changed)
-    with pytest.raises(ValueError, match="non-finite"):
-        model.partial_fit(X, np.full(len(X), 1e200))
-    np.testing.assert_array_equal(model.predict(X), before)
-    assert (model.n_iter_, fit.step, fit.optimizer) == (1, 1, "adam")
-    np.testing.assert_array_equal(fit.slots, slots)
-
-
-def test_ctrl_c_as_the_engine_returns_counts_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python hears it between the call of the engine and the line that takes note of the steps."""
-    made = []
-
-    class Interrupted(fitting.Training):
-        def run(self, *arguments: Any, **options: Any) -> Any:
-            super().run(*arguments, **options)
-            made.append(self.step)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "Training", Interrupted)
-    with pytest.warns(UserWarning, match="interrupted"):
-        trainer = small(n_threads=1, batch_size=10).fit(X, Y)
-    assert trainer._fitted.fit.step == made[0] > 0
