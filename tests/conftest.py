@@ -122,6 +122,12 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_training_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As short_training, but of two networks."""
+    monkeypatch.setitem(PRESETS, "default", Preset(2, 16, 600, 120))
+
+
+@pytest.fixture
 def iris(tmp_path: Path) -> Path:
     """A CSV file of 150 rows, four numbers, three classes with names."""
     X, y = load_iris(return_X_y=True)
