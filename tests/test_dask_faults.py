@@ -253,10 +253,11 @@ def test_a_cluster_without_workers() -> None:
         adding.join()
 
 
-def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float]) -> None:
-    """The cluster starts others, and these begin anew."""
+@pytest.mark.parametrize("share", [0.05, 0.7])
+def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float], share: float) -> None:
+    """While rows are looked at, or in the training: the cluster starts others, and these begin anew."""
     victims = processes(client)
-    killer = later(undisturbed[1] * 0.7, lambda: [os.kill(victim, signal.SIGKILL) for victim in victims])
+    killer = later(undisturbed[1] * share, lambda: [os.kill(victim, signal.SIGKILL) for victim in victims])
     model = regressor().fit(*data())
     killer.join()
     np.testing.assert_array_equal(parameters(model), undisturbed[0])

@@ -33,7 +33,7 @@ from fastmlp.dask.partitions import (
     cut,
     joined,
 )
-from fastmlp.dask.placement import Column, forget_places, near, partitions_of
+from fastmlp.dask.placement import Column, near, partitions_of
 from fastmlp.dask.plan import Plan
 from fastmlp.dask.preparation import Data, job_of
 from fastmlp.dask.shards import FEW_ROWS, Shard, _joined
@@ -365,12 +365,3 @@ def test_blocks_without_rows_or_targets() -> None:
         fit_blocks(small(), blocks(X[:0], 0), blocks(X[:0, 0], 0))
     with pytest.raises(TypeError, match="y is a NoneType, and must be a dask array"):
         fit_blocks(small(), blocks(X, N_ROWS), None, blocks(X[:, 0] ** 2, N_ROWS))
-
-
-def test_places_are_forgotten_of_partitions_and_of_all_that_they_are_made_of() -> None:
-    source = SimpleNamespace(key="file", worker_restrictions={"lost"}, dependencies=[])
-    parts = [SimpleNamespace(key=name, worker_restrictions={"lost"}, dependencies=[source]) for name in "ab"]
-    other = SimpleNamespace(key="other", worker_restrictions={"here"}, dependencies=[])
-    scheduler: Any = SimpleNamespace(tasks={task.key: task for task in (source, *parts, other)})
-    forget_places(scheduler, ["a", "b", "released since then"])
-    assert [task.worker_restrictions for task in (source, *parts, other)] == [None, None, None, {"here"}]

@@ -17,7 +17,7 @@ from fastmlp.dask import silence
 def test_who_is_silent_for_longer_than_the_limit_is_removed(
     monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[str]
 ) -> None:
-    """A large cluster hears of a worker every three seconds: less is no silence."""
+    """A large cluster hears of a worker every three seconds: less is no silence. Tasks that may run elsewhere do."""
     monkeypatch.setattr(silence, "time", lambda: 1000.0)
     removed: list[str] = []
 
@@ -27,9 +27,17 @@ def test_who_is_silent_for_longer_than_the_limit_is_removed(
 
     ages = {"a": 0.0, "b": 3.0, "c": 3.5, "d": 10.5}
     workers = {name: SimpleNamespace(last_seen=1000.0 - age) for name, age in ages.items()}
-    scheduler: Any = SimpleNamespace(workers=workers, remove_worker=remove_worker)
+    anywhere, nowhere = (SimpleNamespace(key=name, loose_restrictions=name == "a") for name in "ab")
+    moved: list[Any] = []
+    scheduler: Any = SimpleNamespace(
+        workers=workers,
+        remove_worker=remove_worker,
+        unrunnable=[anywhere, nowhere],
+        transitions=lambda wanted, stimulus_id: moved.append(wanted),
+    )
     asyncio.run(silence.remove_silent(scheduler, seconds))
     assert removed == expected
+    assert moved == [{"a": "processing"}]
 
 
 @pytest.mark.parametrize("error", [None, TimeoutError("not yet"), CancelledError("rows")])

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import dask
-from distributed import Client, Future, Scheduler, futures_of
+from distributed import Client, Future, futures_of
 
 from fastmlp.dask.partitions import CHECKS, About, about, cut
 from fastmlp.dask.plan import Plan
@@ -103,13 +103,11 @@ def checked(
     lazy = [check(parts[first : first + size], first) for first in range(0, len(parts), size)]
     groups = client.compute(lazy) if futures_of(collection) else _in_a_row(client, lazy)
     try:
-        column = Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
-        client.run_on_scheduler(forget_places, keys=[group.key for group in groups])
+        return Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
     except BaseException:  # Ctrl-C, too
         for group in groups:
             group.release()
         raise
-    return column
 
 
 def _in_a_row(client: Client, lazy: Sequence[Any]) -> list[Future]:
@@ -119,20 +117,6 @@ def _in_a_row(client: Client, lazy: Sequence[Any]) -> list[Future]:
         part = lazy[len(lazy) * rank // len(workers) : len(lazy) * (rank + 1) // len(workers)]
         found += client.compute(part, workers=[name], allow_other_workers=True)
     return found or client.compute(lazy)
-
-
-def forget_places(dask_scheduler: Scheduler, keys: Sequence[Any]) -> None:
-    """Let partitions that are lost be computed anew on any worker.
-
-    They may be even so, but the scheduler overlooks that where all workers were lost at once.
-    """
-    tasks, seen = [dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks], set[Any]()
-    while tasks:
-        task = tasks.pop()
-        if task.key not in seen:
-            seen.add(task.key)
-            task.worker_restrictions = None
-            tasks += task.dependencies
 
 
 def near(client: Client, column: Column, workers: Sequence[str]) -> list[str]:

@@ -23,6 +23,9 @@ async def remove_silent(dask_scheduler: Scheduler, seconds: float) -> None:
     for name, worker in list(dask_scheduler.workers.items()):
         if time() - worker.last_seen > max(seconds, LEAST_SILENCE):
             await dask_scheduler.remove_worker(name, stimulus_id=f"fastmlp-silent-{time()}")
+    # Where all workers were lost at once, tasks that may run on others than their own wait for their own nevertheless.
+    overlooked = [task.key for task in dask_scheduler.unrunnable if task.loose_restrictions]
+    dask_scheduler.transitions(dict.fromkeys(overlooked, "processing"), stimulus_id=f"fastmlp-overlooked-{time()}")
 
 
 def glance(client: Client, futures: Sequence[Future], seconds: float) -> None:
