@@ -257,7 +257,13 @@ def test_a_cluster_without_workers() -> None:
 def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float], share: float) -> None:
     """While rows are looked at, or in the training: the cluster starts others, and these begin anew."""
     victims = processes(client)
-    killer = later(undisturbed[1] * share, lambda: [os.kill(victim, signal.SIGKILL) for victim in victims])
+
+    def kill() -> None:
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        processes(client)
+
+    killer = later(undisturbed[1] * share, kill)
     model = regressor().fit(*data())
     killer.join()
     np.testing.assert_array_equal(parameters(model), undisturbed[0])

@@ -79,7 +79,7 @@ def test_results_are_gathered_when_all_are_there_and_their_futures_released(
         return "".join(each.name for each in them)
 
     monkeypatch.setattr(silence, "glance", glance)
-    client: Any = SimpleNamespace(sync=sync, _gather="gather")
+    client: Any = SimpleNamespace(sync=sync, _gather="gather", nthreads=lambda: {"a": 1})
     if status == "error":
         with pytest.raises(OSError, match="of a worker"):
             silence.gather(client, futures, 7.0)
@@ -109,7 +109,7 @@ def test_results_that_a_worker_falls_silent_with_are_waited_for_again(monkeypatc
         future.status = "finished"
 
     monkeypatch.setattr(silence, "glance", glance)
-    client: Any = SimpleNamespace(sync=sync, _gather=None, run_on_scheduler=run_on_scheduler)
+    client: Any = SimpleNamespace(sync=sync, _gather=None, run_on_scheduler=run_on_scheduler, nthreads=lambda: {"a": 1})
     assert silence.gather(client, [future], 1.0) == "computed anew"
     assert limits == [silence.LEAST_SILENCE] * 2
     assert asked == [(silence.remove_silent, 0.5)]
@@ -126,3 +126,25 @@ def test_a_task_whose_time_is_up_is_not_waited_for_again() -> None:
     client: Any = SimpleNamespace(sync=sync, _gather=None)
     with pytest.raises(TimeoutError, match="of the server"):
         silence.gather(client, [future], 1.0)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1.0, silence.START_SECONDS), (1000.0, 1000.0)])
+def test_a_cluster_that_has_lost_all_workers_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, limit: float, most: float
+) -> None:
+    """But one that has not started any yet is, as it may stand in a queue."""
+    clock, workers = [0.0], {"a": 1}
+    future: Any = SimpleNamespace(status="pending", release=lambda: None)
+
+    def glance(client: Any, pending: Any, seconds: float) -> None:
+        clock[0] += 100.0
+        workers.clear()
+        if 2000.0 <= clock[0] < 4000.0:
+            workers["a"] = 1
+
+    monkeypatch.setattr(silence, "glance", glance)
+    monkeypatch.setattr(silence, "perf_counter", lambda: clock[0])
+    client: Any = SimpleNamespace(nthreads=lambda: workers)
+    with pytest.raises(RuntimeError, match=f"no workers for {most:g} seconds"):
+        silence.gather(client, [future], limit)
+    assert 3900.0 + most < clock[0] <= 3900.0 + most + 100.0

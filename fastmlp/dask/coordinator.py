@@ -15,14 +15,12 @@ from distributed import CancelledError, Client, Future
 from fastmlp.dask import worker
 from fastmlp.dask.checkpoint import Checkpoint
 from fastmlp.dask.placement import Column, near
-from fastmlp.dask.silence import GLANCE_SECONDS, glance, remove_silent
+from fastmlp.dask.silence import GLANCE_SECONDS, START_SECONDS, glance, remove_silent, without_workers
 from fastmlp.dask.steps import BEGINNING
 from fastmlp.dask.worker import Attempt, Job
 
 GRACE_SECONDS = 5.0
 """So much longer than the others a worker may take to say how an attempt has ended."""
-START_SECONDS = 180.0
-"""So long a cluster that has lost all its workers may take to start others."""
 MOST_FRUITLESS = 5
 """After so many attempts in a row that come no further though no worker has gone, it is the network's fault."""
 LOST = "Rows are lost that Dask cannot compute again: build X and y from files rather than with client.scatter."
@@ -127,7 +125,7 @@ class Coordinator:
         end = perf_counter() + seconds
         while not (workers := list(self._client.nthreads())):
             if perf_counter() > end:
-                raise RuntimeError(f"The cluster has had no workers for {seconds:g} seconds.")
+                raise without_workers(seconds)
             with suppress(TimeoutError):
                 self._client.wait_for_workers(1, timeout=GLANCE_SECONDS)
         return workers
