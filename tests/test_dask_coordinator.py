@@ -52,12 +52,13 @@ def said(status: str, place: Any = BEGINNING, message: str = "") -> dict[str, An
 
 
 def test_what_an_attempt_has_come_to() -> None:
-    assert Outcome().best() is None
+    assert Outcome().ahead() == []
     outcome = Outcome(
         {"a": said("done", (3, 1)), "b": said("lost", (4, 0), "no connection"), "c": said("interrupted", (3, 2))},
         {"d": "is no longer there"},
     )
-    assert outcome.best() == "b"
+    assert outcome.ahead() == ["b", "c", "a"]
+    assert Outcome({"a": said("lost"), "b": said("lost", (0, 1))}).ahead() == ["b"]
     assert outcome.finished() == ["c", "a"]
     assert outcome.story() == "a worker is no longer there; no connection"
 
@@ -67,10 +68,10 @@ class Attempts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Any) -> None:
         self.asked, self._outcomes = list[Any](), iter(outcomes)
-        monkeypatch.setattr(Coordinator, "_attempt", lambda fit, workers, holder: self._next(workers, holder))
+        monkeypatch.setattr(Coordinator, "_attempt", lambda fit, workers, holders: self._next(workers, holders))
 
-    def _next(self, workers: list[str], holder: str | None) -> Outcome:
-        self.asked.append((workers, holder))
+    def _next(self, workers: list[str], holders: list[str]) -> Outcome:
+        self.asked.append((workers, holders))
         outcome: Outcome | BaseException = next(self._outcomes)
         if isinstance(outcome, BaseException):
             raise outcome
@@ -88,14 +89,14 @@ def done(function: Any, workers: list[str]) -> dict[str, Any]:
 def test_five_attempts_without_progress_are_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those before one that came further do not count."""
     for outcomes, holders in (
-        ([lost()] * 9, [None] * 5),
-        ([lost()] * 4 + [lost((0, 1))] * 9, [None] * 5 + ["a"] * 5),
+        ([lost()] * 9, [[]] * 5),
+        ([lost()] * 4 + [lost((0, 1))] * 9, [[]] * 5 + [["a"]] * 5),
     ):
         attempts = Attempts(monkeypatch, *outcomes)
         with pytest.raises(RuntimeError) as caught:
             fit_on(Workers("a", "b")).run()
         assert str(caught.value) == "The workers of this fit come no further: a wall between"
-        assert attempts.asked == [(["a", "b"], holder) for holder in holders]
+        assert attempts.asked == [(["a", "b"], each) for each in holders]
 
 
 def test_attempts_end_with_the_first_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,7 @@ def test_attempts_end_with_the_first_that_succeeds(monkeypatch: pytest.MonkeyPat
     attempts, client = Attempts(monkeypatch, *[lost((0, 1))] * 5, last), Workers("a", "b")
     client.answers = done
     assert fit_on(client).run() == ({"some": "state"}, last.said["a"])
-    assert attempts.asked == [(["a", "b"], None)] + [(["a", "b"], "a")] * 5
+    assert attempts.asked == [(["a", "b"], [])] + [(["a", "b"], ["a"])] * 5
     assert client.ran[-1] == (worker.forget, ["a", "b"]) or client.ran[-1] == (worker.forget, ["b", "a"])
 
 
@@ -124,11 +125,38 @@ def test_each_attempt_is_of_those_who_answered_the_last(monkeypatch: pytest.Monk
     client.answers = answers
     monkeypatch.setattr(Coordinator, "_some_left", lambda fit, outcome: client.names.append("d") or True)
     assert fit_on(client).run() == ({"some": "state"}, only_b.said["b"])  # a has gone since it ended
-    assert attempts.asked[0] == (["a", "b", "c"], None)
-    assert attempts.asked[1] == (["a", "b"], "b")
+    assert attempts.asked[0] == (["a", "b", "c"], [])
+    assert attempts.asked[1] == (["a", "b"], ["b", "a"])
     assert attempts.asked[2][0][:4] == ["a", "b", "c", "d"]
-    assert attempts.asked[2][1] is None
+    assert attempts.asked[2][1] == ["b", "a"]  # who may be there still
     assert sorted(client.ran[-1][1]) == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("holders", "root"), [([], None), (["a"], None), (["c"], 1), (["b", "c"], 0), (["a", "c", "b"], 1)]
+)
+def test_an_attempt_goes_on_from_the_first_holder_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, holders: list[str], root: int | None
+) -> None:
+    """Here a has died since it said how far it had come."""
+    attempts = list[Any]()
+
+    class Others(Workers):
+        def submit(self, function: Any, job: Any, attempt: Any, pieces: Any, held_out: Any, **options: Any) -> Any:
+            attempts.append(attempt)
+
+        def cancel(self, futures: Any, force: bool) -> None:
+            pass
+
+    client = Others("b", "c")
+    client.answers = lambda function, workers: {name: (name, 1) for name in workers}
+    monkeypatch.setattr(coordinator, "near", lambda client, X, workers: workers)
+    monkeypatch.setattr(Coordinator, "_wait", lambda *given: Outcome())
+    fit = fit_on(client)
+    fit._columns, fit._job.plan = (object(), None, None), SimpleNamespace(shares=lambda n: [(0, 0)] * n)
+    fit._attempt(["a", "b", "c"], holders)
+    assert [attempt.names for attempt in attempts] == [["b", "c"]] * 2
+    assert [attempt.root for attempt in attempts] == [root] * 2
 
 
 @pytest.mark.parametrize(

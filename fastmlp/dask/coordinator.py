@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,14 +44,16 @@ class Outcome:
     gone: dict[str, str] = field(default_factory=dict)
     error: BaseException | None = None
 
-    def best(self) -> str | None:
-        """The worker that has come furthest, if any."""
-        return max(self.said, key=lambda name: self.said[name]["place"], default=None)
+    def ahead(self) -> list[str]:
+        """The workers that have made a step, those first that have come furthest."""
+        return self._furthest(name for name, said in self.said.items() if said["place"] > BEGINNING)
 
     def finished(self) -> list[str]:
         """The workers that have come to the end, those first that have come furthest."""
-        ended = [name for name, said in self.said.items() if said["status"] in ("done", "interrupted")]
-        return sorted(ended, key=lambda name: self.said[name]["place"], reverse=True)
+        return self._furthest(n for n, said in self.said.items() if said["status"] in ("done", "interrupted"))
+
+    def _furthest(self, names: Iterable[str]) -> list[str]:
+        return sorted(names, key=lambda name: self.said[name]["place"], reverse=True)
 
     def story(self) -> str:
         """What has gone wrong, in words."""
@@ -92,26 +94,26 @@ class Coordinator:
         RuntimeError
             If there are no workers, or if they do not reach each other or the rows.
         """
-        workers, holder, fruitless, furthest = self._all_workers(), None, 0, BEGINNING
+        workers, holders, fruitless, furthest = self._all_workers(), list[str](), 0, BEGINNING
         used = set[str]()
         try:
             while True:
                 used.update(workers)
                 try:
-                    outcome = self._attempt(workers, holder)
+                    outcome = self._attempt(workers, holders)
                 except CancelledError as error:
                     raise RuntimeError(LOST) from error
                 for name in outcome.finished():
                     if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
                         return state, outcome.said[name]
-                best = outcome.best()
-                place = outcome.said[best]["place"] if best else BEGINNING
+                ahead = outcome.ahead()
+                place = outcome.said[ahead[0]]["place"] if ahead else BEGINNING
                 fruitless = 0 if place > furthest or self._some_left(outcome) else fruitless + 1
                 furthest = max(furthest, place)
                 if fruitless == MOST_FRUITLESS:
                     raise RuntimeError(f"The workers of this fit come no further: {outcome.story()}")
                 workers = [name for name in workers if name in outcome.said] or self._all_workers()
-                holder = best if place > BEGINNING else None
+                holders = ahead or holders  # who keep what they had where nobody could say anything
         finally:
             self._on(list(used), worker.forget)
 
@@ -155,7 +157,7 @@ class Coordinator:
         why = {name: f"cannot begin: {error!r}" for name, error in self._errors.items()}
         return Outcome(gone={name: why.get(name, "is no longer there") for name in workers})
 
-    def _attempt(self, workers: Sequence[str], holder: str | None) -> Outcome:
+    def _attempt(self, workers: Sequence[str], holders: Sequence[str]) -> Outcome:
         X = self._columns[0]
         assert X is not None
         by_mpi = self._job.settings.transport == "mpi"
@@ -167,7 +169,7 @@ class Coordinator:
                 "transport='mpi' needs mpi4py on every worker, and a process of MPI for each: start them with mpiexec."
             )
         names = list(doors)
-        root, token = names.index(holder) if holder in names else None, os.urandom(32)
+        root, token = next((names.index(each) for each in holders if each in names), None), os.urandom(32)
         self._first = names[0]
         if root is None and self._checkpoint and self._checkpoint.snapshot:
             begin = partial(worker.begin_from, snapshot=self._checkpoint.snapshot)
