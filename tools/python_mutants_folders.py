@@ -146,12 +146,6 @@ IN_FOLDERS: list[tuple[str, str, str, str]] = [
         "to the chunks that it has",
     ),
     (
-        "dask/placement.py",
-        "seen.add(task.key)",
-        "pass",
-        "only the time",
-    ),
-    (
         "dask/preparation.py",
         "max(len(client.nthreads()), 1)",
         "max(len(client.nthreads()), 2)",
