@@ -163,10 +163,10 @@ def test_partitions_lie_together_and_are_computed_anew_by_anybody(client: Client
 
     def restricted(dask_scheduler: Any) -> list[Any]:
         tasks = list(dask_scheduler.tasks.values())
-        return [task.key for task in tasks if task.worker_restrictions and task.state == "memory"]
+        return [task.key for task in tasks if task.worker_restrictions and not task.loose_restrictions]
 
     X = da.from_array(numbers(), (20, 5)).map_blocks(lambda rows: rows + 1)
-    column = checked(client, X, "X", "X", MLPClassifier(), 3, 60)
+    column = checked(client, X, "X", "X", MLPClassifier(), 3, 60, False)
     assert len(column.groups) == 12
     held = client.who_has(column.groups)
     holders = [held[group.key][0] for group in column.groups]

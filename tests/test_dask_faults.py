@@ -24,7 +24,7 @@ import dask.array as da
 from distributed import Client, Future, LocalCluster
 from distributed.security import Security
 
-from fastmlp.dask import DaskMLPRegressor, worker
+from fastmlp.dask import DaskMLPRegressor, silence, worker
 from fastmlp.dask.coordinator import Coordinator
 from fastmlp.dask.silence import GLANCE_SECONDS
 from fastmlp.model_file import read, write
@@ -253,19 +253,42 @@ def test_a_cluster_without_workers() -> None:
         adding.join()
 
 
-@pytest.mark.parametrize("share", [0.05, 0.7])
-def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float], share: float) -> None:
-    """While rows are looked at, or in the training: the cluster starts others, and these begin anew."""
-    victims = processes(client)
+def kill(client: Client) -> None:
+    """All workers, and see to it that others come, which they do not always do by themselves."""
+    for victim in processes(client):
+        os.kill(victim, signal.SIGKILL)
+    processes(client)
 
-    def kill() -> None:
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
-        processes(client)
 
-    killer = later(undisturbed[1] * share, kill)
+def test_all_workers_killed(client: Client, undisturbed: tuple[Any, float]) -> None:
+    """The cluster starts others, and these begin anew."""
+    processes(client)
+    killer = later(undisturbed[1] * 0.7, lambda: kill(client))
     model = regressor().fit(*data())
     killer.join()
+    np.testing.assert_array_equal(parameters(model), undisturbed[0])
+
+
+def test_all_workers_killed_while_rows_are_looked_at(
+    client: Client, undisturbed: tuple[Any, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new ones look at them again, though they were meant for the others."""
+    processes(client)
+    killers: list[threading.Thread] = []
+    glance = silence.glance
+
+    def late(client: Client, *given: Any) -> None:
+        if not killers:
+            before = set(client.nthreads())
+            killers.append(later(0, lambda: kill(client)))
+            while before & set(client.nthreads()):
+                sleep(0.01)
+        glance(client, *given)
+
+    monkeypatch.setattr(silence, "glance", late)
+    model = regressor().fit(*data())
+    assert killers
+    killers[0].join()
     np.testing.assert_array_equal(parameters(model), undisturbed[0])
 
 

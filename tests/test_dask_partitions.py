@@ -116,7 +116,7 @@ def test_the_sum_of_all_bits_is_that_of_any_partitions() -> None:
 
 
 def test_the_sum_of_all_bits_of_all_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "gather", lambda *_: [2**63, 2**63 + 500])
+    monkeypatch.setattr(preparation, "gather", lambda *_, had_workers: [2**63, 2**63 + 500])
     data = SimpleNamespace(_client=SimpleNamespace(map=lambda *_, **__: []), columns=[Column([], [])], _wait_limit=1)
     assert Data.checksum(data) == 500  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from fastmlp.dask import silence
 def test_who_is_silent_for_longer_than_the_limit_is_removed(
     monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[str]
 ) -> None:
-    """A large cluster hears of a worker every three seconds: less is no silence. Tasks that may run elsewhere do."""
+    """A large cluster hears of a worker every three seconds: less is no silence."""
     monkeypatch.setattr(silence, "time", lambda: 1000.0)
     removed: list[str] = []
 
@@ -27,17 +27,23 @@ def test_who_is_silent_for_longer_than_the_limit_is_removed(
 
     ages = {"a": 0.0, "b": 3.0, "c": 3.5, "d": 10.5}
     workers = {name: SimpleNamespace(last_seen=1000.0 - age) for name, age in ages.items()}
-    anywhere, nowhere = (SimpleNamespace(key=name, loose_restrictions=name == "a") for name in "ab")
-    moved: list[Any] = []
-    scheduler: Any = SimpleNamespace(
-        workers=workers,
-        remove_worker=remove_worker,
-        unrunnable=[anywhere, nowhere],
-        transitions=lambda wanted, stimulus_id: moved.append(wanted),
-    )
+    scheduler: Any = SimpleNamespace(workers=workers, remove_worker=remove_worker, unrunnable=())
     asyncio.run(silence.remove_silent(scheduler, seconds))
     assert removed == expected
-    assert moved == [{"a": "processing"}]
+
+
+@pytest.mark.parametrize(
+    ("running", "expected"), [((), []), (("a worker",), [{"one": "processing", "other": "processing"}])]
+)
+def test_tasks_that_may_run_elsewhere_do(running: Any, expected: list[Any]) -> None:
+    """As soon as there are workers."""
+    moved: list[Any] = []
+    tasks = [SimpleNamespace(key=key, loose_restrictions=key != "here only") for key in ("one", "here only", "other")]
+    scheduler: Any = SimpleNamespace(
+        workers={}, unrunnable=tasks, running=running, transitions=lambda wanted, stimulus_id: moved.append(wanted)
+    )
+    asyncio.run(silence.remove_silent(scheduler, 10.0))
+    assert moved == expected
 
 
 @pytest.mark.parametrize("error", [None, TimeoutError("not yet"), CancelledError("rows")])
@@ -102,16 +108,17 @@ def test_results_that_a_worker_falls_silent_with_are_waited_for_again(monkeypatc
 
     def run_on_scheduler(function: Any, seconds: float) -> None:
         asked.append((function, seconds))
-        future.status = "pending"
+        future.status = "lost"
 
-    def glance(client: Any, pending: Any, seconds: float) -> None:
+    def glance(client: Any, missing: Any, seconds: float) -> None:
+        assert missing == [future]
         glances.append(seconds)
         future.status = "finished"
 
     monkeypatch.setattr(silence, "glance", glance)
     client: Any = SimpleNamespace(sync=sync, _gather=None, run_on_scheduler=run_on_scheduler, nthreads=lambda: {"a": 1})
     assert silence.gather(client, [future], 1.0) == "computed anew"
-    assert limits == [silence.LEAST_SILENCE] * 2
+    assert limits == [silence.LEAST_SILENCE, 2 * silence.LEAST_SILENCE]
     assert asked == [(silence.remove_silent, 0.5)]
     assert glances == [1.0]
 
@@ -123,28 +130,34 @@ def test_a_task_whose_time_is_up_is_not_waited_for_again() -> None:
     def sync(*given: Any, callback_timeout: float) -> None:
         raise TimeoutError("of the server")
 
-    client: Any = SimpleNamespace(sync=sync, _gather=None)
+    client: Any = SimpleNamespace(sync=sync, _gather=None, nthreads=lambda: {"a": 1})
     with pytest.raises(TimeoutError, match="of the server"):
         silence.gather(client, [future], 1.0)
 
 
+@pytest.mark.parametrize("status", ["pending", "lost"])
+@pytest.mark.parametrize(
+    ("at_first", "had_workers", "again", "since"),
+    [(True, False, None, 0.0), (False, True, None, 0.0), (False, False, (2000.0, 4000.0), 3900.0)],
+)
 @pytest.mark.parametrize(("limit", "most"), [(1.0, silence.START_SECONDS), (1000.0, 1000.0)])
 def test_a_cluster_that_has_lost_all_workers_is_not_waited_for_without_end(
-    monkeypatch: pytest.MonkeyPatch, limit: float, most: float
-) -> None:
+    monkeypatch: pytest.MonkeyPatch, limit: float, most: float, at_first: bool, had_workers: bool, again: Any,
+    since: float, status: str,
+) -> None:  # fmt: skip
     """But one that has not started any yet is, as it may stand in a queue."""
-    clock, workers = [0.0], {"a": 1}
-    future: Any = SimpleNamespace(status="pending", release=lambda: None)
+    clock, workers = [0.0], {"a": 1} if at_first else {}
+    future: Any = SimpleNamespace(status=status, release=lambda: None)
 
-    def glance(client: Any, pending: Any, seconds: float) -> None:
+    def glance(client: Any, missing: Any, seconds: float) -> None:
         clock[0] += 100.0
         workers.clear()
-        if 2000.0 <= clock[0] < 4000.0:
+        if again and again[0] <= clock[0] < again[1]:
             workers["a"] = 1
 
     monkeypatch.setattr(silence, "glance", glance)
     monkeypatch.setattr(silence, "perf_counter", lambda: clock[0])
     client: Any = SimpleNamespace(nthreads=lambda: workers)
     with pytest.raises(RuntimeError, match=f"no workers for {most:g} seconds"):
-        silence.gather(client, [future], limit)
-    assert 3900.0 + most < clock[0] <= 3900.0 + most + 100.0
+        silence.gather(client, [future], limit, had_workers)
+    assert since + most < clock[0] <= since + most + 100.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,16 +44,14 @@ class Outcome:
     gone: dict[str, str] = field(default_factory=dict)
     error: BaseException | None = None
 
-    def ahead(self) -> list[str]:
-        """The workers that have made a step, those first that have come furthest."""
-        return self._furthest(name for name, said in self.said.items() if said["place"] > BEGINNING)
+    def best(self) -> str | None:
+        """The worker that has come furthest, if any."""
+        return max(self.said, key=lambda name: self.said[name]["place"], default=None)
 
     def finished(self) -> list[str]:
         """The workers that have come to the end, those first that have come furthest."""
-        return self._furthest(n for n, said in self.said.items() if said["status"] in ("done", "interrupted"))
-
-    def _furthest(self, names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: self.said[name]["place"], reverse=True)
+        ended = [name for name, said in self.said.items() if said["status"] in ("done", "interrupted")]
+        return sorted(ended, key=lambda name: self.said[name]["place"], reverse=True)
 
     def story(self) -> str:
         """What has gone wrong, in words."""
@@ -94,26 +92,25 @@ class Coordinator:
         RuntimeError
             If there are no workers, or if they do not reach each other or the rows.
         """
-        workers, holders, fruitless, furthest = self._all_workers(), list[str](), 0, BEGINNING
+        workers, fruitless, furthest = self._all_workers(), 0, BEGINNING
         used = set[str]()
         try:
             while True:
                 used.update(workers)
                 try:
-                    outcome = self._attempt(workers, holders)
+                    outcome = self._attempt(workers)
                 except CancelledError as error:
                     raise RuntimeError(LOST) from error
                 for name in outcome.finished():
                     if state := self._on([name], worker.state_of).get(name):  # unless it has gone since then
                         return state, outcome.said[name]
-                ahead = outcome.ahead()
-                place = outcome.said[ahead[0]]["place"] if ahead else BEGINNING
+                best = outcome.best()
+                place = outcome.said[best]["place"] if best else BEGINNING
                 fruitless = 0 if place > furthest or self._some_left(outcome) else fruitless + 1
                 furthest = max(furthest, place)
                 if fruitless == MOST_FRUITLESS:
                     raise RuntimeError(f"The workers of this fit come no further: {outcome.story()}")
                 workers = [name for name in workers if name in outcome.said] or self._all_workers()
-                holders = ahead or holders  # who keep what they had where nobody could say anything
         finally:
             self._on(list(used), worker.forget)
 
@@ -157,7 +154,7 @@ class Coordinator:
         why = {name: f"cannot begin: {error!r}" for name, error in self._errors.items()}
         return Outcome(gone={name: why.get(name, "is no longer there") for name in workers})
 
-    def _attempt(self, workers: Sequence[str], holders: Sequence[str]) -> Outcome:
+    def _attempt(self, workers: Sequence[str]) -> Outcome:
         X = self._columns[0]
         assert X is not None
         by_mpi = self._job.settings.transport == "mpi"
@@ -169,7 +166,7 @@ class Coordinator:
                 "transport='mpi' needs mpi4py on every worker, and a process of MPI for each: start them with mpiexec."
             )
         names = list(doors)
-        root, token = next((names.index(each) for each in holders if each in names), None), os.urandom(32)
+        root, token = self._furthest(names), os.urandom(32)
         self._first = names[0]
         if root is None and self._checkpoint and self._checkpoint.snapshot:
             begin = partial(worker.begin_from, snapshot=self._checkpoint.snapshot)
@@ -197,6 +194,12 @@ class Coordinator:
         if outcome.error is not None:
             raise outcome.error
         return outcome
+
+    def _furthest(self, names: Sequence[str]) -> int | None:
+        """Which of these workers has come furthest in an attempt before; None where none has made a step."""
+        places = self._on(names, worker.place_of)
+        best = max(places, key=lambda name: places[name], default=None)
+        return None if best is None or not places[best] > BEGINNING else names.index(best)
 
     def _pieces(self, block: int) -> tuple[Any, Any, Any]:
         X, y, weights = (column and column.pieces(self._client, self._job.plan, block) for column in self._columns)
@@ -231,6 +234,7 @@ class Coordinator:
                 try:
                     outcome.said[name] = future.result(timeout=GRACE_SECONDS)
                 except (TimeoutError, CancelledError):  # it has gone with what it said, which nobody can say again
+                    self._client.run_on_scheduler(remove_silent, seconds=self._limit / 2)
                     continue
             elif future.status == "error":
                 outcome.error = future.exception()

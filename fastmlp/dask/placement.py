@@ -74,7 +74,14 @@ def partitions_of(collection: Any, name: str) -> list[Any]:
 
 
 def checked(
-    client: Client, collection: Any, kind: str, name: str, estimator: Any, n_workers: int, wait_limit: float
+    client: Client,
+    collection: Any,
+    kind: str,
+    name: str,
+    estimator: Any,
+    n_workers: int,
+    wait_limit: float,
+    had_workers: bool,
 ) -> Column:
     """The partitions of a collection, computed and looked at where they lie.
 
@@ -91,6 +98,8 @@ def checked(
     n_workers : int
     wait_limit : float
         Seconds after which a silent worker is given up.
+    had_workers : bool
+        As columns before this one have been computed.
 
     Raises
     ------
@@ -103,7 +112,7 @@ def checked(
     lazy = [check(parts[first : first + size], first) for first in range(0, len(parts), size)]
     groups = client.compute(lazy) if futures_of(collection) else _in_a_row(client, lazy)
     try:
-        return Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit))
+        return Column(groups, gather(client, client.map(about, groups, pure=False), wait_limit, had_workers))
     except BaseException:  # Ctrl-C, too
         for group in groups:
             group.release()

@@ -93,7 +93,9 @@ class Data:
         return found["X"], found["y"], found.get("sample_weight")
 
     def _checked(self, collection: Any, kind: str, name: str) -> Column:
-        column = checked(self._client, collection, kind, name, self._estimator, self._n_workers, self._wait_limit)
+        column = checked(
+            self._client, collection, kind, name, self._estimator, self._n_workers, self._wait_limit, bool(self._loaded)
+        )
         self._loaded.append(column)
         return column
 
@@ -121,7 +123,7 @@ class Data:
     def checksum(self) -> int:
         """The sum of the bits of X, computed where it lies."""
         sums = self._client.map(checksum, self.columns[0].groups, pure=False)
-        total: int = sum(gather(self._client, sums, self._wait_limit)) % 2**64
+        total: int = sum(gather(self._client, sums, self._wait_limit, had_workers=True)) % 2**64
         return total
 
     def release(self) -> None:

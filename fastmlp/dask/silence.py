@@ -20,16 +20,17 @@ START_SECONDS = 180.0
 
 
 async def remove_silent(dask_scheduler: Scheduler, seconds: float) -> None:
-    """Let the scheduler give up workers that have been silent for so long, and recompute what they hold.
+    """Let the scheduler give up workers that have been silent for so long, and find others for what they should do.
 
-    Nobody else can get what a worker holds that is stopped or cut off; the scheduler itself would wait for minutes.
+    Nobody else can get what a worker holds that is stopped or cut off; the scheduler itself would wait for minutes. And
+    where all workers were lost at once, tasks that may run anywhere wait for the worker that they were meant for.
     """
     for name, worker in list(dask_scheduler.workers.items()):
         if time() - worker.last_seen > max(seconds, LEAST_SILENCE):
             await dask_scheduler.remove_worker(name, stimulus_id=f"fastmlp-silent-{time()}")
-    # Where all workers were lost at once, tasks that may run on others than their own wait for their own nevertheless.
     overlooked = [task.key for task in dask_scheduler.unrunnable if task.loose_restrictions]
-    dask_scheduler.transitions(dict.fromkeys(overlooked, "processing"), stimulus_id=f"fastmlp-overlooked-{time()}")
+    if overlooked and dask_scheduler.running:
+        dask_scheduler.transitions(dict.fromkeys(overlooked, "processing"), f"fastmlp-overlooked-{time()}")
 
 
 def glance(client: Client, futures: Sequence[Future], seconds: float) -> None:
@@ -45,28 +46,31 @@ def without_workers(seconds: float) -> RuntimeError:
     return RuntimeError(f"The cluster has had no workers for {seconds:g} seconds.")
 
 
-def gather(client: Client, futures: Sequence[Future], seconds: float) -> Any:
+def gather(client: Client, futures: Sequence[Future], seconds: float, had_workers: bool = False) -> Any:
     """The results of all futures, which the cluster may forget then.
 
     Raises
     ------
     RuntimeError
-        If the cluster has lost all its workers, and starts no others. Its first are waited for as long as it takes.
+        If the cluster has lost all its workers, and starts no others. One that never had any is waited for as long as
+        it takes.
     """
-    most, last_seen = max(seconds, START_SECONDS), inf
+    limit, most = max(seconds, LEAST_SILENCE), max(seconds, START_SECONDS)
+    last_seen = perf_counter() if had_workers or client.nthreads() else inf
     try:
         while True:
-            while pending := [future for future in futures if future.status == "pending"]:
-                glance(client, pending, seconds)
+            while missing := [future for future in futures if future.status in ("pending", "lost")]:
+                glance(client, missing, seconds)
                 if client.nthreads():
                     last_seen = perf_counter()
                 elif perf_counter() - last_seen > most:
                     raise without_workers(most)
             try:  # the public one has no limit, and a worker may fall silent with results that were there
-                return client.sync(client._gather, list(futures), callback_timeout=max(seconds, LEAST_SILENCE))
+                return client.sync(client._gather, list(futures), callback_timeout=limit)
             except TimeoutError:
-                if any(future.status == "error" for future in futures):  # it is a task's
+                if any(future.status == "error" for future in futures):  # a task has raised it
                     raise
+            limit *= 2  # they may only be large
             client.run_on_scheduler(remove_silent, seconds=seconds / 2)
     finally:
         for future in futures:

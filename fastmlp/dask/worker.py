@@ -176,6 +176,12 @@ def state_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
     return state
 
 
+def place_of(name: str, dask_worker: Worker) -> tuple[int, int]:
+    """How far the training has come here."""
+    post = _posts.get((name, dask_worker.address))
+    return BEGINNING if post is None or post.fit is None else post.fit.place
+
+
 def snapshot_of(name: str, dask_worker: Worker) -> dict[str, Any] | None:
     """The last copy of the training, once."""
     if post := _posts.get((name, dask_worker.address)):
