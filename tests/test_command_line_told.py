@@ -20,7 +20,7 @@ from fastmlp.cli import outcome, training
 from fastmlp.cli.report import Report
 from fastmlp.cli.scores import in_words, scores_of
 from fastmlp.cli.tables import _listed
-from fastmlp.tabular_training import PRESETS, Preset
+from fastmlp.tabular_training import PRESETS, LastBest, Preset
 
 pandas = pytest.importorskip("pandas")
 
@@ -96,10 +96,16 @@ def test_an_interrupted_training_is_saved(
     iris: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PRESETS, "default", Preset(3, 16, 10**9, 10**6))
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    begun, interrupted, epoch_ended = set[int](), threading.Lock(), LastBest.epoch_ended
+
+    def interrupting(listener: LastBest, fit: Any) -> bool:
+        begun.add(id(fit))
+        if len(begun) == 2 and interrupted.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
+        return epoch_ended(listener, fit)
+
+    monkeypatch.setattr(LastBest, "epoch_ended", interrupting)
     assert run("train", iris, "--target", "species", "--threads", 2, "--save", tmp_path / "model") == 1
-    timer.join()
     captured = capsys.readouterr()
     assert captured.err == "fastmlp: warning: Training interrupted by user.\n"
     assert "test accuracy" in captured.out
