@@ -127,7 +127,7 @@ def test_nothing_is_read_behind_the_parameters(
 ) -> None:
     network = _core.Network(n_units, "relu", "squared_error", precision)
     params = at_the_end_of_memory(np.zeros(network.n_params, network.dtype))
-    for n_rows in (1, 16, 17):
+    for n_rows in (1, 16, 17, 129):
         outputs = np.empty((n_rows, n_units[-1]), network.dtype)
         network.predict(params, as_matrix(np.ones((n_rows, n_units[0]), network.dtype)), outputs)
         assert not outputs.any()

@@ -63,18 +63,33 @@ def test_few_rows_have_the_bits_of_many(isa: str, dtype: str, n_rows: int, n_thr
     assert_array_equal(few, many)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
 def test_a_prediction_has_the_same_bits_in_any_number_of_rows(isa: str, precision: str) -> None:
-    """Few rows read W where it lies, in strips of columns; more pack panels of it, one by one or all at once."""
+    """Few rows read W where it lies, in strips of columns; more pack parts of it, one by one, or all at once."""
     n_units = (9, 1091, 70, 3)
     X, _, params = reference.problem(n_units, "log_loss", 300)
     network = _core.Network(n_units, "relu", "log_loss", precision)
     X, params = X.astype(network.dtype), params.astype(network.dtype)
     together, apart = np.empty((2, 300, 3), network.dtype)
     network.predict(params, X, together)
-    for n_rows in (1, 24, 25, 32, 33, 100, 128, 129, 256):
+    for n_rows in (1, 7, 8, 24, 25, 32, 33, 48, 49, 128, 129, 255, 256):
         network.predict(params, X[:n_rows], apart[:n_rows])
         assert_array_equal(apart[:n_rows], together[:n_rows])
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_many_rows_of_a_wide_network_have_the_bits_of_few(isa: str, precision: str, n_threads: int) -> None:
+    """They go in longer chunks, of which each packs W a part at a time."""
+    n_units = (7, 1031, 4099, 3)
+    n_rows = 1300 // n_threads
+    X, _, params = reference.problem(n_units, "squared_error", n_rows)
+    network = _core.Network(n_units, "relu", "squared_error", precision)
+    X, params = X.astype(network.dtype), params.astype(network.dtype)
+    together, few = np.empty((n_rows, 3), network.dtype), np.empty((20, 3), network.dtype)
+    network.predict(params, X, together, n_threads)
+    assert np.abs(together).min() > 0
+    for first in (0, n_rows // 2 - 10, n_rows - 20):
+        network.predict(params, X[first : first + 20], few)
+        assert_array_equal(few, together[first : first + 20])
 
 
 @pytest.mark.parametrize("loss", _core.LOSSES)

@@ -27,8 +27,12 @@ typedef void microkernel(const tile *t);
 
 enum {
     DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
-    AHEAD = 4,      /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
-    FLAT_DEPTH = 8, /* rows of B that flat_product reads at once: in A within one panel */
+    TOGETHER = 2048 /
+        (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time, ... */
+    PACK_AHEAD = 8,                  /* ... the rows of which are asked for so many rows early */
+    AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
+    FLAT_DEPTH = 8,  /* rows of B that flat_product reads at once: in A within one panel */
+    SHARED_ROWS = 8, /* rows of A from which on FLAT_VECS registers share what is broadcast */
 };
 _Static_assert(DEPTH % PANEL == 0, "terms would begin within a panel of A");
 _Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
@@ -185,23 +189,39 @@ WIDTHS(COLUMN_SUMS)
 static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial, real *sums,
                                            int paired) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
-/* C += A B where B, flat rows `stride` apart, is used too little to be worth packing: it is read once, in order, and the
- * sums wait in memory. Terms are added in product_tile's order. Whole registers of B are
- * read: what lies behind its columns goes into the padding of C. */
+/* C += A B over `width` registers of columns of a panel; `depth` rows of B stay in registers, as sums wait in memory. */
+INLINE void flat_registers(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, real *c,
+                           const int width) {
+    vec row[FLAT_DEPTH][FLAT_VECS];
+#pragma GCC unroll 8
+    for (int k = 0; k < depth; k++)
+#pragma GCC unroll 2
+        for (int v = 0; v < width; v++) row[k][v] = vec_load_unaligned(b + k * stride + v * VL);
+    for (int64_t i = 0; i < rows; i++, a += PANEL, c += PANEL) {
+        vec sum[FLAT_VECS];
+#pragma GCC unroll 2
+        for (int v = 0; v < width; v++) sum[v] = vec_load(c + v * VL);
+#pragma GCC unroll 8
+        for (int k = 0; k < depth; k++) {
+            vec x = vec_broadcast(a[k]);
+#pragma GCC unroll 2
+            for (int v = 0; v < width; v++) sum[v] = vec_fma(x, row[k][v], sum[v]);
+        }
+#pragma GCC unroll 2
+        for (int v = 0; v < width; v++) vec_store(c + v * VL, sum[v]);
+    }
+}
+/* The same for all columns where B, flat rows `stride` apart, is used too little to be worth packing: it is read once, in
+ * order. Terms are added in product_tile's order. Whole registers of B are read: what lies behind its columns goes into the
+ * padding of C. */
 INLINE void flat_columns(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, int64_t columns,
                          real *c, int64_t c_panel_size) {
-    for (; columns > 0; columns -= PANEL, c += c_panel_size)
-        for (int64_t j = 0; j < least(columns, PANEL); j += VL, b += VL) {
-            vec row[FLAT_DEPTH];
-#pragma GCC unroll 8
-            for (int k = 0; k < depth; k++) row[k] = vec_load_unaligned(b + k * stride);
-            for (int64_t i = 0; i < rows; i++) {
-                vec sum = vec_load(c + i * PANEL + j);
-#pragma GCC unroll 8
-                for (int k = 0; k < depth; k++) sum = vec_fma(vec_broadcast(a[i * PANEL + k]), row[k], sum);
-                vec_store(c + i * PANEL + j, sum);
-            }
-        }
+    for (; columns > 0; columns -= PANEL, c += c_panel_size) {
+        int64_t j = 0, n = least(columns, PANEL);
+        for (; rows >= SHARED_ROWS && j + FLAT_VECS * VL <= n; j += FLAT_VECS * VL, b += FLAT_VECS * VL)
+            flat_registers(a, rows, depth, b, stride, c + j, FLAT_VECS);
+        for (; j < n; j += VL, b += VL) flat_registers(a, rows, depth, b, stride, c + j, 1);
+    }
 }
 
 /* The same where nothing may be read at b_end or beyond. */

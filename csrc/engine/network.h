@@ -32,17 +32,6 @@ static int next_block(blocks *b) {
 /* Batch rows of a block: all of them for one thread, else a multiple of every tile's rows. */
 static int64_t batch_block(const team *crew, int64_t rows) { return crew->n_threads == 1 ? rows : 48; }
 
-/* Panel j of W_l: from scratch, or packed now. */
-static const operand *weight_panel(const network *net, int64_t l, int64_t j) {
-    const layer *here = &net->layers[l];
-    if (here->W) return here->W + j * PANEL * depth_of(here->fan_in, rounds(net->task));
-    const real *flat = (const real *)net->task->params + flat_W(net->task, l) + j * PANEL;
-    int64_t width = panel_width(here->fan_out, j), valid = least(width, here->fan_out - j * PANEL);
-    if (rounds(net->task)) pack_operands(flat, here->fan_in, here->fan_out, width, valid, net->panel);
-    else pack_panel(flat, here->fan_in, here->fan_out, width, valid, (real *)net->panel);
-    return net->panel;
-}
-
 /* Where the values of a tile whose first element is at `at` lie, or are to lie for a moment. */
 INLINE real *tile_values(const batch_matrix *m, int64_t at, real *buffer) {
     return m->values ? m->values + at : buffer;
@@ -58,38 +47,80 @@ INLINE void activate(const network *net, const layer *here, const chunk *c, cons
     if (rounds(net->task)) keep_operands(net, &here->A, z, row, panel, n, width);
 }
 
+/* The operands that layer l reads; NULL: CSR. */
+static const operand *input_of(const network *net, int64_t l) {
+    return l ? net->layers[l - 1].A.across : net->X.across;
+}
+
+/* Terms [k, k + depth) of the sums of a block, with B, the rows of a weight panel from k on; after the last, the epilogue. */
+INLINE void add_terms(const network *net, int64_t l, const chunk *c, const drop *dropping, const blocks *b,
+                      const operand *B, int64_t k, int64_t depth) {
+    const layer *here = &net->layers[l];
+    const operand *A = input_of(net, l);
+    int pairs = rounds(net->task), last = k + depth == depth_of(here->fan_in, pairs);
+    int64_t panel_size = net->capacity * PANEL, width = panel_width(here->fan_out, b->panel);
+    microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
+    _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
+    tile product = {.a_panel_size = panel_size, .b = B, .depth = depth, .initial = here->params.b + b->panel * PANEL};
+    cut heights = cut_rows(b->row_end - b->row, tile_rows[width / VL], pairs);
+    if (A) A += k / PANEL * panel_size;
+    for (int64_t i = b->row, n; i < b->row_end; i += n) {
+        n = next_tile(&heights);
+        product.c = tile_values(&here->A, b->panel * panel_size + i * PANEL, buffer);
+        if (k) product.initial = product.c, product.initial_stride = PANEL;
+        if (A) product.a = A + i * PANEL, kernels[n](&product);
+        else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
+        if (last) activate(net, here, c, dropping, i, b->panel, n, width, product.c);
+    }
+}
+
 /* A = f(A_prev W + b) for layer l. */
 static void forward(const network *net, int64_t l, const chunk *c, const team *crew, int32_t thread) {
     const layer *here = &net->layers[l];
     drop drop_here;
     const drop *dropping = l < net->n_layers - 1 ? drop_of(net->task, l + 1, c, &drop_here) : NULL;
-    int64_t panel_size = net->capacity * PANEL;
-    const operand *A = l ? net->layers[l - 1].A.across : net->X.across; /* NULL: CSR */
-    _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
-    int pairs = rounds(net->task);
+    int64_t all = depth_of(here->fan_in, rounds(net->task)), most = input_of(net, l) && here->A.values ? DEPTH : all;
     blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
+        const operand *B = here->W + b.panel * PANEL * all;
         int64_t width = panel_width(here->fan_out, b.panel);
-        microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
-        tile product = {.a_panel_size = panel_size,
-                        .b = weight_panel(net, l, b.panel),
-                        .depth = depth_of(here->fan_in, pairs),
-                        .initial = here->params.b + b.panel * PANEL};
-        int64_t left = product.depth, most = A && here->A.values ? DEPTH : left;
-        for (int64_t k = 0; left > 0; k += most, left -= most, product.b += most * width) {
-            cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], pairs);
-            const operand *rows = A ? A + k / PANEL * panel_size : NULL;
-            product.depth = least(left, most);
-            for (int64_t i = b.row, n; i < b.row_end; i += n) {
-                n = next_tile(&heights);
-                product.c = tile_values(&here->A, b.panel * panel_size + i * PANEL, buffer);
-                if (k) product.initial = product.c, product.initial_stride = PANEL;
-                if (rows) product.a = rows + i * PANEL, kernels[n](&product);
-                else sparse_product_kernels[width / VL](&net->sparse, i, n, &product);
-                if (left <= most) activate(net, here, c, dropping, i, b.panel, n, width, product.c);
-            }
-        }
+        for (int64_t k = 0; k < all; k += most)
+            add_terms(net, l, c, dropping, &b, B + k * width, k, least(most, all - k));
     }
+}
+
+/* Operands [k, k + depth) of the panels [begin, end) of W_l -> net->part, `size` operands apart. */
+static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, int64_t begin, int64_t end,
+                      int64_t size) {
+    int pairs = rounds(net->task);
+    int64_t fan_in = net->task->n_units[l], n = net->task->n_units[l + 1], terms = pairs ? TERMS : 1;
+    const real *W = (const real *)net->task->params + flat_W(net->task, l);
+    for (int64_t i = k * terms, last = least((k + depth) * terms, fan_in); i < last; i += 2)
+        for (int64_t j = begin; j < end; j++) {
+            int64_t rows = least(2, last - i), width = panel_width(n, j), valid = least(width, n - j * PANEL);
+            const real *flat = W + i * n + j * PANEL;
+            operand *to = net->part + (j - begin) * size + (i / terms - k) * width;
+            for (int64_t at = 0; at < valid && i + PACK_AHEAD + 1 < last; at += LANES) {
+                __builtin_prefetch(flat + PACK_AHEAD * n + at);
+                __builtin_prefetch(flat + (PACK_AHEAD + 1) * n + at);
+            }
+            if (pairs) pack_operands(flat, rows, n, width, valid, to);
+            else pack_panel(flat, rows, n, width, valid, (real *)to);
+        }
+}
+
+/* The same where W is packed when its turn comes, by one thread. */
+static void forward_packing(const network *net, int64_t l, const chunk *c) {
+    const layer *here = &net->layers[l];
+    const part most = part_of(net, l);
+    int64_t all = depth_of(here->fan_in, rounds(net->task)), panels = n_panels(here->fan_out);
+    for (int64_t j = 0; j < panels; j += most.panels)
+        for (int64_t k = 0; k < all; k += most.terms) {
+            int64_t depth = least(most.terms, all - k), end = least(j + most.panels, panels);
+            pack_part(net, l, k, depth, j, end, most.terms * PANEL);
+            for (blocks b = {.panel = j, .row_end = c->rows}; b.panel < end; b.panel++)
+                add_terms(net, l, c, NULL, &b, net->part + (b.panel - j) * most.terms * PANEL, k, depth);
+        }
 }
 
 /* Some columns of a layer of a prediction that reads W where it lies in the parameters; Z holds the biases. */
@@ -139,7 +170,7 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c, cons
     const real *params = net->task->params;
     int64_t begin, end, n = here->fan_out, panel_size = net->capacity * PANEL,
                         strip = CACHED_SUMS / (c->rows * PANEL) * PANEL;
-    flat_layer f = {.A = l ? net->layers[l - 1].A.across : net->X.across,
+    flat_layer f = {.A = input_of(net, l),
                     .W_end = params + flat_b(net->task, net->n_layers),
                     .fan_in = here->fan_in,
                     .fan_out = n};

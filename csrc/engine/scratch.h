@@ -4,9 +4,10 @@
  */
 enum {
     CHUNK_ROWS = 256,
+    LONG_CHUNK_ROWS = 1024, /* of a prediction that packs W a part at a time */
     LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction */
     CHUNKS_EACH = 4,        /* chunks of each thread, if the network is small: who begins late takes fewer */
-    WIDE_WEIGHTS = 1 << 22, /* of a layer in float32 or bfloat16: the chunks of a batch are twice as long */
+    WIDE_WEIGHTS = 1 << 22, /* of a layer that wants longer chunks */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
     FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
@@ -16,7 +17,8 @@ enum {
     LEAST_TURNED = 12,       /* rows of a chunk whose delta is turned round, ... */
     TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
 };
-_Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL, "a strip of columns would be empty");
+_Static_assert(CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL && FEW_PAIRED_ROWS >= FEW_ROWS,
+               "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
 /* p + n, or NULL. */
@@ -68,7 +70,7 @@ typedef struct network {
     real *row_loss; /* (capacity rounded up to VL,) */
     real *columns;  /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
-    operand *panel;      /* where weights are packed a panel at a time: (widest fan_in, PANEL), or NULL */
+    operand *part;       /* where a part of W is packed, of the longest layer; or NULL */
     real *zeros;         /* (PANEL,) */
     real *blocks;        /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer */
     sparse_rows sparse;  /* the chunk's rows of a CSR X, where X.across is NULL */
@@ -123,9 +125,18 @@ static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->
 /* Whether an update waits for the norm of the gradient of all parameters. */
 static int clips(const fm_task *task) { return updates(task) && task->clip_norm > 0; }
 
-/* A forward pass over one chunk uses each weight once: it packs a panel at a time, when its turn comes. */
+/* Whether a layer has many weights, and so many inputs and outputs at least. */
+static int is_wide(const fm_task *task, int64_t units) {
+    for (const int64_t *n = task->n_units; n < task->n_units + task->n_layers; n++)
+        if (n[0] * n[1] >= WIDE_WEIGHTS && least(n[0], n[1]) >= units) return 1;
+    return 0;
+}
+
+/* Whether W is packed a part at a time, when its turn comes: a forward pass over one chunk uses each weight once. And one over
+ * long chunks hides the packing; they take less memory than W packed would. */
 static int streams_weights(const fm_task *task) {
-    return !differentiates(task) && task->job != FM_APPLY && task->n_rows <= CHUNK_ROWS;
+    if (differentiates(task) || task->job == FM_APPLY) return 0;
+    return task->n_rows <= CHUNK_ROWS || (is_wide(task, LONG_CHUNK_ROWS) && !task->X.indices);
 }
 
 /* And a prediction of a few rows would spend more time on packing than on the product: sooner where W is narrow, or where
@@ -133,7 +144,8 @@ static int streams_weights(const fm_task *task) {
 static int reads_weights_in_place(const fm_task *task) {
     const fm_matrix *X = &task->X;
     int sooner = X->indices ? X->n_values > 2 * X->n_columns : task->n_units[1] < 128;
-    return streams_weights(task) && task->n_rows <= (sooner ? least(32, FEW_ROWS) : FEW_ROWS);
+    int64_t few = rounds(task) ? FEW_PAIRED_ROWS : FEW_ROWS;
+    return streams_weights(task) && task->n_rows <= (sooner ? least(32, few) : few);
 }
 
 static int is_small(const fm_task *task) {
@@ -143,11 +155,10 @@ static int is_small(const fm_task *task) {
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
 
-/* The most rows of a chunk: more where a sum of gradients that waits in memory for the next chunk is slow. */
+/* The most rows of a chunk: more where W is packed anew for each, or a sum of gradients waits in memory, which is slow. */
 static int64_t chunk_rows(const fm_task *task) {
-    for (int64_t l = 0; l < task->n_layers && sizeof(real) < sizeof(double) && differentiates(task); l++)
-        if (task->n_units[l] * task->n_units[l + 1] >= WIDE_WEIGHTS) return 2 * CHUNK_ROWS;
-    return CHUNK_ROWS;
+    if (streams_weights(task)) return LONG_CHUNK_ROWS;
+    return sizeof(real) < sizeof(double) && differentiates(task) && is_wide(task, 1) ? 2 * CHUNK_ROWS : CHUNK_ROWS;
 }
 
 /* How the input gradient of a layer reads W, measured: as it lies in the panels, for a few rows; as it lies, with the delta of
@@ -243,6 +254,20 @@ static int dense_is_faster(const network *net) {
     return dense < sparse;
 }
 
+static int reads_sparse_rows(const network *net) { return net->task->X.indices && !dense_is_faster(net); }
+
+/* The part of W_l that is packed at a time: so many terms of so many panels, side by side, because the rows of W are far
+ * apart; for a long chunk more terms, or its sums go to memory too often; of a CSR X all terms of one panel. */
+typedef struct part {
+    int64_t terms, panels;
+} part;
+static part part_of(const network *net, int64_t l) {
+    int64_t all = depth_of(net->task->n_units[l], rounds(net->task)), panels = n_panels(net->task->n_units[l + 1]);
+    int64_t together = net->capacity < CHUNK_ROWS ? TOGETHER : TOGETHER / 2;
+    if (l == 0 && reads_sparse_rows(net)) return (part){all, 1};
+    return (part){least(all, DEPTH / together), least(panels, together)};
+}
+
 static int64_t carve_sparse(network *net, char *base, int64_t used) {
     const fm_matrix *X = &net->task->X;
     int64_t non_zeros = net->capacity * X->max_row_values;
@@ -278,15 +303,18 @@ static void keep_operands(const network *net, const batch_matrix *m, const real 
 static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t used) {
     const fm_task *task = net->task;
     int64_t n_outputs = task->n_units[net->n_layers];
-    if (!task->X.indices || dense_is_faster(net)) {
+    if (!reads_sparse_rows(net)) {
         net->X = carve_batch_matrix(net, task->n_units[0], !rounds(task), 1, differentiates(task), base, &used);
         net->staging_size = rounds(task) ? n_panels(task->n_units[0]) * PANEL * 2 : 0;
         net->staging = carve(base, &used, n_threads * net->staging_size, sizeof(real));
     } else used = carve_sparse(net, base, used);
     if (streams_weights(task) && !reads_weights_in_place(task)) {
-        int64_t widest = 0;
-        for (int64_t l = 0; l < net->n_layers; l++) widest = widest > task->n_units[l] ? widest : task->n_units[l];
-        net->panel = carve(base, &used, depth_of(widest, rounds(task)) * PANEL, sizeof(operand));
+        int64_t longest = 0;
+        for (int64_t l = 0; l < net->n_layers; l++) {
+            part p = part_of(net, l);
+            if (p.terms * p.panels > longest) longest = p.terms * p.panels;
+        }
+        net->part = carve(base, &used, longest * PANEL, sizeof(operand));
     }
     if (task->job != FM_PREDICT) net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
@@ -298,9 +326,8 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     for (int64_t l = 0; l < net->n_layers; l++) {
         int64_t columns = task->n_units[l + 1];
         int32_t learns = differentiates(task), last = l == net->n_layers - 1;
-        batch_matrix A =
-            carve_batch_matrix(net, columns, !rounds(task) || learns || last || reads_weights_in_place(task), !last,
-                               learns && !last, base, &used);
+        batch_matrix A = carve_batch_matrix(net, columns, !rounds(task) || learns || last || streams_weights(task),
+                                            !last, learns && !last, base, &used);
         batch_matrix delta = A;
         real *slopes = NULL;
         if (learns && (rounds(task) || !last)) {

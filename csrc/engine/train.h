@@ -236,6 +236,7 @@ static void forward_body(void *context, team *crew, int32_t thread) {
         team_barrier(of_chunk);
         for (int64_t l = 0; l < net->n_layers; l++) {
             if (in_place) forward_in_place(net, l, &c, of_chunk, me);
+            else if (streams_weights(task)) forward_packing(net, l, &c);
             else forward(net, l, &c, of_chunk, me);
             team_barrier(of_chunk);
         }
