@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import _core
@@ -76,16 +77,18 @@ def test_a_prediction_has_the_same_bits_in_any_number_of_rows(isa: str, precisio
         assert_array_equal(apart[:n_rows], together[:n_rows])
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_many_rows_of_a_wide_network_have_the_bits_of_few(isa: str, precision: str, n_threads: int) -> None:
-    """They go in longer chunks, of which each packs W a part at a time."""
+@pytest.mark.parametrize(("n_rows", "n_threads"), [(60, 3), (200, 3), (433, 3), (1300, 1)])
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+def test_rows_of_a_wide_network_have_the_bits_of_few(
+    isa: str, precision: str, as_matrix: Any, n_rows: int, n_threads: int
+) -> None:
+    """Parts of W are packed one by one; threads share the columns of a chunk, or take longer ones of their own."""
     n_units = (7, 1031, 4099, 3)
-    n_rows = 1300 // n_threads
     X, _, params = reference.problem(n_units, "squared_error", n_rows)
     network = _core.Network(n_units, "relu", "squared_error", precision)
     X, params = X.astype(network.dtype), params.astype(network.dtype)
     together, few = np.empty((n_rows, 3), network.dtype), np.empty((20, 3), network.dtype)
-    network.predict(params, X, together, n_threads)
+    network.predict(params, as_matrix(X), together, n_threads)
     assert np.abs(together).min() > 0
     for first in (0, n_rows // 2 - 10, n_rows - 20):
         network.predict(params, X[first : first + 20], few)

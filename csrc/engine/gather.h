@@ -269,12 +269,12 @@ static integer gather_operands(const network *net, const chunk *c, int64_t begin
 }
 
 /* My rows of the chunk. */
-static integer gather_chunk(const network *net, const chunk *c, const team *crew, int32_t thread) {
+static integer gather_chunk(const network *net, const chunk *c, real *staging, const team *crew, int32_t thread) {
     int pairs = rounds(net->task);
     int64_t begin, end;
     if (!net->X.across) return thread == 0 ? gather_sparse(net, c) : 0;
     team_share(crew, thread, (c->rows + pairs) >> pairs, &begin, &end);
     begin <<= pairs, end = least(end << pairs, c->rows);
-    if (pairs) return gather_operands(net, c, begin, end, net->staging + thread * net->staging_size);
+    if (pairs) return gather_operands(net, c, begin, end, staging);
     return gather_rows(net, c, begin, end, net->X.values + begin * PANEL, net->capacity * PANEL);
 }

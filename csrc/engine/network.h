@@ -89,9 +89,9 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     }
 }
 
-/* Operands [k, k + depth) of the panels [begin, end) of W_l -> net->part, `size` operands apart. */
-static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, int64_t begin, int64_t end,
-                      int64_t size) {
+/* Operands [k, k + depth) of the panels [begin, end) of W_l -> packed, `size` operands apart. */
+static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, int64_t begin, int64_t end, int64_t size,
+                      operand *packed) {
     int pairs = rounds(net->task);
     int64_t fan_in = net->task->n_units[l], n = net->task->n_units[l + 1], terms = pairs ? TERMS : 1;
     const real *W = (const real *)net->task->params + flat_W(net->task, l);
@@ -99,7 +99,7 @@ static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, i
         for (int64_t j = begin; j < end; j++) {
             int64_t rows = least(2, last - i), width = panel_width(n, j), valid = least(width, n - j * PANEL);
             const real *flat = W + i * n + j * PANEL;
-            operand *to = net->part + (j - begin) * size + (i / terms - k) * width;
+            operand *to = packed + (j - begin) * size + (i / terms - k) * width;
             for (int64_t at = 0; at < valid && i + PACK_AHEAD + 1 < last; at += LANES) {
                 __builtin_prefetch(flat + PACK_AHEAD * n + at);
                 __builtin_prefetch(flat + (PACK_AHEAD + 1) * n + at);
@@ -109,17 +109,19 @@ static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, i
         }
 }
 
-/* The same where W is packed when its turn comes, by one thread. */
-static void forward_packing(const network *net, int64_t l, const chunk *c) {
+/* My columns of the same where W is packed when its turn comes, a part at a time. */
+static void forward_packing(const network *net, int64_t l, const chunk *c, operand *packed, const team *crew,
+                            int32_t thread) {
     const layer *here = &net->layers[l];
     const part most = part_of(net, l);
-    int64_t all = depth_of(here->fan_in, rounds(net->task)), panels = n_panels(here->fan_out);
-    for (int64_t j = 0; j < panels; j += most.panels)
+    int64_t all = depth_of(here->fan_in, rounds(net->task)), size = most.terms * PANEL, first, last;
+    team_share(crew, thread, n_panels(here->fan_out), &first, &last);
+    for (int64_t j = first; j < last; j += most.panels)
         for (int64_t k = 0; k < all; k += most.terms) {
-            int64_t depth = least(most.terms, all - k), end = least(j + most.panels, panels);
-            pack_part(net, l, k, depth, j, end, most.terms * PANEL);
+            int64_t depth = least(most.terms, all - k), end = least(j + most.panels, last);
+            pack_part(net, l, k, depth, j, end, size, packed);
             for (blocks b = {.panel = j, .row_end = c->rows}; b.panel < end; b.panel++)
-                add_terms(net, l, c, NULL, &b, net->part + (b.panel - j) * most.terms * PANEL, k, depth);
+                add_terms(net, l, c, NULL, &b, packed + (b.panel - j) * size, k, depth);
         }
 }
 

@@ -148,6 +148,12 @@ static int reads_weights_in_place(const fm_task *task) {
     return streams_weights(task) && task->n_rows <= (sooner ? least(32, few) : few);
 }
 
+/* Whether the threads of a prediction share the columns of one chunk: then each of many weights is read by one thread alone. */
+static int shares_chunk(const fm_task *task) {
+    return streams_weights(task) && task->n_rows <= LONG_CHUNK_ROWS && task->n_threads <= n_panels(task->n_units[1]) &&
+           flat_b(task, task->n_layers) >= MANY_WEIGHTS;
+}
+
 static int is_small(const fm_task *task) {
     return flat_b(task, task->n_layers) * (int64_t)sizeof(real) <= SMALL_NETWORK;
 }
@@ -256,14 +262,14 @@ static int dense_is_faster(const network *net) {
 
 static int reads_sparse_rows(const network *net) { return net->task->X.indices && !dense_is_faster(net); }
 
-/* The part of W_l that is packed at a time: so many terms of so many panels, side by side, because the rows of W are far
- * apart; for a long chunk more terms, or its sums go to memory too often; of a CSR X all terms of one panel. */
+/* The part of W_l that is packed at a time: so many terms of so many panels, side by side where the rows of W are far apart;
+ * for a long chunk more terms, or its sums go to memory too often; of a CSR X all terms of one panel. */
 typedef struct part {
     int64_t terms, panels;
 } part;
 static part part_of(const network *net, int64_t l) {
     int64_t all = depth_of(net->task->n_units[l], rounds(net->task)), panels = n_panels(net->task->n_units[l + 1]);
-    int64_t together = net->capacity < CHUNK_ROWS ? TOGETHER : TOGETHER / 2;
+    int64_t together = panels <= TOGETHER ? 1 : net->capacity < CHUNK_ROWS ? TOGETHER : TOGETHER / 2;
     if (l == 0 && reads_sparse_rows(net)) return (part){all, 1};
     return (part){least(all, DEPTH / together), least(panels, together)};
 }
@@ -361,7 +367,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0, n_threads = task->n_threads, rows = rows_at_once(task);
     int64_t chunks = (rows + chunk_rows(task) - 1) / chunk_rows(task);
     /* Threads that predict take chunks of their own: of a few, each takes as many as the others. */
-    if (!differentiates(task) && chunks < 8 * n_threads) {
+    if (!differentiates(task) && chunks < 8 * n_threads && !shares_chunk(task)) {
         if (n_threads > 1 && chunks < CHUNKS_EACH * n_threads && is_small(task)) chunks = CHUNKS_EACH * n_threads;
         chunks = least((chunks + n_threads - 1) / n_threads * n_threads, (rows + LEAST_CHUNK - 1) / LEAST_CHUNK);
     }

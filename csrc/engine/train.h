@@ -116,7 +116,7 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
         c.first = batch->first + c.place;
         c.rows = least(whole((batch->rows + n_chunks - 1) / n_chunks, rounds(net->task)), batch->rows - c.place);
         int32_t last = c.place + c.rows == batch->rows;
-        gather_chunk(net, &c, crew, thread);
+        gather_chunk(net, &c, net->staging + thread * net->staging_size, crew, thread);
         lap(net, thread, PHASE_GATHER);
         team_barrier(crew);
         lap(net, thread, PHASE_BARRIER);
@@ -213,8 +213,8 @@ static void load_body(void *context, team *crew, int32_t thread) {
     load(net, PARAMS, net->task->params, crew, thread);
 }
 
-/* loss, predict: each thread takes chunks of its own, until there are no more or the time is up; of one chunk, whose product
- * is little more than reading W, all take their share of the columns. */
+/* loss, predict: each thread takes chunks of its own, until there are no more or the time is up; of one chunk, of which reading
+ * W is a large part, all take their share of the columns. */
 static void forward_body(void *context, team *crew, int32_t thread) {
     network *shared = context;
     const fm_task *task = shared->task;
@@ -225,18 +225,19 @@ static void forward_body(void *context, team *crew, int32_t thread) {
         team_barrier(crew);
     }
     int32_t in_place = reads_weights_in_place(task), me = 0;
-    if (in_place && task->n_rows <= shared->capacity) of_chunk = crew, me = thread;
+    if (streams_weights(task) && task->n_rows <= shared->capacity) of_chunk = crew, me = thread;
     network *net = &shared->workers[thread - me];
     do {
         int64_t number = of_chunk == crew ? 0 : take_number(&shared->next_chunk);
         chunk c = {.first = task->position + net->capacity * number, .weight_scale = scale};
         if (c.first >= task->n_rows) return;
         c.rows = least(net->capacity, task->n_rows - c.first);
-        if (me == 0) shared->not_finite[thread] |= gather_chunk(net, &c, &alone, 0);
+        const network *mine = &shared->workers[thread];
+        shared->not_finite[thread] |= gather_chunk(net, &c, mine->staging, of_chunk, me);
         team_barrier(of_chunk);
         for (int64_t l = 0; l < net->n_layers; l++) {
             if (in_place) forward_in_place(net, l, &c, of_chunk, me);
-            else if (streams_weights(task)) forward_packing(net, l, &c);
+            else if (streams_weights(task)) forward_packing(net, l, &c, mine->part, of_chunk, me);
             else forward(net, l, &c, of_chunk, me);
             team_barrier(of_chunk);
         }
