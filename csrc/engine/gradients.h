@@ -119,6 +119,17 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     }
 }
 
+/* The same of one panel for all rows, few of them, in a layer with many weights. */
+static void input_gradient_of_panel(const network *net, int64_t l, const chunk *c, int64_t panel) {
+    const layer *here = &net->layers[l];
+    drop drop_below;
+    const drop *dropping = drop_of(net->task, l, c, &drop_below);
+    blocks b = {.panel = panel, .row_end = c->rows};
+    inner_input_gradient(net, l, &b);
+    differentiate(net, here - 1, dropping, 0, panel, c->rows, panel_width(here->fan_in, panel),
+                  here[-1].delta.values + panel * net->capacity * PANEL);
+}
+
 /* How the gradients of a chunk are used. */
 typedef struct learning {
     const constants *numbers; /* of the step; NULL: more chunks of the batch follow */
@@ -211,33 +222,66 @@ static void refresh_changed(const network *net, int64_t l, const blocks *b, int3
     }
 }
 
+/* A block of W of layer l: its gradient, and the use of that; with its first rows the biases of its columns. `numbers` are
+ * those of the weights. */
+static void learn_block(const network *net, int64_t l, const blocks *b, int64_t rows, learning how,
+                        const constants *numbers, real *block) {
+    const layer *here = &net->layers[l];
+    int32_t sparse = l == 0 && !net->X.across;
+    if (FM_PAIRS && rounds(net->task) && !how.finish && !sparse)
+        how.finish = optimizers[net->task->optimizer.kind].block;
+    int64_t width = panel_width(here->fan_out, b->panel), at = b->panel * PANEL * here->fan_in + b->row * width;
+    int64_t sums = sums_at(here, b->row / BLOCK_ROWS, b->panel);
+    if (how.numbers && !how.finish) {
+        real *squares = advance(here->penalty, sums);
+        if (squares) memset(squares, 0, (size_t)width * sizeof(real));
+        gradient_block_of(net, l, b, rows, NULL, here->params.W + at, numbers, squares);
+    } else {
+        real *dW = how.stays ? here->gradient.W + at : block;
+        gradient_block_of(net, l, b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
+        parameters_block weights = block_of(here, 0, at, b->row_end - b->row, width, dW);
+        weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
+        if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b->panel, b->row, at);
+        if (how.numbers) how.finish(numbers, &weights);
+    }
+    if (how.numbers && rounds(net->task)) refresh_changed(net, l, b, sparse && !how.finish && !here->penalty);
+    if (b->row == 0) bias_gradient(net, l, b->panel, rows, how, block);
+}
+
 /* Gradients of W and b of layer l, and their use. Reads delta_l and A_(l-1), writes W, b and the slots. */
 static void weight_gradient(const network *net, int64_t l, int64_t rows, learning how, const team *crew,
                             int32_t thread) {
     const layer *here = &net->layers[l];
-    real *block = net->blocks + thread * BLOCK_ROWS * PANEL;
     constants numbers = {0};
     if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
-    int32_t sparse = l == 0 && !net->X.across;
-    if (FM_PAIRS && rounds(net->task) && !how.finish && !sparse)
-        how.finish = optimizers[net->task->optimizer.kind].block;
-    for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
-        int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
-        int64_t sums = sums_at(here, b.row / BLOCK_ROWS, b.panel);
-        if (how.numbers && !how.finish) {
-            real *squares = advance(here->penalty, sums);
-            if (squares) memset(squares, 0, (size_t)width * sizeof(real));
-            gradient_block_of(net, l, &b, rows, NULL, here->params.W + at, &numbers, squares);
-        } else {
-            real *dW = how.stays ? here->gradient.W + at : block;
-            gradient_block_of(net, l, &b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
-            parameters_block weights = block_of(here, 0, at, b.row_end - b.row, width, dW);
-            weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
-            if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b.panel, b.row, at);
-            if (how.numbers) how.finish(&numbers, &weights);
+    for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);)
+        learn_block(net, l, &b, rows, how, &numbers, net->blocks + thread * BLOCK_ROWS * PANEL);
+}
+
+/* Whether both gradients of a block of rows of W follow each other, so that W is still near when it is updated: to fetch it is
+ * most of the work for a few rows. */
+static int learns_at_once(const network *net, int64_t l, const team *crew) {
+    const layer *here = &net->layers[l];
+    return l > 0 && few_rows_read_W(net, l) && !rounds(net->task) && has_many_weights(here->fan_in, here->fan_out) &&
+           row_blocks(here) >= 4 * crew->n_threads;
+}
+
+/* My blocks of rows of such a layer. */
+static void gradients_at_once(network *net, int64_t l, const chunk *c, learning how, const team *crew, int32_t thread) {
+    const layer *here = &net->layers[l];
+    constants numbers = {0};
+    if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
+    int64_t block, end; /* of rows */
+    team_share(crew, thread, row_blocks(here), &block, &end);
+    for (; block < end; block++) {
+        int64_t row = block * BLOCK_ROWS, row_end = least(row + BLOCK_ROWS, here->fan_in);
+        for (int64_t p = row / PANEL; p * PANEL < row_end; p++) input_gradient_of_panel(net, l, c, p);
+        layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
+        for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
+            blocks b = {.panel = j, .row = row, .row_end = row_end};
+            learn_block(net, l, &b, c->rows, how, &numbers, net->blocks + thread * BLOCK_ROWS * PANEL);
         }
-        if (how.numbers && rounds(net->task)) refresh_changed(net, l, &b, sparse && !how.finish && !here->penalty);
-        if (b.row == 0) bias_gradient(net, l, b.panel, rows, how, block);
+        layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
     }
 }
 

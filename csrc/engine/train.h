@@ -37,15 +37,19 @@ static void learn_chunk(network *net, const chunk *c, learning how, team *crew, 
     lap(net, thread, PHASE_BARRIER);
     if (thread == 0) add_losses(net, c);
     for (int64_t l = net->n_layers - 1; l >= 0; l--) {
-        if (l > 0 && net->layers[l].turned) {
-            turn_delta(net, l, c->rows, crew, thread);
-            team_barrier(crew);
+        if (learns_at_once(net, l, crew)) gradients_at_once(net, l, c, how, crew, thread);
+        else {
+            if (l > 0 && net->layers[l].turned) {
+                turn_delta(net, l, c->rows, crew, thread);
+                team_barrier(crew);
+            }
+            if (l > 0) input_gradient(net, l, c, crew, thread);
+            layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
+            if (l > 0 && (rounds(net->task) || !net->layers[l].Wt))
+                team_barrier(crew); /* what was read is updated next */
+            weight_gradient(net, l, c->rows, how, crew, thread);
+            layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
         }
-        if (l > 0) input_gradient(net, l, c, crew, thread);
-        layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
-        if (l > 0 && (rounds(net->task) || !net->layers[l].Wt)) team_barrier(crew); /* what was read is updated next */
-        weight_gradient(net, l, c->rows, how, crew, thread);
-        layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
         team_barrier(crew);
         lap(net, thread, PHASE_BARRIER);
     }
