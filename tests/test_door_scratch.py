@@ -79,6 +79,13 @@ def test_scratch_bytes_is_what_is_allocated() -> None:
         assert 0 <= min(peaks) - expected < 10_000
 
 
+def test_threads_that_share_a_chunk_hold_its_rows_once() -> None:
+    network = _core.Network((64, 1100, 1100, 10), "relu", "log_loss", "float32")
+    X = np.zeros((256, 64), np.float32)
+    alone, together = (network.scratch_bytes(X, job="predict", n_threads=n) for n in (1, 8))
+    assert alone < together < 2.5 * alone
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_what_has_yielded_goes_on_from_its_scratch(isa: str, dtype: str, optimizer: str) -> None:
     """Or from params and slots, where something else has used the scratch or the epoch is over."""

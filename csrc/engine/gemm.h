@@ -34,7 +34,7 @@ enum {
     FLAT_DEPTH = 8,  /* rows of B that flat_product reads at once: in A within one panel */
     SHARED_ROWS = 8, /* rows of A from which on FLAT_VECS registers share what is broadcast */
 };
-_Static_assert(DEPTH % PANEL == 0, "terms would begin within a panel of A");
+_Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
 _Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
 
 /* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
@@ -218,7 +218,8 @@ INLINE void flat_columns(const real *a, int64_t rows, const int depth, const rea
                          real *c, int64_t c_panel_size) {
     for (; columns > 0; columns -= PANEL, c += c_panel_size) {
         int64_t j = 0, n = least(columns, PANEL);
-        for (; rows >= SHARED_ROWS && j + FLAT_VECS * VL <= n; j += FLAT_VECS * VL, b += FLAT_VECS * VL)
+        for (; FLAT_VECS > 1 && rows >= SHARED_ROWS && j + FLAT_VECS * VL <= n;
+             j += FLAT_VECS * VL, b += FLAT_VECS * VL)
             flat_registers(a, rows, depth, b, stride, c + j, FLAT_VECS);
         for (; j < n; j += VL, b += VL) flat_registers(a, rows, depth, b, stride, c + j, 1);
     }

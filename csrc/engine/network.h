@@ -109,7 +109,7 @@ static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, i
         }
 }
 
-/* My columns of the same where W is packed when its turn comes, a part at a time. */
+/* My columns of A = f(A_prev W + b), where W is packed a part at a time, when its turn comes. */
 static void forward_packing(const network *net, int64_t l, const chunk *c, operand *packed, const team *crew,
                             int32_t thread) {
     const layer *here = &net->layers[l];

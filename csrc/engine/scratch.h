@@ -4,10 +4,11 @@
  */
 enum {
     CHUNK_ROWS = 256,
-    LONG_CHUNK_ROWS = 1024, /* of a prediction that packs W a part at a time */
+    LONG_CHUNK_ROWS = 1024, /* at most, of a prediction that packs W a part at a time */
     LEAST_CHUNK = 32,       /* rows that are worth a thread of a prediction */
     CHUNKS_EACH = 4,        /* chunks of each thread, if the network is small: who begins late takes fewer */
-    WIDE_WEIGHTS = 1 << 22, /* of a layer that wants longer chunks */
+    WIDE_WEIGHTS = 1 << 22, /* of a layer that wants longer chunks; ... */
+    WIDE_UNITS = 1024,      /* ... in a prediction, if it has so many inputs and outputs */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
     FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
@@ -34,11 +35,11 @@ typedef struct share {
 typedef struct layer {
     int64_t fan_in, fan_out;
     const activation *f; /* NULL: of the last layer, whose outputs belong to the loss */
-    share params;        /* W NULL: packed a panel at a time, or not at all; or only its operands are here */
+    share params;        /* W NULL: packed a part at a time, or not at all; or only its operands are here */
     share slots[MAX_SLOTS];
     share gradient; /* sums over a batch of several chunks, or what is asked for; NULL: never in memory */
     operand *W; /* weight panels (depth of fan_in, fan_out): params.W, or in bfloat16 what is made of it; NULL: packed a
-                    panel at a time, or not at all, or no product needs it */
+                    part at a time, or not at all, or no product needs it */
     operand *Wt;  /* weight panels (depth of fan_out, fan_in): the transpose; NULL for layer 0, where rows are few, and
                     where nothing is differentiated */
     real *turned; /* weight panels (fan_out, capacity): the transpose of delta, shared by all layers; or NULL */
@@ -75,10 +76,11 @@ typedef struct network {
     real *blocks;        /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer */
     sparse_rows sparse;  /* the chunk's rows of a CSR X, where X.across is NULL */
     integer *not_finite; /* (n_threads,) OUT: 0 where the thread's share of the parameters (predict: of X) is finite */
-    struct network *workers; /* loss, predict: (n_threads,) networks that share W and b, each with a chunk of its own */
-    real *losses;            /* loss: (n_rows,) of each row */
-    int64_t next_chunk;      /* loss, predict: taken by the threads */
-    int32_t stop;            /* set by thread 0 before a barrier: status to return, or 0 to go on */
+    struct network
+        *workers; /* loss, predict: (n_threads,) networks that share W and b, and the chunk if it is the only one */
+    real *losses; /* loss: (n_rows,) of each row */
+    int64_t next_chunk; /* loss, predict: taken by the threads */
+    int32_t stop;       /* set by thread 0 before a barrier: status to return, or 0 to go on */
     double start_seconds;
     double lap_seconds; /* with FM_TIMERS: the end of the last phase */
     double batch_loss;  /* weighted sum over the rows of the batch so far; thread 0's */
@@ -133,10 +135,10 @@ static int is_wide(const fm_task *task, int64_t units) {
 }
 
 /* Whether W is packed a part at a time, when its turn comes: a forward pass over one chunk uses each weight once. And one over
- * long chunks hides the packing; they take less memory than W packed would. */
+ * long chunks hides the packing. */
 static int streams_weights(const fm_task *task) {
     if (differentiates(task) || task->job == FM_APPLY) return 0;
-    return task->n_rows <= CHUNK_ROWS || (is_wide(task, LONG_CHUNK_ROWS) && !task->X.indices);
+    return task->n_rows <= CHUNK_ROWS || (is_wide(task, WIDE_UNITS) && !task->X.indices);
 }
 
 /* And a prediction of a few rows would spend more time on packing than on the product: sooner where W is narrow, or where
@@ -150,8 +152,8 @@ static int reads_weights_in_place(const fm_task *task) {
 
 /* Whether the threads of a prediction share the columns of one chunk: then each of many weights is read by one thread alone. */
 static int shares_chunk(const fm_task *task) {
-    return streams_weights(task) && task->n_rows <= LONG_CHUNK_ROWS && task->n_threads <= n_panels(task->n_units[1]) &&
-           flat_b(task, task->n_layers) >= MANY_WEIGHTS;
+    return streams_weights(task) && task->n_rows <= LONG_CHUNK_ROWS &&
+           2 * task->n_threads <= n_panels(task->n_units[1]) && flat_b(task, task->n_layers) >= MANY_WEIGHTS;
 }
 
 static int is_small(const fm_task *task) {
@@ -161,9 +163,16 @@ static int is_small(const fm_task *task) {
 /* Rows that are computed one after the other: of a batch, or all. */
 static int64_t rows_at_once(const fm_task *task) { return task->job == FM_TRAIN ? task->batch_size : task->n_rows; }
 
-/* The most rows of a chunk: more where W is packed anew for each, or a sum of gradients waits in memory, which is slow. */
+/* The most rows of a chunk: more where W is packed anew for each, as long as the chunks of all threads take no more memory than W
+ * packed would; or where a sum of gradients waits in memory, which is slow. */
 static int64_t chunk_rows(const fm_task *task) {
-    if (streams_weights(task)) return LONG_CHUNK_ROWS;
+    if (shares_chunk(task)) return LONG_CHUNK_ROWS;
+    if (streams_weights(task)) {
+        int64_t units = 0;
+        for (int64_t l = 0; l <= task->n_layers; l++) units += task->n_units[l];
+        int64_t rows = least(flat_W(task, task->n_layers) / (units * task->n_threads), LONG_CHUNK_ROWS);
+        return rows > CHUNK_ROWS ? rows : CHUNK_ROWS;
+    }
     return sizeof(real) < sizeof(double) && differentiates(task) && is_wide(task, 1) ? 2 * CHUNK_ROWS : CHUNK_ROWS;
 }
 
@@ -305,23 +314,27 @@ static void keep_operands(const network *net, const batch_matrix *m, const real 
     round_tile(values, n, width, m->across ? m->across + across : NULL, m->down ? m->down + down : NULL);
 }
 
-/* What holds the rows of a chunk: of the whole team, or of each of its threads where nothing is differentiated. */
+/* What each of n_threads has to itself, even where they share a chunk. */
+static int64_t carve_own(network *net, int64_t n_threads, char *base, int64_t used) {
+    const fm_task *task = net->task;
+    net->staging_size = rounds(task) ? n_panels(task->n_units[0]) * PANEL * 2 : 0;
+    if (!reads_sparse_rows(net)) net->staging = carve(base, &used, n_threads * net->staging_size, sizeof(real));
+    if (!streams_weights(task) || reads_weights_in_place(task)) return used;
+    int64_t longest = 0;
+    for (int64_t l = 0; l < net->n_layers; l++) {
+        part p = part_of(net, l);
+        if (p.terms * p.panels > longest) longest = p.terms * p.panels;
+    }
+    net->part = carve(base, &used, longest * PANEL, sizeof(operand));
+    return used;
+}
+
+/* What holds the rows of a chunk: of the whole team, or, unless they share it, of each thread where nothing is differentiated. */
 static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t used) {
     const fm_task *task = net->task;
     int64_t n_outputs = task->n_units[net->n_layers];
-    if (!reads_sparse_rows(net)) {
-        net->X = carve_batch_matrix(net, task->n_units[0], !rounds(task), 1, differentiates(task), base, &used);
-        net->staging_size = rounds(task) ? n_panels(task->n_units[0]) * PANEL * 2 : 0;
-        net->staging = carve(base, &used, n_threads * net->staging_size, sizeof(real));
-    } else used = carve_sparse(net, base, used);
-    if (streams_weights(task) && !reads_weights_in_place(task)) {
-        int64_t longest = 0;
-        for (int64_t l = 0; l < net->n_layers; l++) {
-            part p = part_of(net, l);
-            if (p.terms * p.panels > longest) longest = p.terms * p.panels;
-        }
-        net->part = carve(base, &used, longest * PANEL, sizeof(operand));
-    }
+    if (reads_sparse_rows(net)) used = carve_sparse(net, base, used);
+    else net->X = carve_batch_matrix(net, task->n_units[0], !rounds(task), 1, differentiates(task), base, &used);
     if (task->job != FM_PREDICT) net->row_loss = carve(base, &used, net->capacity + VL, sizeof(real));
     net->columns_size = (2 * padded(n_outputs) + n_panels(n_outputs) * PANEL) * VL;
     net->columns = carve(base, &used, n_threads * net->columns_size, sizeof(real));
@@ -348,16 +361,18 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     return used;
 }
 
-/* A network for each thread, which shares the parameters. */
+/* A network for each thread, which shares the parameters; of a single chunk, which all share, the first one holds the rows. */
 static int64_t carve_workers(network *net, char *base, int64_t used) {
-    int64_t n_threads = net->task->n_threads;
+    const fm_task *task = net->task;
+    int64_t n_threads = task->n_threads;
     network *workers = net->workers = carve(base, &used, n_threads, sizeof(network)), counted = *net;
     for (int64_t i = 0; i < n_threads; i++) {
         network *worker = workers ? &workers[i] : &counted;
         *worker = *net;
         worker->layers = carve(base, &used, net->n_layers, sizeof(layer));
         if (workers) memcpy(worker->layers, net->layers, (size_t)net->n_layers * sizeof(layer));
-        used = carve_chunk(worker, 1, base, used);
+        used = carve_own(worker, 1, base, used);
+        if (i == 0 || task->n_rows > net->capacity) used = carve_chunk(worker, 1, base, used);
     }
     return used;
 }
@@ -366,7 +381,7 @@ static int64_t carve_workers(network *net, char *base, int64_t used) {
 static int64_t carve_network(network *net, fm_task *task, char *base) {
     int64_t used = 0, n_threads = task->n_threads, rows = rows_at_once(task);
     int64_t chunks = (rows + chunk_rows(task) - 1) / chunk_rows(task);
-    /* Threads that predict take chunks of their own: of a few, each takes as many as the others. */
+    /* Threads that predict take chunks of their own, unless they share one: of a few, each takes as many as the others. */
     if (!differentiates(task) && chunks < 8 * n_threads && !shares_chunk(task)) {
         if (n_threads > 1 && chunks < CHUNKS_EACH * n_threads && is_small(task)) chunks = CHUNKS_EACH * n_threads;
         chunks = least((chunks + n_threads - 1) / n_threads * n_threads, (rows + LEAST_CHUNK - 1) / LEAST_CHUNK);
@@ -386,7 +401,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     if (updates(task) || differentiates(task))
         net->blocks = carve(base, &used, n_threads * BLOCK_ROWS * PANEL, sizeof(real));
     if (task->job == FM_APPLY) return used;
-    if (differentiates(task)) return carve_chunk(net, n_threads, base, used);
+    if (differentiates(task)) return carve_chunk(net, n_threads, base, carve_own(net, n_threads, base, used));
     return carve_workers(net, base, used);
 }
 

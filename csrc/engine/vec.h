@@ -48,8 +48,8 @@ enum {
 
 /* Tiles: TILE_VECS registers wide at the most; TILES lists (registers wide, rows) of each micro-kernel, and
  * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. A
- * prediction of up to FEW_ROWS, in bfloat16 of up to FEW_PAIRED_ROWS, reads W where it lies, FLAT_VECS registers of it at a
- * time: measured against packing it (not with NEON). */
+ * prediction of up to FEW_ROWS, in bfloat16 of up to FEW_PAIRED_ROWS, reads W where it lies, at most FLAT_VECS registers of it
+ * at a time, in bfloat16 two: measured against packing it (not with NEON). */
 #define ROWS_1_2(X, v) X(v, 1) X(v, 2)
 #define ROWS_1_6(X, v) ROWS_1_2(X, v) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
 #define ROWS_1_8(X, v) ROWS_1_6(X, v) X(v, 7) X(v, 8)
