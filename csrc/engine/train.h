@@ -120,7 +120,7 @@ static int learn_batch(network *net, const chunk *batch, int64_t done, const con
         c.first = batch->first + c.place;
         c.rows = least(whole((batch->rows + n_chunks - 1) / n_chunks, rounds(net->task)), batch->rows - c.place);
         int32_t last = c.place + c.rows == batch->rows;
-        gather_chunk(net, &c, net->staging + thread * net->staging_size, crew, thread);
+        gather_chunk(net, &c, advance(net->staging, thread * net->staging_size), crew, thread);
         lap(net, thread, PHASE_GATHER);
         team_barrier(crew);
         lap(net, thread, PHASE_BARRIER);
