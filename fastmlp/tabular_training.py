@@ -6,10 +6,11 @@ Weights are in the parametrisation of the neural tangent kernel, which under Ada
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, inf, isnan
+from threading import Event
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -175,8 +176,10 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
         If the time was up before their end.
     """
     running: list[Fit] = []
+    all_submitted = Event()
 
     def train(number: int) -> Member | None:
+        all_submitted.wait()
         with suppress(NonFiniteError):
             return _train(task, number, seeds[number], scorer, running, name)
         return None
@@ -185,17 +188,21 @@ def train_members(task: Task, seeds: list[int], scorer: Any, n_threads: int | No
     if len(seeds) > 1:
         task.settings.n_threads = 1
     with ThreadPoolExecutor(n_workers) as pool:
-        trainings: list[Future[Member | None]] = []
         try:
-            trainings.extend(pool.submit(train, number) for number in range(len(seeds)))
+            trainings = [pool.submit(train, number) for number in range(len(seeds))]
+            all_submitted.set()
             found = [training.result() for training in trainings]
         except KeyboardInterrupt:
             _end(task, running)
+            if not all_submitted.is_set():  # a training that Ctrl-C has hidden from the pool would not be waited for
+                raise
             found = [training.result() for training in trainings]
             warn("Training interrupted by user.")
         except BaseException:
             _end(task, running)
             raise
+        finally:
+            all_submitted.set()
     members = [member for member in found if member is not None]
     if not members:
         raise NonFiniteError(f"Training has diverged: {REMEDY}")

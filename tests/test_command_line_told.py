@@ -99,10 +99,11 @@ def test_an_interrupted_training_is_saved(
     begun, interrupted, epoch_ended = set[int](), threading.Lock(), LastBest.epoch_ended
 
     def interrupting(listener: LastBest, fit: Any) -> bool:
+        ended = epoch_ended(listener, fit)  # first: what it has not seen yet would not be kept
         begun.add(id(fit))
         if len(begun) == 2 and interrupted.acquire(blocking=False):
             os.kill(os.getpid(), signal.SIGINT)
-        return epoch_ended(listener, fit)
+        return ended
 
     monkeypatch.setattr(LastBest, "epoch_ended", interrupting)
     assert run("train", iris, "--target", "species", "--threads", 2, "--save", tmp_path / "model") == 1

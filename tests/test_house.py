@@ -279,7 +279,8 @@ CALLS = {
     "train_body": "learn_batch(",
     "learn_batch": "learn_chunk(",
     "learn_chunk": "forward(",
-    "forward": "product_kernels[",
+    "forward": "add_terms(",
+    "add_terms": "product_kernels[",
 }
 """What each hop below Python calls: the next one, or a table or pointer that holds it."""
 
