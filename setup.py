@@ -16,6 +16,7 @@ SANITIZE = os.environ.get("FASTMLP_SANITIZE")  # 1: addresses and undefined beha
 COVERAGE = os.environ.get("FASTMLP_COVERAGE") == "1"
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
+PAIRS = os.environ.get("FASTMLP_PAIRS") == "1"  # the engine for AVX512_BF16 runs without it: slow, for tests
 QUICK = os.environ.get("FASTMLP_QUICK") == "1"  # fast to compile, slow to run
 
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
@@ -96,7 +97,7 @@ def engine() -> Extension:
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
         depends=["fastmlp/_core.pxd", "csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
         include_dirs=["csrc"],
-        define_macros=[("FM_TIMERS", "1")] if TIMERS else [],
+        define_macros=[(name, "1") for name, wanted in (("FM_TIMERS", TIMERS), ("FM_EMULATE_PAIRS", PAIRS)) if wanted],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )

@@ -29,8 +29,12 @@ static int x86_64_level(void) {
 
 /* AVX512_BF16, where the level is 4. */
 static int multiplies_bfloat16(void) {
+#ifdef FM_EMULATE_PAIRS
+    return 1;
+#else
     unsigned eax, ebx, ecx, edx;
     return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && has(eax, 1u << 5);
+#endif
 }
 
 const fm_engine *fm_engine_at(int32_t index, int32_t dtype) {

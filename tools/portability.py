@@ -1,8 +1,9 @@
 """The engine without Python, on every platform: ``python -m tools.portability``.
 
 Compiles ``csrc/selftest.c`` with the compilers of this machine at two optimization levels, with gcc's ThreadSanitizer,
-and with zig (``pip install ziglang``) for the other platforms; runs what this machine can, aarch64 through qemu and
-Windows through Wine, and compares the digests: they are equal for every instruction set with FMA.
+with gcc and the instructions of AVX512_BF16 emulated, and with zig (``pip install ziglang``) for the other platforms;
+runs what this machine can, aarch64 through qemu and Windows through Wine, and compares the digests: they are equal for
+every instruction set with FMA.
 """
 
 import argparse
@@ -66,6 +67,8 @@ def builds() -> Iterator[Build]:
         skipped("ThreadSanitizer", "gcc has no libtsan")
     else:
         yield Build("gcc, ThreadSanitizer", ["gcc"], ["-O1", "-g", "-fsanitize=thread"], RUN_HERE, "at-once")
+    if shutil.which("gcc") is not None:
+        yield Build("gcc, AVX512_BF16 emulated", ["gcc"], ["-O1", "-DFM_EMULATE_PAIRS"], RUN_HERE)
     if find_spec("ziglang") is None:
         skipped("other platforms", "ziglang is not installed: pip install ziglang")
         return

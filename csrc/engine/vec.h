@@ -283,15 +283,28 @@ INLINE vec vec_rounded(vec a) { return a; }
 /* neighbours: the elements of two registers, rounded, as pairs; pairs_of: pairs of the elements of two registers. vec_dot:
  * c + a b, where a and b are pairs or reals. */
 #if FM_PAIRS
+#ifdef FM_EMULATE_PAIRS /* for tests on a CPU that has AVX-512 but not these two instructions: what they compute */
+INLINE vec neighbours(vec low, vec high) {
+    static const uint16_t upper[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                       33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    return (vec)_mm512_permutex2var_epi16((__m512i)vec_rounded(low), _mm512_loadu_si512(upper),
+                                          (__m512i)vec_rounded(high));
+}
+INLINE vec dot_of_pairs(vec a, vec b, vec c) {
+    words odd_a = (words)a & 0xffff0000, odd_b = (words)b & 0xffff0000, even_a = (words)a << 16,
+          even_b = (words)b << 16;
+    return vec_fma((vec)even_a, (vec)even_b, vec_fma((vec)odd_a, (vec)odd_b, c));
+}
+#else
 INLINE vec neighbours(vec low, vec high) { return (vec)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low); }
+INLINE vec dot_of_pairs(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
+#endif
 INLINE vec pairs_of(vec even, vec odd) {
     static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     return (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd));
 }
-INLINE vec vec_dot(vec a, vec b, vec c, const int paired) {
-    return paired ? (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b) : vec_fma(a, b, c);
-}
+INLINE vec vec_dot(vec a, vec b, vec c, const int paired) { return paired ? dot_of_pairs(a, b, c) : vec_fma(a, b, c); }
 #else /* not needed: reals that have changed places do as well */
 INLINE vec neighbours(vec low, vec high) { return (void)high, low; }
 INLINE vec pairs_of(vec even, vec odd) { return (void)odd, even; }
