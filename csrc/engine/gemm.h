@@ -15,6 +15,8 @@ typedef struct tile {
     int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
     const operand *b;       /* (depth, width of B) */
     int64_t depth;          /* terms of the sum */
+    uintptr_t later;        /* product: B of the next block, which may be far away, is asked for meanwhile, ... */
+    uintptr_t later_step;   /* ... so many bytes with each term; or 0 */
     const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
     real *c;                /* OUT */
@@ -31,11 +33,22 @@ enum {
         (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time, ... */
     PACK_AHEAD = 8,                  /* ... the rows of which are asked for so many rows early */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
+    LONG_SUM = 48,   /* terms, during which it asks for what it needs last */
     FLAT_DEPTH = 8,  /* rows of B that flat_product reads at once: in A within one panel */
     SHARED_ROWS = 8, /* rows of A from which on FLAT_VECS registers share what is broadcast */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
 _Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
+
+/* Whether the rows of a tile take long enough to ask for something besides: measured; not with AVX2. */
+#define ASKS (FM_VECTOR_BYTES == 64)
+
+/* A block of `tiles` tiles asks for as many later rows of B, of `width` columns, as it has terms: at most a line with each. */
+INLINE void ask_for(tile *t, const operand *later, int64_t width, int64_t tiles) {
+    t->later = (uintptr_t)later;
+    t->later_step =
+        ASKS && tiles >= TILE_VECS ? (uintptr_t)((width * (int64_t)sizeof(operand) + tiles - 1) / tiles) : 0;
+}
 
 /* C += sum_k A B: rows of A and C are PANEL apart, k runs through the panels of A. */
 INLINE void product_tile(const tile *t, const int width, const int rows, const int paired) {
@@ -45,12 +58,18 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
     const operand *a = t->a, *b = t->b;
+    uintptr_t later = t->later;
+    const uintptr_t step = t->later_step;
     for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
         int64_t depth = least(rest, PANEL);
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
             /* The next panel of A may be far away. A little at a time: many at once would keep B waiting. */
             if (rows >= 4) __builtin_prefetch(a + t->a_panel_size + k * rows);
+            if (ASKS && rows >= 4 && step) {
+                __builtin_prefetch((const void *)later, 0, 2);
+                later += step;
+            }
 #pragma GCC unroll 4
             for (int v = 0; v < width; v++) row[v] = vec_load(b + v * VL);
 #pragma GCC unroll 16
@@ -104,10 +123,14 @@ INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], 
 /* Rows of C are adjacent columns of A. */
 INLINE void weight_gradient_tile(const tile *t, const int width, const int rows, const int paired) {
     vec acc[TILE_ROWS][TILE_VECS];
-    /* W, needed at the end, may be far away; so may the sums that the next tile begins with. */
+    /* W, needed at the end, may be far away; so may the sums that the next tile begins with. A line with each row of A and B:
+     * many at once would keep those waiting. */
+    const real *later = t->initial_stride ? t->c + rows * width * VL : t->c;
+    int64_t lines = 0;
     if (t->update || t->initial_stride) {
-        const real *later = t->update ? t->c : t->c + rows * width * VL;
-        for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(later + i, 1);
+        if (ASKS && t->depth >= LONG_SUM) lines = rows * width * VL / LANES;
+        else
+            for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(later + i, 1);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
@@ -116,6 +139,10 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows,
     const operand *a = t->a, *b = t->b;
     for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
         vec row[TILE_VECS];
+        if (lines > 0) {
+            __builtin_prefetch(later, 1);
+            later += LANES, lines--;
+        }
         __builtin_prefetch(a + AHEAD * PANEL);
 #pragma GCC unroll 4
         for (int v = 0; v < width * VL; v += LANES) __builtin_prefetch(b + AHEAD * PANEL + v);

@@ -53,10 +53,13 @@ static void turned_input_gradient(const network *net, int64_t l, const blocks *b
     memset(sums + valid * PANEL, 0, (size_t)((columns - valid) * PANEL) * sizeof(real));
     const real *delta = here->turned + b->row * here->fan_out, *behind = here->params.W + whole * here->fan_in;
     tile product = {.a_panel_size = PANEL * here->fan_in, .initial = net->zeros};
+    const real *later = b->row_end < b->rows ? delta + rows * here->fan_out : here->turned; /* the next block's */
     for (int64_t k = 0; k < whole; k += DEPTH) {
         cut heights = cut_rows(valid, tile_rows[width / VL], 0);
         product.b = (const operand *)(delta + k * width), product.depth = least(DEPTH, whole - k);
-        for (int64_t i = 0, n; i < valid; i += n) {
+        if (b->rows * here->fan_out >= MANY_WEIGHTS)
+            ask_for(&product, (const operand *)(later + k * width), width, heights.tiles);
+        for (int64_t i = 0, n; i < valid; i += n, product.later += (uintptr_t)product.depth * product.later_step) {
             n = next_tile(&heights);
             product.a = (const operand *)(here->params.W + k * here->fan_in + (row + i) * PANEL);
             product.c = sums + i * PANEL;
@@ -64,6 +67,7 @@ static void turned_input_gradient(const network *net, int64_t l, const blocks *b
             product_kernels[0][width / VL][n](&product);
         }
     }
+    product.later_step = 0;
     cut heights = cut_rows(valid, tile_rows[width / VL], 0);
     for (int64_t i = 0, n; rest && i < valid; i += n) {
         n = next_tile(&heights);
@@ -109,7 +113,9 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
         microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
         tile product = {
             .a_panel_size = panel_size, .b = here->Wt + b.panel * PANEL * depth, .depth = depth, .initial = net->zeros};
-        for (int64_t i = b.row, n; i < b.row_end; i += n) {
+        if (has_many_weights(here->fan_in, here->fan_out) && b.left > 0 && b.row_end == rows)
+            ask_for(&product, product.b + depth * width, width, heights.tiles);
+        for (int64_t i = b.row, n; i < b.row_end; i += n, product.later += (uintptr_t)depth * product.later_step) {
             n = next_tile(&heights);
             product.a = here->delta.across + i * PANEL;
             product.c = tile_values(&below->delta, b.panel * panel_size + i * PANEL, buffer);

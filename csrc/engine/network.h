@@ -63,8 +63,10 @@ INLINE void add_terms(const network *net, int64_t l, const chunk *c, const drop 
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
     tile product = {.a_panel_size = panel_size, .b = B, .depth = depth, .initial = here->params.b + b->panel * PANEL};
     cut heights = cut_rows(b->row_end - b->row, tile_rows[width / VL], pairs);
+    if (here->W && has_many_weights(here->fan_in, here->fan_out) && (!last || (b->left > 0 && b->row_end == c->rows)))
+        ask_for(&product, B + depth * width, width, heights.tiles);
     if (A) A += k / PANEL * panel_size;
-    for (int64_t i = b->row, n; i < b->row_end; i += n) {
+    for (int64_t i = b->row, n; i < b->row_end; i += n, product.later += (uintptr_t)depth * product.later_step) {
         n = next_tile(&heights);
         product.c = tile_values(&here->A, b->panel * panel_size + i * PANEL, buffer);
         if (k) product.initial = product.c, product.initial_stride = PANEL;
