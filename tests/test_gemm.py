@@ -89,9 +89,9 @@ def test_sums_in_several_parts(isa: str, dtype: str, n_units: tuple[int, ...], t
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 8, 9, 13])
-@pytest.mark.parametrize("n_units", [(2, 515, 517, 2), (2, 3, 87382, 1)], ids=str)
+@pytest.mark.parametrize("n_units", [(2, 515, 517, 2), (2, 3, 87382, 1), (515, 517, 2)], ids=str)
 def test_few_rows_of_a_layer_with_many_weights(isa: str, dtype: str, n_units: tuple[int, ...], n_rows: int) -> None:
-    """Its weights are read once, where they lie, for the gradient of its inputs."""
+    """Its weights are read once, where they lie, for the gradient of its inputs, which the first layer has none of."""
     X, Y, params = reference.problem(n_units, "squared_error", n_rows)
     network = _core.Network(n_units, "tanh", "squared_error", dtype)
     gradient = np.full(network.n_params, np.nan, dtype)

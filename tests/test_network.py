@@ -95,6 +95,25 @@ def test_rows_of_a_wide_network_have_the_bits_of_few(
         assert_array_equal(few, together[first : first + 20])
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+def test_rows_of_a_wide_first_layer_have_the_bits_of_few(
+    isa: str, precision: str, as_matrix: Any, n_threads: int
+) -> None:
+    """Of the inputs, which are still needed when its parts are packed; CSR rows go through all of them at once."""
+    n_units = (301, 1091, 3)
+    X, _, params = reference.problem(n_units, "squared_error", 60)
+    X[np.random.default_rng(0).random(X.shape) < 0.97] = 0
+    network = _core.Network(n_units, "relu", "squared_error", precision)
+    X, params = X.astype(network.dtype), params.astype(network.dtype)
+    together, few = np.empty((60, 3), network.dtype), np.empty((20, 3), network.dtype)
+    network.predict(params, as_matrix(X), together, n_threads)
+    assert np.abs(together).min() > 0
+    for first in (0, 20, 40):
+        network.predict(params, X[first : first + 20], few)
+        assert_array_equal(few, together[first : first + 20])
+
+
 @pytest.mark.parametrize("loss", _core.LOSSES)
 def test_value_and_gradient_are_the_references(isa: str, dtype: str, loss: str) -> None:
     n_units = (6, 17, 3)

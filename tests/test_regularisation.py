@@ -69,6 +69,24 @@ def test_dropout_behind_every_activation(isa: str, dtype: str, activation: str, 
     assert np.linalg.norm(trained.params - params) <= 1000 * np.finfo(dtype).eps * np.linalg.norm(params)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_few_rows_of_a_layer_with_many_weights(
+    isa: str, dtype: str, optimizer: str, n_threads: int, train: Any
+) -> None:
+    """Its input gradient and its update take turns, block by block."""
+    n_units = (3, 515, 517, 2)
+    X, Y, initial = reference.problem(n_units, "squared_error", 10)
+    settings: dict[str, Any] = {"optimizer": optimizer, "batch_size": 5, "learning_rate": 0.01, "epsilon": 1e-2}
+    settings |= {"dropout": [0.1, 0.5, 0.25], "seed": SEED, "alpha": 0.1, "rate_factors": [1, 3, 1, 1, 2, 1, 1]}
+    net = _core.Network(n_units, "tanh", "squared_error", dtype)
+    trained = train(net, initial, X, Y, n_threads=n_threads, **settings)
+    params, *_ = reference.train(reference.Network(n_units, "tanh", "squared_error"), initial, X, Y, **settings)
+    assert np.linalg.norm(params - initial) > 1e-3 * np.linalg.norm(initial), "nothing was learned"
+    # Two steps with sums of at most 517 terms; a block in the wrong place would be a tenth of what is learned.
+    assert np.linalg.norm(trained.params - params) <= 1000 * np.finfo(dtype).eps * np.linalg.norm(params)
+
+
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
 def test_the_same_bits(precision: str, optimizer: str, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On any instruction set with FMA, any number of threads, in one call or many, for batches of one chunk or two."""
