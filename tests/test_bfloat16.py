@@ -184,6 +184,17 @@ def test_what_is_infinite_in_bfloat16_is_noticed(isa: str, value: float) -> None
     assert network.predict(np.zeros(3, np.float32), np.array([[3.3895e38, 0.0]]), outputs)
 
 
+@pytest.mark.parametrize("n_rows", [1, 200, 300])
+@pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
+def test_an_odd_number_of_terms_ends_with_no_other(isa: str, as_matrix: Any, n_rows: int) -> None:
+    """Behind the last weights lie the biases: times 0 an infinite one would be NaN. W as it lies, in parts, at once."""
+    network = _core.Network((3, 2), "relu", "squared_error", "bfloat16")
+    params = np.array([1, 1, 1, 1, 1, 1, np.inf, 2], np.float32)
+    outputs = np.empty((n_rows, 2), np.float32)
+    assert network.predict(params, as_matrix(np.ones((n_rows, 3), np.float32)), outputs)
+    assert_array_equal(outputs, np.tile([np.inf, 5], (n_rows, 1)))
+
+
 def test_denormals_come_back(isa: str, train: Any) -> None:
     """They are 0 while the engine works in bfloat16, and for nobody after that; threads of its own end with it."""
     X, Y, params = spec.problem((3, 4, 1), 9)

@@ -114,6 +114,19 @@ def test_rows_of_a_wide_first_layer_have_the_bits_of_few(
         assert_array_equal(few, together[first : first + 20])
 
 
+def test_threads_that_share_a_chunk_gather_at_the_same_time(isa: str) -> None:
+    """Rows so long that a thread is still at its own when the next begins; each has a place for two on their way."""
+    n_units = (8000, 193, 1)
+    X, _, params = reference.problem(n_units, "squared_error", 100)
+    network = _core.Network(n_units, "relu", "squared_error", "bfloat16")
+    X, params = X.astype(network.dtype), params.astype(network.dtype)
+    alone, together = np.empty((2, 100, 1), network.dtype)
+    network.predict(params, X, alone)
+    for _ in range(3):
+        network.predict(params, X, together, 2)
+        assert_array_equal(together, alone)
+
+
 @pytest.mark.parametrize("loss", _core.LOSSES)
 def test_value_and_gradient_are_the_references(isa: str, dtype: str, loss: str) -> None:
     n_units = (6, 17, 3)
