@@ -146,17 +146,18 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("team.h", "*end = n * (thread + 1) / crew->n_threads", "*end = n * (thread + 1) / crew->n_threads - (thread > 0)"),
     ("team.h", "crew) { if (crew->n_threads == 1) return;", "crew) { return;"),
     # predictions that pack a part of W at a time, or read W in place; gradients of few rows
-    ("network.h", "last = least((k + depth) * terms, fan_in)", "last = least(depth * terms, fan_in)"),
-    (
-        "network.h",
-        "packed + (j - begin) * size + (i / terms - k) * width",
-        "packed + (j - begin) * size + i / terms * width",
-    ),
-    ("network.h", "const real *flat = W + i * n + j * PANEL", "const real *flat = W + i * n + (j - begin) * PANEL"),
-    ("network.h", "int64_t rows = least(2, last - i), width", "int64_t rows = 2, width"),
+    ("network.h", ".last = least(row + most.terms * terms", ".last = least(most.terms * terms"),
+    ("network.h", "(p->row - p->first) / terms * width", "p->row / terms * width"),
+    ("network.h", "p->W + p->row * p->n + j * PANEL", "p->W + p->row * p->n + (j - p->begin) * PANEL"),
+    ("network.h", "int64_t rows = least(2, p->last - p->row)", "int64_t rows = 2"),
     ("network.h", "depth = least(most.terms, all - k), end", "depth = most.terms, end"),
+    ("network.h", "int64_t all = depth_of(here->fan_in, rounds(net->task)), size", "int64_t all = here->fan_in, size"),
+    ("network.h", "FLAT_DEPTH : least(2, left)", "FLAT_DEPTH : 2"),
+    ("gemm.h", "if (k + 1 < depth) odd = vec_load_up_to", "odd = vec_load_up_to"),
     ("network.h", "end = least(j + most.panels, last)", "end = j + most.panels"),
-    ("network.h", "packed + (b.panel - j) * size, k, depth", "packed + (b.panel - j) * depth * PANEL, k, depth"),
+    ("network.h", "(b.panel - j) * most.terms * PANEL", "(b.panel - j) * depth * PANEL"),
+    ("network.h", "now.packed == packed ? packed + size : packed", "now.packed == packed ? packed : packed + size"),
+    ("network.h", "over ? 0 : k + depth", "k + depth"),
     ("network.h", "if (A) A += k / PANEL * panel_size", ";"),
     (
         "network.h",
@@ -167,6 +168,7 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("network.h", "B + k * width, k, least", "B + k * PANEL, k, least"),
     ("network.h", "strip = CACHED_SUMS / (c->rows * PANEL) * PANEL", "strip = CACHED_SUMS / c->rows"),
     ("train.h", "forward_packing(net, l, &c, mine->part", "forward_packing(net, l, &c, net->part"),
+    ("train.h", "gather_chunk(net, &c, mine->staging", "gather_chunk(net, &c, net->staging"),
     (
         "train.h",
         "else forward(net, l, &c, of_chunk, me); team_barrier(of_chunk)",
@@ -177,8 +179,8 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("scratch.h", "if (p.terms * p.panels > longest) longest", "longest"),
     (
         "scratch.h",
+        "net->part = carve(base, &used, 2 * longest * PANEL",
         "net->part = carve(base, &used, longest * PANEL",
-        "net->part = carve(base, &used, longest * PANEL - VL",
     ),
     ("scratch.h", "if (l == 0 && reads_sparse_rows(net)) return (part){all, 1}", ";"),
     (

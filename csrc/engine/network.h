@@ -52,9 +52,66 @@ static const operand *input_of(const network *net, int64_t l) {
     return l ? net->layers[l - 1].A.across : net->X.across;
 }
 
-/* Terms [k, k + depth) of the sums of a block, with B, the rows of a weight panel from k on; after the last, the epilogue. */
+/* A part of W that is being packed, two rows at a time. */
+typedef struct packing {
+    const real *W;                   /* flat, all of the layer */
+    int64_t n, begin, end;           /* columns of W; panels of the part: [begin, end) */
+    int64_t first, row, asked, last; /* rows of W: of the part; to be packed next; asked for; the end */
+    int64_t size;                    /* operands from one packed panel to the next */
+    int32_t pairs;
+    operand *packed;
+} packing;
+
+/* Of layer l from term k and panel j on; no rows where j is `end`, behind the last panel that is wanted. */
+static packing packing_of(const network *net, int64_t l, part most, int64_t k, int64_t j, int64_t end,
+                          operand *packed) {
+    const fm_task *task = net->task;
+    int64_t terms = rounds(task) ? TERMS : 1, row = k * terms;
+    if (j >= end) return (packing){0};
+    return (packing){.W = (const real *)task->params + flat_W(task, l),
+                     .n = task->n_units[l + 1],
+                     .begin = j,
+                     .end = least(j + most.panels, end),
+                     .first = row,
+                     .row = row,
+                     .asked = row,
+                     .last = least(row + most.terms * terms, task->n_units[l]),
+                     .size = most.terms * PANEL,
+                     .pairs = rounds(task),
+                     .packed = packed};
+}
+
+/* The next two rows. `asks`: some later ones are asked for. */
+static void pack_rows(packing *p, int32_t asks) {
+    int64_t rows = least(2, p->last - p->row), terms = p->pairs ? TERMS : 1;
+    for (int64_t j = p->begin; j < p->end; j++) {
+        int64_t width = panel_width(p->n, j), valid = least(width, p->n - j * PANEL);
+        const real *flat = p->W + p->row * p->n + j * PANEL;
+        operand *to = p->packed + (j - p->begin) * p->size + (p->row - p->first) / terms * width;
+        for (int64_t at = 0; asks && at < valid && p->row + PACK_AHEAD + 1 < p->last; at += LANES) {
+            __builtin_prefetch(flat + PACK_AHEAD * p->n + at);
+            __builtin_prefetch(flat + (PACK_AHEAD + 1) * p->n + at);
+        }
+        if (p->pairs) pack_operands(flat, rows, p->n, width, valid, to);
+        else pack_panel(flat, rows, p->n, width, valid, (real *)to);
+    }
+    p->row += rows;
+}
+
+/* Before each tile of a product: a row of the next part is asked for, to be packed a few tiles later, while it is near. */
+static void pack_meanwhile(packing *p, tile *product) {
+    if (p->asked - p->row >= 4 || (p->asked == p->last && p->row < p->last)) pack_rows(p, 0);
+    product->later_step = 0;
+    if (p->asked >= p->last) return;
+    uintptr_t bytes = (uintptr_t)((p->end - p->begin) * PANEL) * sizeof(real), depth = (uintptr_t)product->depth;
+    product->later = (uintptr_t)(p->W + p->asked++ * p->n + p->begin * PANEL);
+    product->later_step = (bytes + depth - 1) / depth;
+}
+
+/* Terms [k, k + depth) of the sums of a block, with B, the rows of a weight panel from k on; after the last, the epilogue.
+ * Meanwhile `next` is packed, if it is not NULL. */
 INLINE void add_terms(const network *net, int64_t l, const chunk *c, const drop *dropping, const blocks *b,
-                      const operand *B, int64_t k, int64_t depth) {
+                      const operand *B, int64_t k, int64_t depth, packing *next) {
     const layer *here = &net->layers[l];
     const operand *A = input_of(net, l);
     int pairs = rounds(net->task), last = k + depth == depth_of(here->fan_in, pairs);
@@ -68,6 +125,7 @@ INLINE void add_terms(const network *net, int64_t l, const chunk *c, const drop 
     if (A) A += k / PANEL * panel_size;
     for (int64_t i = b->row, n; i < b->row_end; i += n, product.later += (uintptr_t)depth * product.later_step) {
         n = next_tile(&heights);
+        if (next) pack_meanwhile(next, &product);
         product.c = tile_values(&here->A, b->panel * panel_size + i * PANEL, buffer);
         if (k) product.initial = product.c, product.initial_stride = PANEL;
         if (A) product.a = A + i * PANEL, kernels[n](&product);
@@ -87,43 +145,29 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
         const operand *B = here->W + b.panel * PANEL * all;
         int64_t width = panel_width(here->fan_out, b.panel);
         for (int64_t k = 0; k < all; k += most)
-            add_terms(net, l, c, dropping, &b, B + k * width, k, least(most, all - k));
+            add_terms(net, l, c, dropping, &b, B + k * width, k, least(most, all - k), NULL);
     }
 }
 
-/* Operands [k, k + depth) of the panels [begin, end) of W_l -> packed, `size` operands apart. */
-static void pack_part(const network *net, int64_t l, int64_t k, int64_t depth, int64_t begin, int64_t end, int64_t size,
-                      operand *packed) {
-    int pairs = rounds(net->task);
-    int64_t fan_in = net->task->n_units[l], n = net->task->n_units[l + 1], terms = pairs ? TERMS : 1;
-    const real *W = (const real *)net->task->params + flat_W(net->task, l);
-    for (int64_t i = k * terms, last = least((k + depth) * terms, fan_in); i < last; i += 2)
-        for (int64_t j = begin; j < end; j++) {
-            int64_t rows = least(2, last - i), width = panel_width(n, j), valid = least(width, n - j * PANEL);
-            const real *flat = W + i * n + j * PANEL;
-            operand *to = packed + (j - begin) * size + (i / terms - k) * width;
-            for (int64_t at = 0; at < valid && i + PACK_AHEAD + 1 < last; at += LANES) {
-                __builtin_prefetch(flat + PACK_AHEAD * n + at);
-                __builtin_prefetch(flat + (PACK_AHEAD + 1) * n + at);
-            }
-            if (pairs) pack_operands(flat, rows, n, width, valid, to);
-            else pack_panel(flat, rows, n, width, valid, (real *)to);
-        }
-}
-
-/* My columns of A = f(A_prev W + b), where W is packed a part at a time, when its turn comes. */
+/* My columns of A = f(A_prev W + b), where W is packed a part at a time: the next one while this one is used. */
 static void forward_packing(const network *net, int64_t l, const chunk *c, operand *packed, const team *crew,
                             int32_t thread) {
     const layer *here = &net->layers[l];
     const part most = part_of(net, l);
-    int64_t all = depth_of(here->fan_in, rounds(net->task)), size = most.terms * PANEL, first, last;
+    int64_t all = depth_of(here->fan_in, rounds(net->task)), size = most.terms * most.panels * PANEL, first, last;
     team_share(crew, thread, n_panels(here->fan_out), &first, &last);
+    int32_t ahead = ASKS && most.panels > 1;
+    packing next = packing_of(net, l, most, 0, first, last, packed);
     for (int64_t j = first; j < last; j += most.panels)
         for (int64_t k = 0; k < all; k += most.terms) {
-            int64_t depth = least(most.terms, all - k), end = least(j + most.panels, last);
-            pack_part(net, l, k, depth, j, end, size, packed);
+            packing now = next;
+            while (now.row < now.last) pack_rows(&now, 1);
+            int64_t depth = least(most.terms, all - k), end = least(j + most.panels, last), over = k + depth == all;
+            operand *other = ahead && now.packed == packed ? packed + size : packed;
+            next = packing_of(net, l, most, over ? 0 : k + depth, over ? end : j, last, other);
             for (blocks b = {.panel = j, .row_end = c->rows}; b.panel < end; b.panel++)
-                add_terms(net, l, c, NULL, &b, packed + (b.panel - j) * size, k, depth);
+                add_terms(net, l, c, NULL, &b, now.packed + (b.panel - j) * most.terms * PANEL, k, depth,
+                          ahead ? &next : NULL);
         }
 }
 

@@ -71,7 +71,7 @@ typedef struct network {
     real *row_loss; /* (capacity rounded up to VL,) */
     real *columns;  /* (n_threads, columns_size): VL rows of logits and of targets as columns, and of target rows */
     int64_t columns_size;
-    operand *part;       /* where a part of W is packed, of the longest layer; or NULL */
+    operand *part;       /* where a part of W and the next one are packed, of the longest layer; or NULL */
     real *zeros;         /* (PANEL,) */
     real *blocks;        /* (n_threads, BLOCK_ROWS * PANEL): a block of dW on its way to the optimizer */
     sparse_rows sparse;  /* the chunk's rows of a CSR X, where X.across is NULL */
@@ -325,7 +325,7 @@ static int64_t carve_own(network *net, int64_t n_threads, char *base, int64_t us
         part p = part_of(net, l);
         if (p.terms * p.panels > longest) longest = p.terms * p.panels;
     }
-    net->part = carve(base, &used, longest * PANEL, sizeof(operand));
+    net->part = carve(base, &used, 2 * longest * PANEL, sizeof(operand));
     return used;
 }
 
