@@ -31,10 +31,10 @@ enum {
     DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
     TOGETHER = 2048 /
         (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time, ... */
-    PACK_AHEAD = 8,                  /* ... the rows of which are asked for so many rows early */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     LONG_SUM = 48,   /* terms, during which it asks for what it needs last */
     FLAT_DEPTH = 8,  /* rows of B that flat_product reads at once: in A within one panel */
+    FLAT_ROWS = 4,   /* rows of A whose sums FLAT_VECS registers hold together, or they would wait for each other */
     SHARED_ROWS = 8, /* rows of A from which on FLAT_VECS registers share what is broadcast */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
@@ -216,7 +216,29 @@ WIDTHS(COLUMN_SUMS)
 static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial, real *sums,
                                            int paired) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
-/* C += A B over `width` registers of columns of a panel; `depth` rows of B stay in registers, as sums wait in memory. */
+/* C += A B over `width` registers of columns of a panel, for n rows of A, whose sums do not wait for each other; ... */
+INLINE void flat_tile(const real *a, const int n, const int depth, vec row[FLAT_DEPTH][FLAT_VECS], real *c,
+                      const int width) {
+    vec sum[FLAT_ROWS][FLAT_VECS];
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < width; v++) sum[i][v] = vec_load(c + i * PANEL + v * VL);
+#pragma GCC unroll 8
+    for (int k = 0; k < depth; k++)
+#pragma GCC unroll 4
+        for (int i = 0; i < n; i++) {
+            vec x = vec_broadcast(a[i * PANEL + k]);
+#pragma GCC unroll 2
+            for (int v = 0; v < width; v++) sum[i][v] = vec_fma(x, row[k][v], sum[i][v]);
+        }
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < width; v++) vec_store(c + i * PANEL + v * VL, sum[i][v]);
+}
+
+/* ... for all rows: `depth` rows of B stay in registers, as sums wait in memory. */
 INLINE void flat_registers(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, real *c,
                            const int width) {
     vec row[FLAT_DEPTH][FLAT_VECS];
@@ -224,19 +246,9 @@ INLINE void flat_registers(const real *a, int64_t rows, const int depth, const r
     for (int k = 0; k < depth; k++)
 #pragma GCC unroll 2
         for (int v = 0; v < width; v++) row[k][v] = vec_load_unaligned(b + k * stride + v * VL);
-    for (int64_t i = 0; i < rows; i++, a += PANEL, c += PANEL) {
-        vec sum[FLAT_VECS];
-#pragma GCC unroll 2
-        for (int v = 0; v < width; v++) sum[v] = vec_load(c + v * VL);
-#pragma GCC unroll 8
-        for (int k = 0; k < depth; k++) {
-            vec x = vec_broadcast(a[k]);
-#pragma GCC unroll 2
-            for (int v = 0; v < width; v++) sum[v] = vec_fma(x, row[k][v], sum[v]);
-        }
-#pragma GCC unroll 2
-        for (int v = 0; v < width; v++) vec_store(c + v * VL, sum[v]);
-    }
+    for (; width > 1 && rows >= FLAT_ROWS; rows -= FLAT_ROWS, a += FLAT_ROWS * PANEL, c += FLAT_ROWS * PANEL)
+        flat_tile(a, FLAT_ROWS, depth, row, c, width);
+    for (; rows > 0; rows--, a += PANEL, c += PANEL) flat_tile(a, 1, depth, row, c, width);
 }
 /* The same for all columns where B, flat rows `stride` apart, is used too little to be worth packing: it is read once, in
  * order. Terms are added in product_tile's order. Whole registers of B are read: what lies behind its columns goes into the

@@ -81,26 +81,22 @@ static packing packing_of(const network *net, int64_t l, part most, int64_t k, i
                      .packed = packed};
 }
 
-/* The next two rows. `asks`: some later ones are asked for. */
-static void pack_rows(packing *p, int32_t asks) {
-    int64_t rows = least(2, p->last - p->row), terms = p->pairs ? TERMS : 1;
+/* The next n rows, an even number, or what is left. `asks`: some later ones are asked for. */
+INLINE void pack_rows(packing *p, int64_t n, const int asks) {
+    int64_t rows = least(n, p->last - p->row), row = p->row - p->first, place = p->pairs ? row / TERMS : row;
     for (int64_t j = p->begin; j < p->end; j++) {
         int64_t width = panel_width(p->n, j), valid = least(width, p->n - j * PANEL);
         const real *flat = p->W + p->row * p->n + j * PANEL;
-        operand *to = p->packed + (j - p->begin) * p->size + (p->row - p->first) / terms * width;
-        for (int64_t at = 0; asks && at < valid && p->row + PACK_AHEAD + 1 < p->last; at += LANES) {
-            __builtin_prefetch(flat + PACK_AHEAD * p->n + at);
-            __builtin_prefetch(flat + (PACK_AHEAD + 1) * p->n + at);
-        }
-        if (p->pairs) pack_operands(flat, rows, p->n, width, valid, to);
-        else pack_panel(flat, rows, p->n, width, valid, (real *)to);
+        operand *to = p->packed + (j - p->begin) * p->size + place * width;
+        if (p->pairs) pack_operands(flat, rows, p->n, width, valid, to, asks);
+        else pack_panel(flat, rows, p->n, width, valid, (real *)to, asks);
     }
     p->row += rows;
 }
 
 /* Before each tile of a product: a row of the next part is asked for, to be packed a few tiles later, while it is near. */
 static void pack_meanwhile(packing *p, tile *product) {
-    if (p->asked - p->row >= 4 || (p->asked == p->last && p->row < p->last)) pack_rows(p, 0);
+    if (p->asked - p->row >= 4 || (p->asked == p->last && p->row < p->last)) pack_rows(p, 2, 0);
     product->later_step = 0;
     if (p->asked >= p->last) return;
     uintptr_t bytes = (uintptr_t)((p->end - p->begin) * PANEL) * sizeof(real), depth = (uintptr_t)product->depth;
@@ -161,7 +157,7 @@ static void forward_packing(const network *net, int64_t l, const chunk *c, opera
     for (int64_t j = first; j < last; j += most.panels)
         for (int64_t k = 0; k < all; k += most.terms) {
             packing now = next;
-            while (now.row < now.last) pack_rows(&now, 1);
+            while (now.row < now.last) pack_rows(&now, most.panels > 1 ? 2 : now.last - now.row, 1);
             int64_t depth = least(most.terms, all - k), end = least(j + most.panels, last), over = k + depth == all;
             operand *other = ahead && now.packed == packed ? packed + size : packed;
             next = packing_of(net, l, most, over ? 0 : k + depth, over ? end : j, last, other);

@@ -6,7 +6,10 @@
  * - Batch panels hold a (batch rows, columns) matrix: panel j is a contiguous (capacity, PANEL) block, so that a
  *   micro-kernel's strides are constants; columns past the padding are never touched.
  */
-enum { PANEL = TILE_VECS * VL };
+enum {
+    PANEL = TILE_VECS * VL,
+    PACK_AHEAD = 8, /* rows that packing asks for early, where it waits for nothing else */
+};
 
 static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 static int64_t n_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
@@ -16,10 +19,15 @@ static int64_t panel_width(int64_t columns, int64_t j) {
 }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Copy n elements; rows are so short that a call of memcpy for each would take longer. The last register of a row may begin
- * within the one before. */
+/* Copy n elements; rows are so short that a call of memcpy for each would take longer, which a compiler makes of a loop. The last
+ * register of a row may begin within the one before. */
 INLINE void copy_row(real *restrict to, const real *restrict from, int64_t n) {
     int64_t c = 0;
+    if (n == PANEL) {
+#pragma GCC unroll 4
+        for (; c < PANEL; c += VL) vec_store_unaligned(to + c, vec_load_unaligned(from + c));
+        return;
+    }
     for (; c + VL <= n; c += VL) vec_store_unaligned(to + c, vec_load_unaligned(from + c));
     if (c == n) return;
     if (n > VL) vec_store_unaligned(to + n - VL, vec_load_unaligned(from + n - VL));
@@ -27,9 +35,16 @@ INLINE void copy_row(real *restrict to, const real *restrict from, int64_t n) {
         for (; c < n; c++) to[c] = from[c];
 }
 
-/* IN columns of flat rows, `columns` apart -> OUT one weight panel (rows, width), of which `valid` columns exist. */
-static void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t width, int64_t valid, real *panel) {
+INLINE void ask_for_row(const real *row, int64_t n) {
+    for (int64_t c = 0; c < n; c += LANES) __builtin_prefetch(row + c);
+}
+
+/* IN columns of flat rows, `columns` apart -> OUT one weight panel (rows, width), of which `valid` columns exist. `asks`: some
+ * later rows are asked for. */
+INLINE void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t width, int64_t valid, real *panel,
+                       const int asks) {
     for (int64_t i = 0; i < rows; i++, panel += width, flat += columns) {
+        if (asks) ask_for_row(flat + PACK_AHEAD * columns, valid);
         copy_row(panel, flat, valid);
         for (int64_t c = valid; c < width; c++) panel[c] = 0;
     }
@@ -39,7 +54,7 @@ static void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t 
 static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j++) {
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
-        pack_panel(flat + j * PANEL, rows, columns, width, valid, panels + j * PANEL * rows);
+        pack_panel(flat + j * PANEL, rows, columns, width, valid, panels + j * PANEL * rows, 0);
     }
 }
 
