@@ -131,7 +131,11 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("panel.h", "if (row + i < rows) vec_store(panel", "if (row + i + 1 < rows) vec_store(panel"),
     ("gemm.h", "b[i] = B + least(row + i, last) * width", "b[i] = B + least(row, last) * width"),
     ("gemm.h", "lanes_sums(lanes + (q * LANES + i) * LANES, c", "lanes_sums(lanes + i * LANES, c"),
-    ("gradients.h", "if (whole) product.initial = product.c, product.initial_stride = PANEL", ""),
+    ("gradients.h", "if (k) product.initial = sums, product.initial_stride = PANEL", ""),
+    ("gradients.h", "row < top ? deltas + row * PANEL : sums);", "sums);"),
+    ("gradients.h", "copy_row(last + i * PANEL, W + (first + i) * padded(depth), depth)",
+     "copy_row(last + i * PANEL, W + first * padded(depth), depth)"),
+    ("gradients.h", "if (row < top) memcpy(sums, deltas + row", "if (row < b->row) memcpy(sums, deltas + row"),
     ("panel.h", "vec_load(from + (c + i) * VL) : (vec){0}", "vec_load(from + c * VL) : (vec){0}"),
     ("panel.h", "rest < PANEL ? rest : PANEL", "PANEL"),
     # blocks of work, threads

@@ -42,43 +42,59 @@ static void inner_input_gradient(const network *net, int64_t l, const blocks *b)
     }
 }
 
-/* A block of W delta_lt, which is the transpose of delta_l Wt: W is read in the place of a batch, where that is larger than the
- * batch and would take longer to transpose. */
-static void turned_input_gradient(const network *net, int64_t l, const blocks *b) {
-    const layer *here = &net->layers[l], *below = here - 1;
-    int64_t rows = b->row_end - b->row, width = padded(rows), columns = panel_width(here->fan_in, b->panel);
-    int64_t whole = here->fan_out / PANEL * PANEL, rest = here->fan_out - whole, rest_width = padded(rest);
-    _Alignas(FM_ALIGNMENT) real sums[PANEL * PANEL], last[TILE_ROWS * PANEL];
-    int64_t row = b->panel * PANEL, valid = least(PANEL, here->fan_in - row); /* of W */
-    memset(sums + valid * PANEL, 0, (size_t)((columns - valid) * PANEL) * sizeof(real));
-    const real *delta = here->turned + b->row * here->fan_out, *behind = here->params.W + whole * here->fan_in;
-    tile product = {.a_panel_size = PANEL * here->fan_in, .initial = net->zeros};
-    const real *later = b->row_end < b->rows ? delta + rows * here->fan_out : here->turned; /* the next block's */
-    for (int64_t k = 0; k < whole; k += DEPTH) {
-        cut heights = cut_rows(valid, tile_rows[width / VL], 0);
-        product.b = (const operand *)(delta + k * width), product.depth = least(DEPTH, whole - k);
-        if (b->rows * here->fan_out >= MANY_WEIGHTS)
-            ask_for(&product, (const operand *)(later + k * width), width, heights.tiles);
-        for (int64_t i = 0, n; i < valid; i += n, product.later += (uintptr_t)product.depth * product.later_step) {
-            n = next_tile(&heights);
-            product.a = (const operand *)(here->params.W + k * here->fan_in + (row + i) * PANEL);
-            product.c = sums + i * PANEL;
-            if (k) product.initial = product.c, product.initial_stride = PANEL;
-            product_kernels[0][width / VL][n](&product);
-        }
-    }
-    product.later_step = 0;
-    cut heights = cut_rows(valid, tile_rows[width / VL], 0);
-    for (int64_t i = 0, n; rest && i < valid; i += n) {
+/* W delta_lt, for a panel of rows of W and the same number of rows of delta from `row` on, or what is left of the block: terms
+ * [k, k + depth), added to `sums`. */
+static void turned_terms(const network *net, int64_t l, const blocks *b, int64_t row, int64_t k, int64_t depth,
+                         const real *later, real *sums) {
+    const layer *here = &net->layers[l];
+    int64_t width = padded(least(PANEL, b->row_end - row)), first = b->panel * PANEL, n_rows = here->fan_in - first;
+    const real *W = here->params.W + k * here->fan_in;
+    _Alignas(FM_ALIGNMENT) real last[TILE_ROWS * PANEL];
+    tile product = {.a_panel_size = PANEL * here->fan_in,
+                    .b = (const operand *)(here->turned + row * here->fan_out + k * width),
+                    .depth = depth,
+                    .initial = net->zeros};
+    cut heights = cut_rows(least(PANEL, n_rows), tile_rows[width / VL], 0);
+    if (b->rows * here->fan_out >= MANY_WEIGHTS) ask_for(&product, (const operand *)later, width, heights.tiles);
+    for (int64_t n; heights.tiles > 0;
+         first += n, sums += n * PANEL, product.later += (uintptr_t)depth * product.later_step) {
         n = next_tile(&heights);
-        product.c = sums + i * PANEL;
-        for (int64_t k = 0; k < n; k++) /* rows of the last panel, which is narrower, come to lie like the others */
-            copy_row(last + k * PANEL, behind + (row + i + k) * rest_width, rest);
-        product.a = (const operand *)last, product.b = (const operand *)(delta + whole * width), product.depth = rest;
-        if (whole) product.initial = product.c, product.initial_stride = PANEL;
+        product.a = (const operand *)(W + first * PANEL);
+        if (depth < PANEL) { /* rows of the last panel, which is narrower, come to lie like the others */
+            for (int64_t i = 0; i < n; i++) copy_row(last + i * PANEL, W + (first + i) * padded(depth), depth);
+            product.a = (const operand *)last;
+        }
+        product.c = sums;
+        if (k) product.initial = sums, product.initial_stride = PANEL;
         product_kernels[0][width / VL][n](&product);
     }
-    turn_back(sums, rows, columns, below->delta.values + b->panel * net->capacity * PANEL + b->row * PANEL);
+}
+
+/* A block of W delta_lt, which is the transpose of delta_l Wt: W is read in the place of a batch, where that is larger than the
+ * batch and would take longer to transpose. Some terms for all rows of delta, then the next: those of W stay in L2. Meanwhile
+ * sums wait where delta of layer l - 1 is to lie, or in `sums` those of the last rows, for which there may be no room. */
+static void turned_input_gradient(const network *net, int64_t l, const blocks *b) {
+    const layer *here = &net->layers[l], *below = here - 1;
+    int64_t columns = panel_width(here->fan_in, b->panel), valid = least(PANEL, here->fan_in - b->panel * PANEL);
+    int64_t whole = here->fan_out / PANEL * PANEL, top = b->row + (b->row_end - b->row - 1) / PANEL * PANEL;
+    _Alignas(FM_ALIGNMENT) real sums[PANEL * PANEL];
+    real *deltas = below->delta.values + b->panel * net->capacity * PANEL;
+    for (int64_t k = 0, depth; k < here->fan_out; k += depth) {
+        depth = k < whole ? least(DEPTH, whole - k) : here->fan_out - whole;
+        for (int64_t row = b->row; row <= top; row += PANEL) {
+            int64_t next = row < top ? row + PANEL : b->row, width = padded(least(PANEL, b->row_end - next));
+            int64_t at = row < top           ? k
+                         : k + depth < whole ? k + depth
+                                             : 0; /* of the next terms, of the next panel after all */
+            turned_terms(net, l, b, row, k, depth, here->turned + next * here->fan_out + at * width,
+                         row < top ? deltas + row * PANEL : sums);
+        }
+    }
+    for (int64_t row = top; row >= b->row; row -= PANEL) {
+        if (row < top) memcpy(sums, deltas + row * PANEL, (size_t)(valid * PANEL) * sizeof(real));
+        memset(sums + valid * PANEL, 0, (size_t)((columns - valid) * PANEL) * sizeof(real));
+        turn_back(sums, least(PANEL, b->row_end - row), columns, deltas + row * PANEL);
+    }
 }
 
 /* My panels of rows of delta_l, turned for the function above. */
@@ -97,7 +113,8 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     drop drop_below;
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
-    int64_t height = here->turned ? PANEL : batch_block(crew, rows);
+    int64_t height = batch_block(crew, rows);
+    if (here->turned && crew->n_threads > 1) height = n_panels(here->fan_in) < 8 * crew->n_threads ? PANEL : rows;
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, height);
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
