@@ -29,12 +29,11 @@ typedef void microkernel(const tile *t);
 
 enum {
     DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
-    TOGETHER = 2048 /
-        (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time, ... */
+    TOGETHER = 2048 / (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     LONG_SUM = 48,   /* terms, during which it asks for what it needs last */
     FLAT_DEPTH = 8,  /* rows of B that flat_product reads at once: in A within one panel */
-    FLAT_ROWS = 4,   /* rows of A whose sums FLAT_VECS registers hold together, or they would wait for each other */
+    FLAT_ROWS = 4,   /* rows of A computed together, or each multiply-add would wait for the one before */
     SHARED_ROWS = 8, /* rows of A from which on FLAT_VECS registers share what is broadcast */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
@@ -216,7 +215,7 @@ WIDTHS(COLUMN_SUMS)
 static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial, real *sums,
                                            int paired) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
-/* C += A B over `width` registers of columns of a panel, for n rows of A, whose sums do not wait for each other; ... */
+/* C += A B over `width` registers of columns of a panel, for n rows of A, whose sums are chains of their own; ... */
 INLINE void flat_tile(const real *a, const int n, const int depth, vec row[FLAT_DEPTH][FLAT_VECS], real *c,
                       const int width) {
     vec sum[FLAT_ROWS][FLAT_VECS];

@@ -42,8 +42,8 @@ static void inner_input_gradient(const network *net, int64_t l, const blocks *b)
     }
 }
 
-/* W delta_lt, for a panel of rows of W and the same number of rows of delta from `row` on, or what is left of the block: terms
- * [k, k + depth), added to `sums`. */
+/* W delta_lt, for a panel of rows of W and as many rows of delta from `row` on, or what is left of the block: terms [k, k + depth),
+ * added to `sums`, or stored there where k is 0. `later` is asked for meanwhile. */
 static void turned_terms(const network *net, int64_t l, const blocks *b, int64_t row, int64_t k, int64_t depth,
                          const real *later, real *sums) {
     const layer *here = &net->layers[l];
@@ -82,10 +82,13 @@ static void turned_input_gradient(const network *net, int64_t l, const blocks *b
     for (int64_t k = 0, depth; k < here->fan_out; k += depth) {
         depth = k < whole ? least(DEPTH, whole - k) : here->fan_out - whole;
         for (int64_t row = b->row; row <= top; row += PANEL) {
-            int64_t next = row < top ? row + PANEL : b->row, width = padded(least(PANEL, b->row_end - next));
-            int64_t at = row < top           ? k
-                         : k + depth < whole ? k + depth
-                                             : 0; /* of the next terms, of the next panel after all */
+            int64_t next = row + PANEL, at = k; /* the rows and terms after these, in the end those of the next block */
+            if (row == top) {
+                int last = k + depth == here->fan_out;
+                at = last ? 0 : k + depth;
+                next = !last ? b->row : b->row_end < b->rows ? b->row_end : 0;
+            }
+            int64_t width = padded(least(PANEL, b->rows - next));
             turned_terms(net, l, b, row, k, depth, here->turned + next * here->fan_out + at * width,
                          row < top ? deltas + row * PANEL : sums);
         }
@@ -114,7 +117,8 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
     int64_t height = batch_block(crew, rows);
-    if (here->turned && crew->n_threads > 1) height = n_panels(here->fan_in) < 8 * crew->n_threads ? PANEL : rows;
+    if (here->turned && crew->n_threads > 1) /* few panels each: threads would share the work unevenly */
+        height = n_panels(here->fan_in) < MANY_PANELS * crew->n_threads ? PANEL : rows;
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, height);
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);

@@ -52,7 +52,7 @@ static const operand *input_of(const network *net, int64_t l) {
     return l ? net->layers[l - 1].A.across : net->X.across;
 }
 
-/* A part of W that is being packed, two rows at a time. */
+/* A part of W that is being packed, some rows at a time. */
 typedef struct packing {
     const real *W;                   /* flat, all of the layer */
     int64_t n, begin, end;           /* columns of W; panels of the part: [begin, end) */

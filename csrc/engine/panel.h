@@ -4,11 +4,11 @@
  * - Weight panels hold a (rows, columns) matrix: panel j is a contiguous (rows, panel_width) block, the last one
  *   narrower than PANEL where columns end; padding is zero.
  * - Batch panels hold a (batch rows, columns) matrix: panel j is a contiguous (capacity, PANEL) block, so that a
- *   micro-kernel's strides are constants; columns past the padding are never touched.
+ *   micro-kernel's strides are constants; columns past the padding are never read.
  */
 enum {
     PANEL = TILE_VECS * VL,
-    PACK_AHEAD = 8, /* rows that packing asks for early, where it waits for nothing else */
+    PACK_AHEAD = 8, /* how many rows ahead packing asks for one, where no product hides the wait */
 };
 
 static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
@@ -19,8 +19,8 @@ static int64_t panel_width(int64_t columns, int64_t j) {
 }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Copy n elements; rows are so short that a call of memcpy for each would take longer, which a compiler makes of a loop. The last
- * register of a row may begin within the one before. */
+/* Copy n elements. Rows are so short that a call of memcpy, which a compiler makes of the loop, would take longer: whole panels are
+ * written out. The last register of a row may begin within the one before. */
 INLINE void copy_row(real *restrict to, const real *restrict from, int64_t n) {
     int64_t c = 0;
     if (n == PANEL) {

@@ -17,6 +17,7 @@ enum {
     SMALL_NETWORK = 1 << 19, /* bytes of parameters, which one thread packs about as soon as another one begins */
     LEAST_TURNED = 12,       /* rows of a chunk whose delta is turned round, ... */
     TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
+    MANY_PANELS = 8,         /* of a thread, which then takes whole ones */
 };
 _Static_assert(CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL && FEW_PAIRED_ROWS >= FEW_ROWS,
                "a strip of columns would be empty");
