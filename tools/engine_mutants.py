@@ -152,7 +152,6 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     # predictions that pack a part of W at a time, or read W in place; gradients of few rows
     ("network.h", ".last = least(row + most.terms * terms", ".last = least(most.terms * terms"),
     ("network.h", "row = p->row - p->first, place", "row = p->row, place"),
-    ("network.h", "place = p->pairs ? row / TERMS : row", "place = row"),
     ("network.h", "p->W + p->row * p->n + j * PANEL", "p->W + p->row * p->n + (j - p->begin) * PANEL"),
     ("network.h", "int64_t rows = least(n, p->last - p->row)", "int64_t rows = n"),
     ("panel.h", "if (n == PANEL) {", "if (n >= PANEL - 1) {"),
