@@ -118,8 +118,9 @@ def dot(a, b, c):
 def aligned_empty(shape, dtype):
     dtype = np.dtype(dtype)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    block = np.empty(size + FM_ALIGNMENT, dtype=np.uint8)
-    cdef int64_t start = <char *>_aligned(block) - <char *>_data(block, np.uint8, block.size)
+    alignment = FM_ALIGNMENT if size < 4096 else 4096  # a prediction reads weights where they lie: best not across pages
+    block = np.empty(size + alignment, dtype=np.uint8)
+    cdef int64_t start = <char *>_aligned(block, alignment) - <char *>_data(block, np.uint8, block.size)
     return block[start : start + size].view(dtype).reshape(shape)
 
 
@@ -190,9 +191,9 @@ cdef tuple _arrays(object X):
     return (X,) if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
 
 
-cdef void *_aligned(object block) except NULL:
+cdef void *_aligned(object block, uintptr_t alignment=FM_ALIGNMENT) except NULL:
     cdef uintptr_t address = <uintptr_t>_data(block, np.uint8, block.size)
-    return <void *>((address + FM_ALIGNMENT - 1) // FM_ALIGNMENT * FM_ALIGNMENT)
+    return <void *>((address + alignment - 1) // alignment * alignment)
 
 
 cdef class Scratch:

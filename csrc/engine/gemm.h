@@ -14,6 +14,9 @@ typedef struct tile {
     const operand *a;       /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
     int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
     const operand *b;       /* (depth, width of B) */
+    int64_t b_stride;       /* flat B: from one row to the next, ... */
+    int64_t columns;        /* ... of so many columns; */
+    real *packed;           /* OUT B (depth, width), for later tiles; or NULL */
     int64_t depth;          /* terms of the sum */
     uintptr_t later;        /* product: B of the next block, which may be far away, is asked for meanwhile, ... */
     uintptr_t later_step;   /* ... so many bytes with each term; or 0 */
@@ -32,12 +35,11 @@ enum {
     TOGETHER = 2048 / (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     LONG_SUM = 48,   /* terms, during which it asks for what it needs last */
-    FLAT_DEPTH = 8,  /* rows of B that flat_product reads at once: in A within one panel */
-    FLAT_ROWS = 4,   /* rows of A computed together, or each multiply-add would wait for the one before */
-    SHARED_ROWS = 8, /* rows of A from which on FLAT_VECS registers share what is broadcast */
+    FLAT_DEPTH = 64, /* rows that are read at once of a flat B, at most, ... */
+    FLAT_PAIRED_DEPTH = 8, /* ... in bfloat16 */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
-_Static_assert(PANEL % FLAT_DEPTH == 0, "flat_product would read past a panel of A");
+_Static_assert(PANEL % FLAT_DEPTH == 0 || FLAT_DEPTH % PANEL == 0, "terms would begin within a panel of A");
 
 /* Whether the rows of a tile take long enough to ask for something besides: measured; not with AVX2. */
 #define ASKS (FM_VECTOR_BYTES == 64)
@@ -57,6 +59,7 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
 #pragma GCC unroll 4
         for (int v = 0; v < width; v++) acc[i][v] = vec_load(t->initial + i * t->initial_stride + v * VL);
     const operand *a = t->a, *b = t->b;
+    real *c = t->c;
     uintptr_t later = t->later;
     const uintptr_t step = t->later_step;
     for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
@@ -82,7 +85,46 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < width; v++) vec_store(t->c + i * PANEL + v * VL, acc[i][v]);
+        for (int v = 0; v < width; v++) vec_store(c + i * PANEL + v * VL, acc[i][v]);
+}
+
+/* C += A B where B is flat: used too little to be worth packing before. A block of B as wide as the tile after the other; the
+ * next one is asked for meanwhile. Terms are added in product_tile's order. */
+INLINE void flat_tile(const tile *t, const int width, const int rows) {
+    const int64_t stride = t->b_stride;
+    for (int64_t j = 0; j < t->columns; j += width * VL) {
+        real *c = t->c + j / PANEL * t->a_panel_size + j % PANEL, *packed = t->packed;
+        vec acc[TILE_ROWS][TILE_VECS];
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < width; v++) acc[i][v] = vec_load(c + i * PANEL + v * VL);
+        const real *a = (const real *)t->a, *b = (const real *)t->b + j;
+        for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
+            int64_t depth = least(rest, PANEL);
+            for (int64_t k = 0; k < depth; k++, b += stride) {
+                vec row[TILE_VECS];
+                if (rows >= 4) __builtin_prefetch(b + width * VL, 0, 2);
+                if (rows >= 4 && width * VL > LANES) __builtin_prefetch(b + width * VL + LANES, 0, 2);
+#pragma GCC unroll 4
+                for (int v = 0; v < width; v++) row[v] = vec_load_unaligned(b + v * VL);
+                if (rows > 1 && packed) { /* one row alone is never the first of several tiles */
+#pragma GCC unroll 4
+                    for (int v = 0; v < width; v++, packed += VL) vec_store(packed, row[v]);
+                }
+#pragma GCC unroll 16
+                for (int i = 0; i < rows; i++) {
+                    vec x = vec_broadcast(a[i * PANEL + k]);
+#pragma GCC unroll 4
+                    for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+                }
+            }
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < width; v++) vec_store(c + i * PANEL + v * VL, acc[i][v]);
+    }
 }
 
 /* The epilogues of the weight gradient, whose C has the width of a weight panel: the sums are stored, ... */
@@ -215,72 +257,21 @@ WIDTHS(COLUMN_SUMS)
 static void (*const column_sums_kernels[])(const operand *a, int64_t rows, const real *initial, real *sums,
                                            int paired) = {WIDTHS(COLUMN_SUMS_ENTRY)};
 
-/* C += A B over `width` registers of columns of a panel, for n rows of A, whose sums are chains of their own; ... */
-INLINE void flat_tile(const real *a, const int n, const int depth, vec row[FLAT_DEPTH][FLAT_VECS], real *c,
-                      const int width) {
-    vec sum[FLAT_ROWS][FLAT_VECS];
-#pragma GCC unroll 4
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 2
-        for (int v = 0; v < width; v++) sum[i][v] = vec_load(c + i * PANEL + v * VL);
-#pragma GCC unroll 8
-    for (int k = 0; k < depth; k++)
-#pragma GCC unroll 4
-        for (int i = 0; i < n; i++) {
-            vec x = vec_broadcast(a[i * PANEL + k]);
-#pragma GCC unroll 2
-            for (int v = 0; v < width; v++) sum[i][v] = vec_fma(x, row[k][v], sum[i][v]);
-        }
-#pragma GCC unroll 4
-    for (int i = 0; i < n; i++)
-#pragma GCC unroll 2
-        for (int v = 0; v < width; v++) vec_store(c + i * PANEL + v * VL, sum[i][v]);
-}
-
-/* ... for all rows: `depth` rows of B stay in registers, as sums wait in memory. */
-INLINE void flat_registers(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, real *c,
-                           const int width) {
-    vec row[FLAT_DEPTH][FLAT_VECS];
-#pragma GCC unroll 8
-    for (int k = 0; k < depth; k++)
-#pragma GCC unroll 2
-        for (int v = 0; v < width; v++) row[k][v] = vec_load_unaligned(b + k * stride + v * VL);
-    for (; width > 1 && rows >= FLAT_ROWS; rows -= FLAT_ROWS, a += FLAT_ROWS * PANEL, c += FLAT_ROWS * PANEL)
-        flat_tile(a, FLAT_ROWS, depth, row, c, width);
-    for (; rows > 0; rows--, a += PANEL, c += PANEL) flat_tile(a, 1, depth, row, c, width);
-}
-/* The same for all columns where B, flat rows `stride` apart, is used too little to be worth packing: it is read once, in
- * order. Terms are added in product_tile's order. Whole registers of B are read: what lies behind its columns goes into the
- * padding of C. */
-INLINE void flat_columns(const real *a, int64_t rows, const int depth, const real *b, int64_t stride, int64_t columns,
-                         real *c, int64_t c_panel_size) {
-    for (; columns > 0; columns -= PANEL, c += c_panel_size) {
-        int64_t j = 0, n = least(columns, PANEL);
-        for (; FLAT_VECS > 1 && rows >= SHARED_ROWS && j + FLAT_VECS * VL <= n;
-             j += FLAT_VECS * VL, b += FLAT_VECS * VL)
-            flat_registers(a, rows, depth, b, stride, c + j, FLAT_VECS);
-        for (; j < n; j += VL, b += VL) flat_registers(a, rows, depth, b, stride, c + j, 1);
+/* C += x B for one row of B and C. Nothing is read at b_end or beyond. Whole registers of B are read: what lies behind its
+ * columns goes into the padding of C. */
+static void add_flat_row(real x, const real *b, const real *b_end, int64_t columns, real *c, int64_t c_panel_size) {
+    for (int64_t j = 0; j < columns; j += VL) {
+        real *to = c + j / PANEL * c_panel_size + j % PANEL;
+        vec_store(to, vec_fma(vec_broadcast(x), vec_load_up_to(b + j, b_end), vec_load(to)));
     }
 }
 
-/* The same where nothing may be read at b_end or beyond. */
-INLINE void flat_product(const real *a, int64_t rows, const int depth, const real *b, const real *b_end, int64_t stride,
-                         int64_t columns, real *c, int64_t c_panel_size) {
-    int64_t whole = columns / VL * VL, rest = columns - whole;
-    if (b_end - b >= (depth - 1) * stride + whole + VL) whole = columns;
-    flat_columns(a, rows, depth, b, stride, whole, c, c_panel_size);
-    if (whole == columns) return;
-    _Alignas(FM_ALIGNMENT) real last[FLAT_DEPTH * VL] = {0};
-    for (int k = 0; k < depth; k++) memcpy(last + k * VL, b + k * stride + whole, (size_t)rest * sizeof(real));
-    flat_columns(a, rows, depth, last, VL, rest, c + whole / PANEL * c_panel_size + whole % PANEL, c_panel_size);
-}
-
-/* The same in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. Two registers at a time share
+/* C += A B in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. Two registers at a time share
  * what is broadcast. */
 INLINE void flat_pairs(const operand *a, int64_t rows, const int depth, const real *b, const real *b_end,
                        int64_t stride, int64_t columns, real *c, int64_t c_panel_size) {
     for (int64_t j = 0; j < columns; j += 2 * VL) {
-        vec terms[FLAT_DEPTH][2];
+        vec terms[FLAT_PAIRED_DEPTH][2];
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++)
 #pragma GCC unroll 8
@@ -305,7 +296,7 @@ INLINE void flat_pairs(const operand *a, int64_t rows, const int depth, const re
 }
 static void flat_product_of_pairs(const operand *a, int64_t rows, int64_t depth, const real *b, const real *b_end,
                                   int64_t stride, int64_t columns, real *c, int64_t c_panel_size) {
-    if (depth == FLAT_DEPTH) flat_pairs(a, rows, FLAT_DEPTH, b, b_end, stride, columns, c, c_panel_size);
+    if (depth == FLAT_PAIRED_DEPTH) flat_pairs(a, rows, FLAT_PAIRED_DEPTH, b, b_end, stride, columns, c, c_panel_size);
     else if (depth == 2) flat_pairs(a, rows, 2, b, b_end, stride, columns, c, c_panel_size);
     else flat_pairs(a, rows, 1, b, b_end, stride, columns, c, c_panel_size);
 }
@@ -390,10 +381,12 @@ static void inner_product_columns(const real *a, int64_t a_panel_size, int64_t r
 
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 0); }                           \
+    static void flat_product_##width##x##rows(const tile *t) { flat_tile(t, width, rows); }                            \
     static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows, 0); }
 TILES(MICROKERNELS)
 
 #define PRODUCT_ENTRY(width, rows) [width][rows] = product_##width##x##rows,
+#define FLAT_PRODUCT_ENTRY(width, rows) [width][rows] = flat_product_##width##x##rows,
 #define WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = weight_gradient_##width##x##rows,
 /* Of pairs: a product computes a row more than there is where that is odd; nobody reads it. */
 #define PAIRED_PRODUCT(width, rows)                                                                                    \
@@ -410,6 +403,7 @@ LOW_TILES(PAIRED_WEIGHT_GRADIENT)
 /* By whether operands are pairs, registers wide, rows. */
 static microkernel *const product_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {{TILES(PRODUCT_ENTRY)},
                                                                              {EVEN_TILES(PAIRED_PRODUCT_ENTRY)}};
+static microkernel *const flat_product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(FLAT_PRODUCT_ENTRY)};
 static microkernel *const weight_gradient_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {
     {TILES(WEIGHT_GRADIENT_ENTRY)}, {EVEN_TILES(PAIRED_WEIGHT_GRADIENT_ENTRY) LOW_TILES(PAIRED_WEIGHT_GRADIENT_ENTRY)}};
 

@@ -175,18 +175,51 @@ typedef struct flat_layer {
     real *Z;
 } flat_layer;
 
+/* Tiles are so narrow that one holds all rows, where it can. Otherwise the first packs its block of W for the others, and each
+ * of those asks for one more line of the rows of the next block. */
 static NOT_INLINE void product_in_place(const network *net, const flat_layer f, int64_t rows) {
-    int64_t panel_size = net->capacity * PANEL, n = f.fan_out, columns = f.columns, k = 0;
-    for (; f.A && k + FLAT_DEPTH <= f.fan_in; k += FLAT_DEPTH)
-        flat_product(f.A + k / PANEL * panel_size + k % PANEL, rows, FLAT_DEPTH, f.W + k * n, f.W_end, n, columns, f.Z,
-                     panel_size);
-    for (; f.A && k < f.fan_in; k++)
-        flat_product(f.A + k / PANEL * panel_size + k % PANEL, rows, 1, f.W + k * n, f.W_end, n, columns, f.Z,
-                     panel_size);
+    _Alignas(FM_ALIGNMENT) real packed[FLAT_DEPTH * PANEL];
+    int64_t panel_size = net->capacity * PANEL, n = f.fan_out, whole = f.columns / PANEL * PANEL;
+    int narrow = rows > tile_rows[TILE_VECS] && rows <= tile_rows[TILE_VECS / 2];
+    int64_t widths[] = {narrow ? TILE_VECS / 2 : TILE_VECS, panel_width(f.columns, n_panels(f.columns) - 1) / VL};
+    cut heights[] = {cut_rows(rows, tile_rows[widths[0]], 0), cut_rows(rows, tile_rows[widths[1]], 0)};
+    /* So many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short. */
+    int64_t weights = f.fan_in * n, most = weights > FAR_WEIGHTS ? FLAT_DEPTH / 2 : FLAT_DEPTH;
+    if (rows <= tile_rows[TILE_VECS] && weights > MANY_WEIGHTS) most = FLAT_DEPTH / 4;
+    for (int64_t k = 0; f.A && k < f.fan_in; k += most) {
+        tile product = {.a_panel_size = panel_size,
+                        .b_stride = n,
+                        .depth = least(most, f.fan_in - k),
+                        .later_step = (uintptr_t)n * sizeof(real),
+                        .initial_stride = PANEL};
+        for (int64_t j = 0; j < f.columns; j += product.columns) {
+            const real *W = f.W + k * n + j;
+            int64_t width = widths[j == whole] * VL;
+            cut left = heights[j == whole];
+            microkernel *const *packed_kernels = product_kernels[0][width / VL], *const *kernels = packed_kernels;
+            product.a = f.A + k / PANEL * panel_size + k % PANEL;
+            product.c = f.Z + j / PANEL * panel_size;
+            product.columns = left.tiles > 1 || j == whole ? width : whole;
+            product.packed = left.tiles > 1 ? packed : NULL;
+            product.later = (uintptr_t)(W + width + LANES);
+            product.b = packed;
+            if (f.W_end - W < (product.depth - 1) * n + width)
+                pack_panel(W, product.depth, n, width, f.columns - j, packed, 0);
+            else product.b = W, kernels = flat_product_kernels[width / VL];
+            while (left.tiles > 0) {
+                int64_t height = next_tile(&left);
+                product.initial = product.c;
+                kernels[height](&product);
+                product.a += height * PANEL, product.c += height * PANEL;
+                product.later += LANES * sizeof(real);
+                product.b = packed, kernels = packed_kernels;
+            }
+        }
+    }
     const sparse_rows *x = &net->sparse;
     for (int64_t i = 0; i < rows && !f.A; i++)
-        for (k = x->row_start[i]; k < x->row_start[i + 1]; k++)
-            flat_product(x->value + k, 1, 1, f.W + x->column[k] * n, f.W_end, n, columns, f.Z + i * PANEL, panel_size);
+        for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
+            add_flat_row(x->value[k], f.W + x->column[k] * f.fan_out, f.W_end, f.columns, f.Z + i * PANEL, panel_size);
 }
 
 /* The same in bfloat16. */
@@ -194,7 +227,7 @@ static NOT_INLINE void product_in_place_of_pairs(const network *net, const flat_
     int64_t panel_size = net->capacity * PANEL, n = f.fan_out;
     for (int64_t k = 0, depth; f.A && k < f.fan_in; k += depth) {
         int64_t left = f.fan_in - k, at = k / TERMS;
-        depth = left >= FLAT_DEPTH ? FLAT_DEPTH : least(2, left);
+        depth = left >= FLAT_PAIRED_DEPTH ? FLAT_PAIRED_DEPTH : least(2, left);
         flat_product_of_pairs(f.A + at / PANEL * panel_size + at % PANEL, rows, depth, f.W + k * n, f.W_end, n,
                               f.columns, f.Z, panel_size);
     }

@@ -11,15 +11,17 @@ enum {
     WIDE_UNITS = 1024,      /* ... in a prediction, if it has so many inputs and outputs */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
-    FEW_TRAINED_ROWS = 4,                        /* an input gradient of no more rows reads W where it lies, ... */
-    FEW_INNER_ROWS = 8,                          /* ... or of no more, in a layer with ... */
+    FEW_ROWS = 128,        /* of a prediction that reads W where it lies; half, if W is narrow or ... */
+    FAR_WEIGHTS = 1 << 20, /* ... a layer has more weights, which lie far away */
+    FEW_TRAINED_ROWS = 4,  /* an input gradient of no more rows reads W where it lies, ... */
+    FEW_INNER_ROWS = 8,    /* ... or of no more, in a layer with ... */
     MANY_WEIGHTS = 1 << 18,
     SMALL_NETWORK = 1 << 19, /* bytes of parameters, which one thread packs about as soon as another one begins */
     LEAST_TURNED = 12,       /* rows of a chunk whose delta is turned round, ... */
     TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
     MANY_PANELS = 8,         /* of a thread, which then takes whole ones */
 };
-_Static_assert(CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL && FEW_PAIRED_ROWS >= FEW_ROWS,
+_Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL && CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL,
                "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
@@ -129,9 +131,9 @@ static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->
 static int clips(const fm_task *task) { return updates(task) && task->clip_norm > 0; }
 
 /* Whether a layer has many weights, and so many inputs and outputs at least. */
-static int is_wide(const fm_task *task, int64_t units) {
+static int is_wide(const fm_task *task, int64_t weights, int64_t units) {
     for (const int64_t *n = task->n_units; n < task->n_units + task->n_layers; n++)
-        if (n[0] * n[1] >= WIDE_WEIGHTS && least(n[0], n[1]) >= units) return 1;
+        if (n[0] * n[1] >= weights && least(n[0], n[1]) >= units) return 1;
     return 0;
 }
 
@@ -139,15 +141,17 @@ static int is_wide(const fm_task *task, int64_t units) {
  * long chunks hides the packing. */
 static int streams_weights(const fm_task *task) {
     if (differentiates(task) || task->job == FM_APPLY) return 0;
-    return task->n_rows <= CHUNK_ROWS || (is_wide(task, WIDE_UNITS) && !task->X.indices);
+    return task->n_rows <= CHUNK_ROWS || (is_wide(task, WIDE_WEIGHTS, WIDE_UNITS) && !task->X.indices);
 }
 
-/* And a prediction of a few rows would spend more time on packing than on the product: sooner where W is narrow, or where
- * a CSR X, which goes through W a row of X at a time, has more than a few values of each column. */
+/* And a prediction of a few rows would spend more time on packing than on the product: measured, but with NEON. Sooner where W
+ * is narrow or far away, or where a CSR X, which goes through W a row of X at a time, has more than a few values of each
+ * column. */
 static int reads_weights_in_place(const fm_task *task) {
     const fm_matrix *X = &task->X;
-    int sooner = X->indices ? X->n_values > 2 * X->n_columns : task->n_units[1] < 128;
-    int64_t few = rounds(task) ? FEW_PAIRED_ROWS : FEW_ROWS;
+    int64_t few = is_wide(task, FAR_WEIGHTS + 1, 1) || task->n_units[1] < 512 ? FEW_ROWS / 2 : FEW_ROWS;
+    if (rounds(task)) few = FEW_PAIRED_ROWS;
+    int sooner = X->indices ? X->n_values > 2 * X->n_columns : rounds(task) && task->n_units[1] < 128;
     return streams_weights(task) && task->n_rows <= (sooner ? least(32, few) : few);
 }
 
@@ -174,7 +178,8 @@ static int64_t chunk_rows(const fm_task *task) {
         int64_t rows = least(flat_W(task, task->n_layers) / (units * task->n_threads), LONG_CHUNK_ROWS);
         return rows > CHUNK_ROWS ? rows : CHUNK_ROWS;
     }
-    return sizeof(real) < sizeof(double) && differentiates(task) && is_wide(task, 1) ? 2 * CHUNK_ROWS : CHUNK_ROWS;
+    return sizeof(real) < sizeof(double) && differentiates(task) && is_wide(task, WIDE_WEIGHTS, 1) ? 2 * CHUNK_ROWS
+                                                                                                   : CHUNK_ROWS;
 }
 
 /* How the input gradient of a layer reads W, measured: as it lies in the panels, for a few rows; as it lies, with the delta of

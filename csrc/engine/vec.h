@@ -48,8 +48,7 @@ enum {
 
 /* Tiles: TILE_VECS registers wide at the most; TILES lists (registers wide, rows) of each micro-kernel, and
  * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. A
- * prediction of up to FEW_ROWS, in bfloat16 of up to FEW_PAIRED_ROWS, reads W where it lies, at most FLAT_VECS registers of it
- * at a time, in bfloat16 two: measured against packing it (not with NEON). */
+ * prediction in bfloat16 of up to FEW_PAIRED_ROWS reads W where it lies: measured against packing it first (not with NEON). */
 #define ROWS_1_2(X, v) X(v, 1) X(v, 2)
 #define ROWS_1_6(X, v) ROWS_1_2(X, v) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
 #define ROWS_1_8(X, v) ROWS_1_6(X, v) X(v, 7) X(v, 8)
@@ -57,7 +56,7 @@ enum {
 #define ROWS_1_16(X, v) ROWS_1_12(X, v) X(v, 13) X(v, 14) X(v, 15) X(v, 16)
 
 #if FM_VECTOR_BYTES == 64 /* AVX-512: 32 registers */
-enum { TILE_VECS = 4, TILE_ROWS = 16, FLAT_VECS = 2, FEW_ROWS = 48, FEW_PAIRED_ROWS = 128 };
+enum { TILE_VECS = 4, TILE_ROWS = 16, FEW_PAIRED_ROWS = 128 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
 #define TILES(X) ROWS_1_16(X, 1) ROWS_1_12(X, 2) ROWS_1_8(X, 3) ROWS_1_6(X, 4)
 #define WIDTHS(X) X(1) X(2) X(3) X(4)
@@ -68,7 +67,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
 #endif
 
 #elif FM_VECTOR_BYTES == 32 /* AVX2: 16 registers */
-enum { TILE_VECS = 2, TILE_ROWS = 6, FLAT_VECS = 1, FEW_ROWS = 24, FEW_PAIRED_ROWS = 24 };
+enum { TILE_VECS = 2, TILE_ROWS = 6, FEW_PAIRED_ROWS = 24 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
 #define TILES(X) ROWS_1_6(X, 2)
 #define WIDTHS(X) X(2)
@@ -79,7 +78,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
 #endif
 
 #elif defined(__x86_64__) || defined(_M_X64) /* SSE2: 16 registers, no FMA */
-enum { TILE_VECS = 4, TILE_ROWS = 2, FLAT_VECS = 1, FEW_ROWS = 24, FEW_PAIRED_ROWS = 24 };
+enum { TILE_VECS = 4, TILE_ROWS = 2, FEW_PAIRED_ROWS = 24 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
 #define TILES(X) ROWS_1_2(X, 4)
 #define WIDTHS(X) X(4)
@@ -90,7 +89,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
 #endif
 
 #else /* NEON: 32 registers */
-enum { TILE_VECS = 4, TILE_ROWS = 6, FLAT_VECS = 1, FEW_ROWS = 32, FEW_PAIRED_ROWS = 32 };
+enum { TILE_VECS = 4, TILE_ROWS = 6, FEW_PAIRED_ROWS = 32 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 #define TILES(X) ROWS_1_6(X, 4)
 #define WIDTHS(X) X(4)
