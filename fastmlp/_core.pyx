@@ -118,7 +118,7 @@ def dot(a, b, c):
 def aligned_empty(shape, dtype):
     dtype = np.dtype(dtype)
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    alignment = FM_ALIGNMENT if size < 4096 else 4096  # a prediction reads weights where they lie: best not across pages
+    alignment = FM_ALIGNMENT if size < 4096 else 4096  # a page, which a tile's part of a row of weights best lies in
     block = np.empty(size + alignment, dtype=np.uint8)
     cdef int64_t start = <char *>_aligned(block, alignment) - <char *>_data(block, np.uint8, block.size)
     return block[start : start + size].view(dtype).reshape(shape)

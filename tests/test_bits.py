@@ -144,7 +144,7 @@ def test_positions_in_a_batch(isa: str, precision: str, loss: str, activation: s
     for i in range(len(X)):
         network.predict(params, as_matrix(X[i : i + 1]), row)
         assert row.tobytes() == batch[i].tobytes(), f"row {i}"
-    for n_rows in (14, 16, 17, 40):  # around the number of rows from which weights are packed
+    for n_rows in (12, 13, 40, 64, 65):  # around those of one tile, and of packed weights
         part = np.empty((n_rows, n_units[-1]), network.dtype)
         for start in range(0, len(X) - n_rows, 37):
             network.predict(params, as_matrix(X[start : start + n_rows]), part)

@@ -120,14 +120,14 @@ def test_rows_in_the_last_short_batch(isa: str, dtype: str, train: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect as Linux has it")
-@pytest.mark.parametrize("n_units", [(1, 1), (3, 1), (9, 5), (2, 17), (4, 33, 3)])
+@pytest.mark.parametrize("n_units", [(1, 1), (3, 1), (9, 5), (2, 17), (65, 1), (130, 5), (129, 113), (4, 33, 3)])
 @pytest.mark.parametrize("as_matrix", [np.asarray, scipy.sparse.csr_array])
 def test_nothing_is_read_behind_the_parameters(
     isa: str, precision: str, n_units: tuple[int, ...], as_matrix: Any
 ) -> None:
     network = _core.Network(n_units, "relu", "squared_error", precision)
     params = at_the_end_of_memory(np.zeros(network.n_params, network.dtype))
-    for n_rows in (1, 16, 17, 129):
+    for n_rows in (1, 7, 13, 17, 64, 129):
         outputs = np.empty((n_rows, n_units[-1]), network.dtype)
         network.predict(params, as_matrix(np.ones((n_rows, n_units[0]), network.dtype)), outputs)
         assert not outputs.any()

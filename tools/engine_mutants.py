@@ -156,7 +156,6 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gemm.h", "real *to = c + j / PANEL * c_panel_size + j % PANEL; vec_store", "real *to = c + j; vec_store"),
     ("gemm.h", "vec_load_up_to(b + j, b_end), vec_load(to)", "vec_load_up_to(b + j, b_end), (vec){0}"),
     ("network.h", "&& rows <= tile_rows[TILE_VECS / 2]", ""),
-    ("network.h", "whole = f.columns / PANEL * PANEL", "whole = n_panels(f.columns) * PANEL"),
     ("network.h", ".depth = least(most, f.fan_in - k)", ".depth = most"),
     ("network.h", "product.a = f.A + k / PANEL * panel_size + k % PANEL", "product.a = f.A + k / PANEL * panel_size"),
     ("network.h", "product.columns = left.tiles > 1 || j == whole", "product.columns = j == whole"),

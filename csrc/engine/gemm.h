@@ -39,7 +39,8 @@ enum {
     FLAT_PAIRED_DEPTH = 8, /* ... in bfloat16 */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
-_Static_assert(PANEL % FLAT_DEPTH == 0 || FLAT_DEPTH % PANEL == 0, "terms would begin within a panel of A");
+_Static_assert(PANEL % (FLAT_DEPTH / 4) == 0 || FLAT_DEPTH / 4 % PANEL == 0, "terms would begin within a panel of A");
+_Static_assert(FM_REAL_BITS == 64 || PANEL % FLAT_PAIRED_DEPTH == 0, "flat_pairs would read past a panel of A");
 
 /* Whether the rows of a tile take long enough to ask for something besides: measured; not with AVX2. */
 #define ASKS (FM_VECTOR_BYTES == 64)
@@ -88,8 +89,8 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
         for (int v = 0; v < width; v++) vec_store(c + i * PANEL + v * VL, acc[i][v]);
 }
 
-/* C += A B where B is flat: used too little to be worth packing before. A block of B as wide as the tile after the other; the
- * next one is asked for meanwhile. Terms are added in product_tile's order. */
+/* C += A B where B is flat: used too little to be worth packing first. One block of B, as wide as the tile, after the other;
+ * with four rows or more the first lines of the next are asked for meanwhile. Terms are added in product_tile's order. */
 INLINE void flat_tile(const tile *t, const int width, const int rows) {
     const int64_t stride = t->b_stride;
     for (int64_t j = 0; j < t->columns; j += width * VL) {
@@ -99,7 +100,7 @@ INLINE void flat_tile(const tile *t, const int width, const int rows) {
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < width; v++) acc[i][v] = vec_load(c + i * PANEL + v * VL);
-        const real *a = (const real *)t->a, *b = (const real *)t->b + j;
+        const operand *a = t->a, *b = t->b + j;
         for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
             int64_t depth = least(rest, PANEL);
             for (int64_t k = 0; k < depth; k++, b += stride) {

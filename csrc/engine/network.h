@@ -175,16 +175,16 @@ typedef struct flat_layer {
     real *Z;
 } flat_layer;
 
-/* Tiles are so narrow that one holds all rows, where it can. Otherwise the first packs its block of W for the others, and each
- * of those asks for one more line of the rows of the next block. */
+/* Where narrower tiles hold all rows in one, tiles are narrower. Otherwise the first packs its block of W for the others, and
+ * each of those asks for one more line of the same rows of W. */
 static NOT_INLINE void product_in_place(const network *net, const flat_layer f, int64_t rows) {
     _Alignas(FM_ALIGNMENT) real packed[FLAT_DEPTH * PANEL];
     int64_t panel_size = net->capacity * PANEL, n = f.fan_out, whole = f.columns / PANEL * PANEL;
     int narrow = rows > tile_rows[TILE_VECS] && rows <= tile_rows[TILE_VECS / 2];
     int64_t widths[] = {narrow ? TILE_VECS / 2 : TILE_VECS, panel_width(f.columns, n_panels(f.columns) - 1) / VL};
     cut heights[] = {cut_rows(rows, tile_rows[widths[0]], 0), cut_rows(rows, tile_rows[widths[1]], 0)};
-    /* So many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short. */
-    int64_t weights = f.fan_in * n, most = weights > FAR_WEIGHTS ? FLAT_DEPTH / 2 : FLAT_DEPTH;
+    /* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short. */
+    int64_t weights = f.fan_in * n, most = weights >= FAR_WEIGHTS ? FLAT_DEPTH / 2 : FLAT_DEPTH;
     if (rows <= tile_rows[TILE_VECS] && weights > MANY_WEIGHTS) most = FLAT_DEPTH / 4;
     for (int64_t k = 0; f.A && k < f.fan_in; k += most) {
         tile product = {.a_panel_size = panel_size,
@@ -219,7 +219,7 @@ static NOT_INLINE void product_in_place(const network *net, const flat_layer f, 
     const sparse_rows *x = &net->sparse;
     for (int64_t i = 0; i < rows && !f.A; i++)
         for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
-            add_flat_row(x->value[k], f.W + x->column[k] * f.fan_out, f.W_end, f.columns, f.Z + i * PANEL, panel_size);
+            add_flat_row(x->value[k], f.W + x->column[k] * n, f.W_end, f.columns, f.Z + i * PANEL, panel_size);
 }
 
 /* The same in bfloat16. */

@@ -11,8 +11,8 @@ enum {
     WIDE_UNITS = 1024,      /* ... in a prediction, if it has so many inputs and outputs */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
-    FEW_ROWS = 128,        /* of a prediction that reads W where it lies; half, if W is narrow or ... */
-    FAR_WEIGHTS = 1 << 20, /* ... a layer has more weights, which lie far away */
+    FEW_ROWS = 64,         /* of a prediction that reads W where it lies, but in bfloat16; twice as many if ... */
+    FAR_WEIGHTS = 5 << 18, /* ... the largest layer has MANY_WEIGHTS, but not so many, which lie far away */
     FEW_TRAINED_ROWS = 4,  /* an input gradient of no more rows reads W where it lies, ... */
     FEW_INNER_ROWS = 8,    /* ... or of no more, in a layer with ... */
     MANY_WEIGHTS = 1 << 18,
@@ -21,7 +21,7 @@ enum {
     TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
     MANY_PANELS = 8,         /* of a thread, which then takes whole ones */
 };
-_Static_assert(CACHED_SUMS >= FEW_ROWS * PANEL && CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL,
+_Static_assert(CACHED_SUMS >= 2 * FEW_ROWS * PANEL && CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL,
                "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
@@ -130,7 +130,7 @@ static int updates(const fm_task *task) { return task->job == FM_TRAIN || task->
 /* Whether an update waits for the norm of the gradient of all parameters. */
 static int clips(const fm_task *task) { return updates(task) && task->clip_norm > 0; }
 
-/* Whether a layer has many weights, and so many inputs and outputs at least. */
+/* Whether a layer has so many weights, and so many inputs and outputs, at least. */
 static int is_wide(const fm_task *task, int64_t weights, int64_t units) {
     for (const int64_t *n = task->n_units; n < task->n_units + task->n_layers; n++)
         if (n[0] * n[1] >= weights && least(n[0], n[1]) >= units) return 1;
@@ -144,13 +144,13 @@ static int streams_weights(const fm_task *task) {
     return task->n_rows <= CHUNK_ROWS || (is_wide(task, WIDE_WEIGHTS, WIDE_UNITS) && !task->X.indices);
 }
 
-/* And a prediction of a few rows would spend more time on packing than on the product: measured, but with NEON. Sooner where W
- * is narrow or far away, or where a CSR X, which goes through W a row of X at a time, has more than a few values of each
+/* And a prediction of a few rows would spend more time on packing than on the product: measured, except with NEON. Fewer rows
+ * where W is small or far away, or where a CSR X, which goes through W a row of X at a time, has more than a few values of each
  * column. */
 static int reads_weights_in_place(const fm_task *task) {
     const fm_matrix *X = &task->X;
-    int64_t few = is_wide(task, FAR_WEIGHTS + 1, 1) || task->n_units[1] < 512 ? FEW_ROWS / 2 : FEW_ROWS;
-    if (rounds(task)) few = FEW_PAIRED_ROWS;
+    int more = is_wide(task, MANY_WEIGHTS, 1) && !is_wide(task, FAR_WEIGHTS, 1);
+    int64_t few = rounds(task) ? FEW_PAIRED_ROWS : more ? 2 * FEW_ROWS : FEW_ROWS;
     int sooner = X->indices ? X->n_values > 2 * X->n_columns : rounds(task) && task->n_units[1] < 128;
     return streams_weights(task) && task->n_rows <= (sooner ? least(32, few) : few);
 }
