@@ -161,7 +161,6 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("network.h", "product.columns = left.tiles > 1 || j == whole", "product.columns = j == whole"),
     ("network.h", "product.packed = left.tiles > 1 ? packed : NULL", "product.packed = NULL"),
     ("network.h", "if (f.W_end - W < (product.depth - 1) * n + width)", "if (0)"),
-    ("network.h", "product.b = packed, kernels = packed_kernels; }", "}"),
     ("network.h", "depth = least(most.terms, all - k), end", "depth = most.terms, end"),
     ("network.h", "int64_t all = depth_of(here->fan_in, rounds(net->task)), size", "int64_t all = here->fan_in, size"),
     ("network.h", "FLAT_PAIRED_DEPTH : least(2, left)", "FLAT_PAIRED_DEPTH : 2"),
