@@ -20,6 +20,7 @@ typedef struct tile {
     int64_t depth;          /* terms of the sum */
     uintptr_t later;        /* product: B of the next block, which may be far away, is asked for meanwhile, ... */
     uintptr_t later_step;   /* ... so many bytes with each term; or 0 */
+    int64_t lines;          /* weight gradient: so many lines instead, one with each term */
     const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
     real *c;                /* OUT */
@@ -34,13 +35,11 @@ enum {
     DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
     TOGETHER = 2048 / (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
-    LONG_SUM = 48,   /* terms, during which it asks for what it needs last */
-    FLAT_DEPTH = 64, /* rows that are read at once of a flat B, at most, ... */
-    FLAT_PAIRED_DEPTH = 8, /* ... in bfloat16 */
+    LONG_SUM = 48,   /* terms, during which it asks for what it needs last, or next */
+    FLAT_DEPTH = 64, /* rows that are read at once of a flat B, at most */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
-_Static_assert(PANEL % (FLAT_DEPTH / 4) == 0 || FLAT_DEPTH / 4 % PANEL == 0, "terms would begin within a panel of A");
-_Static_assert(FM_REAL_BITS == 64 || PANEL % FLAT_PAIRED_DEPTH == 0, "flat_pairs would read past a panel of A");
+_Static_assert(PANEL % (FLAT_DEPTH / 8) == 0 && FLAT_DEPTH % PANEL == 0, "terms would begin within a panel of A");
 
 /* Whether the rows of a tile take long enough to ask for something besides: measured; not with AVX2. */
 #define ASKS (FM_VECTOR_BYTES == 64)
@@ -90,9 +89,11 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
 }
 
 /* C += A B where B is flat: used too little to be worth packing first. One block of B, as wide as the tile, after the other;
- * with four rows or more the first lines of the next are asked for meanwhile. Terms are added in product_tile's order. */
-INLINE void flat_tile(const tile *t, const int width, const int rows) {
-    const int64_t stride = t->b_stride;
+ * with four rows or more the first lines of the next are asked for meanwhile. Terms are added in product_tile's order; in
+ * bfloat16 rows of B, an even number, become operands on the way. */
+INLINE void flat_tile(const tile *t, const int width, const int rows, const int paired) {
+    const int two = FM_PAIRS && paired; /* rows of B in an operand */
+    const int64_t stride = t->b_stride, step = two ? 2 * stride : stride;
     for (int64_t j = 0; j < t->columns; j += width * VL) {
         real *c = t->c + j / PANEL * t->a_panel_size + j % PANEL, *packed = t->packed;
         vec acc[TILE_ROWS][TILE_VECS];
@@ -103,12 +104,22 @@ INLINE void flat_tile(const tile *t, const int width, const int rows) {
         const operand *a = t->a, *b = t->b + j;
         for (int64_t rest = t->depth; rest > 0; rest -= PANEL, a += t->a_panel_size) {
             int64_t depth = least(rest, PANEL);
-            for (int64_t k = 0; k < depth; k++, b += stride) {
+            for (int64_t k = 0; k < depth; k++, b += step) {
                 vec row[TILE_VECS];
-                if (rows >= 4) __builtin_prefetch(b + width * VL, 0, 2);
-                if (rows >= 4 && width * VL > LANES) __builtin_prefetch(b + width * VL + LANES, 0, 2);
+                const operand *from = !paired || two ? b
+                                      : k % 2        ? b - stride
+                                                     : b + stride; /* the odd row comes first */
+#pragma GCC unroll 2
+                for (int i = 0; i <= two && rows >= 4; i++) {
+                    __builtin_prefetch(b + i * stride + width * VL, 0, 2);
+                    if (width * VL > LANES) __builtin_prefetch(b + i * stride + width * VL + LANES, 0, 2);
+                }
 #pragma GCC unroll 4
-                for (int v = 0; v < width; v++) row[v] = vec_load_unaligned(b + v * VL);
+                for (int v = 0; v < width; v++) {
+                    row[v] = vec_load_unaligned(from + v * VL);
+                    if (two) row[v] = pairs_of(row[v], vec_load_unaligned(from + stride + v * VL));
+                    else if (paired) row[v] = vec_rounded(row[v]);
+                }
                 if (rows > 1 && packed) { /* one row alone is never the first of several tiles */
 #pragma GCC unroll 4
                     for (int v = 0; v < width; v++, packed += VL) vec_store(packed, row[v]);
@@ -117,7 +128,7 @@ INLINE void flat_tile(const tile *t, const int width, const int rows) {
                 for (int i = 0; i < rows; i++) {
                     vec x = vec_broadcast(a[i * PANEL + k]);
 #pragma GCC unroll 4
-                    for (int v = 0; v < width; v++) acc[i][v] = vec_fma(x, row[v], acc[i][v]);
+                    for (int v = 0; v < width; v++) acc[i][v] = vec_dot(x, row[v], acc[i][v], two);
                 }
             }
         }
@@ -165,15 +176,8 @@ INLINE void update_penalised_tile(const tile *t, vec acc[TILE_ROWS][TILE_VECS], 
 /* Rows of C are adjacent columns of A. */
 INLINE void weight_gradient_tile(const tile *t, const int width, const int rows, const int paired) {
     vec acc[TILE_ROWS][TILE_VECS];
-    /* W, needed at the end, may be far away; so may the sums that the next tile begins with. A line with each row of A and B:
-     * many at once would keep those waiting. */
-    const real *later = t->initial_stride ? t->c + rows * width * VL : t->c;
-    int64_t lines = 0;
-    if (t->update || t->initial_stride) {
-        if (ASKS && t->depth >= LONG_SUM) lines = rows * width * VL / LANES;
-        else
-            for (int i = 0; i < rows * width * VL; i += LANES) __builtin_prefetch(later + i, 1);
-    }
+    const real *later = (const real *)t->later;
+    int64_t lines = ASKS ? t->lines : 0;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
@@ -181,7 +185,7 @@ INLINE void weight_gradient_tile(const tile *t, const int width, const int rows,
     const operand *a = t->a, *b = t->b;
     for (int64_t k = t->depth; k > 0; k--, a += PANEL, b += PANEL) {
         vec row[TILE_VECS];
-        if (lines > 0) {
+        if (lines != 0) { /* of "> 0" GCC would make two loops, both longer */
             __builtin_prefetch(later, 1);
             later += LANES, lines--;
         }
@@ -267,39 +271,16 @@ static void add_flat_row(real x, const real *b, const real *b_end, int64_t colum
     }
 }
 
-/* C += A B in bfloat16, where terms go by pairs: depth is even, or 1 for the last row of B. Two registers at a time share
- * what is broadcast. */
-INLINE void flat_pairs(const operand *a, int64_t rows, const int depth, const real *b, const real *b_end,
-                       int64_t stride, int64_t columns, real *c, int64_t c_panel_size) {
-    for (int64_t j = 0; j < columns; j += 2 * VL) {
-        vec terms[FLAT_PAIRED_DEPTH][2];
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++)
-#pragma GCC unroll 8
-            for (int k = 0; k < depth; k += 2) {
-                const real *from = b + k * stride + j + v * VL;
-                vec even = vec_load_up_to(from, b_end), odd = {0};
-                if (k + 1 < depth) odd = vec_load_up_to(from + stride, b_end);
-                if (!FM_PAIRS) terms[k + 1][v] = vec_rounded(even);
-                terms[k / TERMS][v] = FM_PAIRS ? pairs_of(even, odd) : vec_rounded(odd);
-            }
+/* The same in bfloat16, x and b being a pair whose odd term is 0. */
+static void add_flat_pairs(real x, const real *b, const real *b_end, int64_t columns, real *c, int64_t c_panel_size) {
+    operand alone = operand_alone(x, 0, 1);
+    for (int64_t j = 0; j < columns; j += VL) {
         real *to = c + j / PANEL * c_panel_size + j % PANEL;
-        for (int64_t i = 0; i < rows; i++, to += PANEL) {
-            vec low = vec_load(to), high = vec_load(to + VL);
-#pragma GCC unroll 8
-            for (int k = 0; k < (depth + 1) / 2 * PAIR; k++) {
-                vec x = vec_broadcast(a[i * PANEL + k]);
-                low = vec_dot(x, terms[k][0], low, FM_PAIRS), high = vec_dot(x, terms[k][1], high, FM_PAIRS);
-            }
-            vec_store(to, low), vec_store(to + VL, high);
-        }
+        vec zero = {0}, terms = vec_load_up_to(b + j, b_end), sum = vec_load(to);
+        if (!FM_PAIRS) sum = vec_fma(zero, zero, sum);
+        vec_store(to,
+                  vec_dot(vec_broadcast(alone), FM_PAIRS ? pairs_of(terms, zero) : vec_rounded(terms), sum, FM_PAIRS));
     }
-}
-static void flat_product_of_pairs(const operand *a, int64_t rows, int64_t depth, const real *b, const real *b_end,
-                                  int64_t stride, int64_t columns, real *c, int64_t c_panel_size) {
-    if (depth == FLAT_PAIRED_DEPTH) flat_pairs(a, rows, FLAT_PAIRED_DEPTH, b, b_end, stride, columns, c, c_panel_size);
-    else if (depth == 2) flat_pairs(a, rows, 2, b, b_end, stride, columns, c, c_panel_size);
-    else flat_pairs(a, rows, 1, b, b_end, stride, columns, c, c_panel_size);
 }
 
 /* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
@@ -382,7 +363,7 @@ static void inner_product_columns(const real *a, int64_t a_panel_size, int64_t r
 
 #define MICROKERNELS(width, rows)                                                                                      \
     static void product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 0); }                           \
-    static void flat_product_##width##x##rows(const tile *t) { flat_tile(t, width, rows); }                            \
+    static void flat_product_##width##x##rows(const tile *t) { flat_tile(t, width, rows, 0); }                         \
     static void weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows, 0); }
 TILES(MICROKERNELS)
 
@@ -392,19 +373,24 @@ TILES(MICROKERNELS)
 /* Of pairs: a product computes a row more than there is where that is odd; nobody reads it. */
 #define PAIRED_PRODUCT(width, rows)                                                                                    \
     static void paired_product_##width##x##rows(const tile *t) { product_tile(t, width, rows, 1); }
+#define ROUNDING_PRODUCT(width, rows)                                                                                  \
+    static void rounding_product_##width##x##rows(const tile *t) { flat_tile(t, width, rows, 1); }
 #define PAIRED_WEIGHT_GRADIENT(width, rows)                                                                            \
     static void paired_weight_gradient_##width##x##rows(const tile *t) { weight_gradient_tile(t, width, rows, 1); }
 #define PAIRED_PRODUCT_ENTRY(width, rows)                                                                              \
     [width][rows - 1] = paired_product_##width##x##rows, [width][rows] = paired_product_##width##x##rows,
+#define ROUNDING_PRODUCT_ENTRY(width, rows) [width][rows] = rounding_product_##width##x##rows,
 #define PAIRED_WEIGHT_GRADIENT_ENTRY(width, rows) [width][rows] = paired_weight_gradient_##width##x##rows,
 EVEN_TILES(PAIRED_PRODUCT)
+ROUNDING_TILES(ROUNDING_PRODUCT)
 EVEN_TILES(PAIRED_WEIGHT_GRADIENT)
 LOW_TILES(PAIRED_WEIGHT_GRADIENT)
 
 /* By whether operands are pairs, registers wide, rows. */
 static microkernel *const product_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {{TILES(PRODUCT_ENTRY)},
                                                                              {EVEN_TILES(PAIRED_PRODUCT_ENTRY)}};
-static microkernel *const flat_product_kernels[TILE_VECS + 1][TILE_ROWS + 1] = {TILES(FLAT_PRODUCT_ENTRY)};
+static microkernel *const flat_product_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {
+    {TILES(FLAT_PRODUCT_ENTRY)}, {ROUNDING_TILES(ROUNDING_PRODUCT_ENTRY)}};
 static microkernel *const weight_gradient_kernels[][TILE_VECS + 1][TILE_ROWS + 1] = {
     {TILES(WEIGHT_GRADIENT_ENTRY)}, {EVEN_TILES(PAIRED_WEIGHT_GRADIENT_ENTRY) LOW_TILES(PAIRED_WEIGHT_GRADIENT_ENTRY)}};
 

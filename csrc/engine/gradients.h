@@ -174,10 +174,58 @@ static parameters_block block_of(const layer *here, int32_t biases, int64_t at, 
     return block;
 }
 
+/* What the update of a block reads and writes, which may be far away: runs of lines, to be asked for while its gradient is
+ * summed. */
+typedef struct far_lines {
+    uintptr_t at[MAX_SLOTS + 3];
+    int64_t lines[MAX_SLOTS + 3];
+    int32_t run, n_runs;
+} far_lines;
+
+static void add_run(far_lines *far, const real *at, int64_t n) {
+    if (!at) return;
+    far->at[far->n_runs] = (uintptr_t)at, far->lines[far->n_runs++] = n / LANES;
+}
+
+/* Of a block of W, its slots and its operands. Near ones are not worth asking for: measured. */
+static far_lines far_from(const layer *here, const blocks *b, const parameters_block *block, int pairs) {
+    far_lines far = {0};
+    int64_t n = block->rows * block->width;
+    if (!ASKS || here->fan_in * here->fan_out < (pairs ? MANY_WEIGHTS : FAR_WEIGHTS)) return far;
+    add_run(&far, block->w, n);
+    for (int s = 0; s < MAX_SLOTS; s++) add_run(&far, block->slots[s], n);
+    if (!pairs) return far;
+    int64_t W = b->panel * PANEL * depth_of(here->fan_in, 1) + b->row / TERMS * block->width;
+    int64_t Wt = b->row * depth_of(here->fan_out, 1) + b->panel * PANEL / TERMS * PANEL;
+    add_run(&far, advance(here->W, W), n / TERMS);
+    add_run(&far, advance(here->Wt, Wt), n / TERMS);
+    return far;
+}
+
+/* The next of them, one for each term of a tile. */
+static void ask_for_lines(tile *t, far_lines *far) {
+    t->lines = 0;
+    if (far->run == far->n_runs) return;
+    t->later = far->at[far->run], t->lines = least(t->depth, far->lines[far->run]);
+    far->at[far->run] += (uintptr_t)(t->lines * LANES) * sizeof(real);
+    far->lines[far->run] -= t->lines;
+    if (far->lines[far->run] == 0) far->run++;
+}
+
+/* What a tile of n elements needs at its end, W, or the next one before it begins, its sums; at once where the sum is short. A line
+ * with each row of A and B otherwise: many at once would keep those waiting. */
+static void ask_for_sums(tile *t, int64_t n) {
+    const real *at = t->initial_stride ? t->c + n : t->c;
+    if (!t->update && !t->initial_stride) return;
+    if (ASKS && t->depth >= LONG_SUM) t->later = (uintptr_t)at, t->lines = n / LANES;
+    else
+        for (int64_t i = 0; i < n; i += LANES) __builtin_prefetch(at + i, 1);
+}
+
 /* Block of dW for rows [row, row_end), into c: `initial` are the sums so far, or NULL; with `update` c is W, and the
- * kernels update it themselves. */
+ * kernels update it themselves; else they ask for what is in `far`. */
 static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
-                              real *c, const constants *update, real *squares) {
+                              real *c, const constants *update, real *squares, far_lines *far) {
     const layer *here = &net->layers[l];
     int64_t width = panel_width(here->fan_out, b->panel),
             panel_size = depth_of(net->capacity, rounds(net->task)) * PANEL;
@@ -208,6 +256,8 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
             int64_t n = next_tile(&heights),
                     odd = paired && n > 1 ? n % 2 : 0; /* pairs have no kernel of such a height */
             for (int64_t part = n - odd; n > 0; n -= part, part = n) {
+                if (far) ask_for_lines(&sums, far);
+                else ask_for_sums(&sums, part * width);
                 weight_gradient_kernels[paired][width / VL][part](&sums);
                 sums.a += part;
                 sums.c += part * width;
@@ -262,11 +312,13 @@ static void learn_block(const network *net, int64_t l, const blocks *b, int64_t 
     if (how.numbers && !how.finish) {
         real *squares = advance(here->penalty, sums);
         if (squares) memset(squares, 0, (size_t)width * sizeof(real));
-        gradient_block_of(net, l, b, rows, NULL, here->params.W + at, numbers, squares);
+        gradient_block_of(net, l, b, rows, NULL, here->params.W + at, numbers, squares, NULL);
     } else {
         real *dW = how.stays ? here->gradient.W + at : block;
-        gradient_block_of(net, l, b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL);
         parameters_block weights = block_of(here, 0, at, b->row_end - b->row, width, dW);
+        far_lines far = far_from(here, b, &weights, rounds(net->task));
+        gradient_block_of(net, l, b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL,
+                          how.numbers && far.n_runs ? &far : NULL);
         weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
         if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b->panel, b->row, at);
         if (how.numbers) how.finish(numbers, &weights);

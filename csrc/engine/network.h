@@ -170,75 +170,71 @@ static void forward_packing(const network *net, int64_t l, const chunk *c, opera
 /* Some columns of a layer of a prediction that reads W where it lies in the parameters; Z holds the biases. */
 typedef struct flat_layer {
     const operand *A;      /* NULL: CSR */
+    int pairs;             /* in bfloat16 */
     const real *W, *W_end; /* from those columns on; nothing may be read at W_end or beyond */
     int64_t fan_in, fan_out, columns;
     real *Z;
 } flat_layer;
 
+/* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short. In
+ * bfloat16 a row of operands is made of two. */
+static int64_t rows_in_place(const flat_layer *f, int64_t rows) {
+    int64_t weights = f->fan_in * f->fan_out;
+    if (rows <= tile_rows[TILE_VECS] && weights > MANY_WEIGHTS) return FLAT_DEPTH / 4;
+    if (weights >= FAR_WEIGHTS) return FLAT_DEPTH / 2;
+    return f->pairs ? FLAT_DEPTH * TERMS : FLAT_DEPTH;
+}
+
 /* Where narrower tiles hold all rows in one, tiles are narrower. Otherwise the first packs its block of W for the others, and
  * each of those asks for one more line of the same rows of W. */
-static NOT_INLINE void product_in_place(const network *net, const flat_layer f, int64_t rows) {
+static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_t panel_size) {
     _Alignas(FM_ALIGNMENT) real packed[FLAT_DEPTH * PANEL];
-    int64_t panel_size = net->capacity * PANEL, n = f.fan_out, whole = f.columns / PANEL * PANEL;
+    int64_t n = f.fan_out, whole = f.columns / PANEL * PANEL, terms = f.pairs ? TERMS : 1;
     int narrow = rows > tile_rows[TILE_VECS] && rows <= tile_rows[TILE_VECS / 2];
     int64_t widths[] = {narrow ? TILE_VECS / 2 : TILE_VECS, panel_width(f.columns, n_panels(f.columns) - 1) / VL};
-    cut heights[] = {cut_rows(rows, tile_rows[widths[0]], 0), cut_rows(rows, tile_rows[widths[1]], 0)};
-    /* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short. */
-    int64_t weights = f.fan_in * n, most = weights >= FAR_WEIGHTS ? FLAT_DEPTH / 2 : FLAT_DEPTH;
-    if (rows <= tile_rows[TILE_VECS] && weights > MANY_WEIGHTS) most = FLAT_DEPTH / 4;
-    for (int64_t k = 0; f.A && k < f.fan_in; k += most) {
+    cut heights[] = {cut_rows(rows, tile_rows[widths[0]], f.pairs), cut_rows(rows, tile_rows[widths[1]], f.pairs)};
+    int64_t most = rows_in_place(&f, rows);
+    for (int64_t k = 0; k < f.fan_in; k += most) {
+        int64_t n_rows = least(most, f.fan_in - k), at = k / terms;
+        int packs = f.pairs && n_rows % 2;
         tile product = {.a_panel_size = panel_size,
                         .b_stride = n,
-                        .depth = least(most, f.fan_in - k),
+                        .depth = depth_of(n_rows, f.pairs),
                         .later_step = (uintptr_t)n * sizeof(real),
                         .initial_stride = PANEL};
         for (int64_t j = 0; j < f.columns; j += product.columns) {
             const real *W = f.W + k * n + j;
             int64_t width = widths[j == whole] * VL;
+            int at_end = f.W_end - W < (n_rows - 1) * n + width;
             cut left = heights[j == whole];
-            microkernel *const *packed_kernels = product_kernels[0][width / VL], *const *kernels = packed_kernels;
-            product.a = f.A + k / PANEL * panel_size + k % PANEL;
-            product.c = f.Z + j / PANEL * panel_size;
-            product.columns = left.tiles > 1 || j == whole ? width : whole;
+            microkernel *const *later = product_kernels[FM_PAIRS && f.pairs][width / VL], *const *kernels = later;
+            product.a = f.A + at / PANEL * panel_size + at % PANEL;
+            product.c = f.Z + j / PANEL * panel_size + j % PANEL; /* within a panel where narrow blocks are packed */
+            product.columns = left.tiles > 1 || j == whole || packs ? width : whole;
             product.packed = left.tiles > 1 ? packed : NULL;
             product.later = (uintptr_t)(W + width + LANES);
             product.b = packed;
-            if (f.W_end - W < (product.depth - 1) * n + width)
-                pack_panel(W, product.depth, n, width, f.columns - j, packed, 0);
-            else product.b = W, kernels = flat_product_kernels[width / VL];
-            while (left.tiles > 0) {
-                int64_t height = next_tile(&left);
+            if (packs || (f.pairs && at_end))
+                pack_operands(W, n_rows, n, width, least(width, f.columns - j), packed, 0);
+            else if (at_end) pack_panel(W, n_rows, n, width, f.columns - j, packed, 0);
+            else product.b = W, kernels = flat_product_kernels[f.pairs][width / VL];
+            for (int64_t height; left.tiles > 0; product.a += height * PANEL, product.c += height * PANEL) {
+                height = next_tile(&left);
                 product.initial = product.c;
                 kernels[height](&product);
-                product.a += height * PANEL, product.c += height * PANEL;
                 product.later += LANES * sizeof(real);
-                product.b = packed, kernels = packed_kernels;
+                product.b = packed, kernels = later;
             }
         }
     }
-    const sparse_rows *x = &net->sparse;
-    for (int64_t i = 0; i < rows && !f.A; i++)
-        for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
-            add_flat_row(x->value[k], f.W + x->column[k] * n, f.W_end, f.columns, f.Z + i * PANEL, panel_size);
 }
 
-/* The same in bfloat16. */
-static NOT_INLINE void product_in_place_of_pairs(const network *net, const flat_layer f, int64_t rows) {
-    int64_t panel_size = net->capacity * PANEL, n = f.fan_out;
-    for (int64_t k = 0, depth; f.A && k < f.fan_in; k += depth) {
-        int64_t left = f.fan_in - k, at = k / TERMS;
-        depth = left >= FLAT_PAIRED_DEPTH ? FLAT_PAIRED_DEPTH : least(2, left);
-        flat_product_of_pairs(f.A + at / PANEL * panel_size + at % PANEL, rows, depth, f.W + k * n, f.W_end, n,
-                              f.columns, f.Z, panel_size);
-    }
-    const sparse_rows *x = &net->sparse;
-    for (int64_t i = 0; i < rows && !f.A; i++)
-        for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++) {
-            operand alone[PAIR] = {0};
-            alone[PAIR - 1] = operand_alone(x->value[k], 0, 1); /* an even term, the last of its pair */
-            flat_product_of_pairs(alone, 1, 1, f.W + x->column[k] * n, f.W_end, n, f.columns, f.Z + i * PANEL,
-                                  panel_size);
-        }
+/* The same where A is CSR: a row of W for each value. */
+static void sparse_product_in_place(const flat_layer f, const sparse_rows *x, int64_t rows, int64_t panel_size) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = x->row_start[i]; k < x->row_start[i + 1]; k++)
+            (f.pairs ? add_flat_pairs : add_flat_row)(x->value[k], f.W + x->column[k] * f.fan_out, f.W_end, f.columns,
+                                                      f.Z + i * PANEL, panel_size);
 }
 
 /* My columns of such a layer, in strips whose sums stay in the cache. */
@@ -248,6 +244,7 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c, cons
     int64_t begin, end, n = here->fan_out, panel_size = net->capacity * PANEL,
                         strip = CACHED_SUMS / (c->rows * PANEL) * PANEL;
     flat_layer f = {.A = input_of(net, l),
+                    .pairs = rounds(net->task),
                     .W_end = params + flat_b(net->task, net->n_layers),
                     .fan_in = here->fan_in,
                     .fan_out = n};
@@ -261,8 +258,9 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c, cons
         for (real *Z = f.Z; j < last; j++, Z += panel_size)
             for (int64_t i = 0; i < c->rows; i++)
                 memcpy(Z + i * PANEL, here->params.b + j * PANEL, (size_t)panel_width(n, j) * sizeof(real));
-        (rounds(net->task) ? product_in_place_of_pairs : product_in_place)(net, f, c->rows);
-        int64_t padding = rounds(net->task) && column + f.columns == n ? padded(n) : n;
+        if (f.A) product_in_place(f, c->rows, panel_size);
+        else sparse_product_in_place(f, &net->sparse, c->rows, panel_size);
+        int64_t padding = f.pairs && column + f.columns == n ? padded(n) : n;
         for (int64_t at = n; at < padding; at++) /* what lies behind a row of W came there */
             for (int64_t i = 0; i < c->rows; i++) here->A.values[at / PANEL * panel_size + i * PANEL + at % PANEL] = 0;
         j = column / PANEL;

@@ -112,16 +112,12 @@ static void round_transposed(const real *W, int64_t fan_in, int64_t fan_out, int
 /* IN columns of flat rows, `columns` apart -> OUT one panel of operands, as pack_panel does it. */
 static void pack_operands(const real *flat, int64_t rows, int64_t columns, int64_t width, int64_t valid, operand *panel,
                           int asks) {
-    _Alignas(FM_ALIGNMENT) real two[2 * PANEL];
-    if (valid < width) memset(two, 0, sizeof two);
     for (int64_t i = 0; i < rows; i += 2, panel += PAIR * width, flat += 2 * columns) {
+        const real *odd = i + 1 < rows ? flat + columns : flat, *end = i + 1 < rows ? odd + valid : odd;
         if (asks)
             ask_for_row(flat + PACK_AHEAD * columns, valid), ask_for_row(flat + (PACK_AHEAD + 1) * columns, valid);
-        copy_row(two, flat, valid);
-        if (i + 1 < rows) copy_row(two + PANEL, flat + columns, valid);
-        else memset(two + PANEL, 0, PANEL * sizeof(real));
         for (int64_t c = 0; c < width; c += VL)
-            store_pairs(panel + c, width, vec_load(two + c), vec_load(two + PANEL + c));
+            store_pairs(panel + c, width, vec_load_up_to(flat + c, flat + valid), vec_load_up_to(odd + c, end));
     }
 }
 

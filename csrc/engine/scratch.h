@@ -11,7 +11,7 @@ enum {
     WIDE_UNITS = 1024,      /* ... in a prediction, if it has so many inputs and outputs */
     BLOCK_ROWS = 64,        /* fan-in rows of W in one block of the update */
     CACHED_SUMS = (1 << 18) / (int)sizeof(real), /* sums of a layer that stay in L2, where W is read where it lies */
-    FEW_ROWS = 64,         /* of a prediction that reads W where it lies, but in bfloat16; twice as many if ... */
+    FEW_ROWS = 64,         /* of a prediction that reads W where it lies; twice as many, but in bfloat16, if ... */
     FAR_WEIGHTS = 5 << 18, /* ... the largest layer has MANY_WEIGHTS, but not so many, which lie far away */
     FEW_TRAINED_ROWS = 4,  /* an input gradient of no more rows reads W where it lies, ... */
     FEW_INNER_ROWS = 8,    /* ... or of no more, in a layer with ... */
@@ -21,8 +21,7 @@ enum {
     TURNED_SHARE = 4,        /* ... which has so many times as many inputs of the layer, at least */
     MANY_PANELS = 8,         /* of a thread, which then takes whole ones */
 };
-_Static_assert(CACHED_SUMS >= 2 * FEW_ROWS * PANEL && CACHED_SUMS >= FEW_PAIRED_ROWS * PANEL,
-               "a strip of columns would be empty");
+_Static_assert(CACHED_SUMS >= 2 * FEW_ROWS * PANEL, "a strip of columns would be empty");
 _Static_assert(BLOCK_ROWS % LANES == 0, "the operands of a block would begin within a pair, or within a register");
 
 /* p + n, or NULL. */
@@ -150,7 +149,7 @@ static int streams_weights(const fm_task *task) {
 static int reads_weights_in_place(const fm_task *task) {
     const fm_matrix *X = &task->X;
     int more = is_wide(task, MANY_WEIGHTS, 1) && !is_wide(task, FAR_WEIGHTS, 1);
-    int64_t few = rounds(task) ? FEW_PAIRED_ROWS : more ? 2 * FEW_ROWS : FEW_ROWS;
+    int64_t few = more && !rounds(task) ? 2 * FEW_ROWS : FEW_ROWS;
     int sooner = X->indices ? X->n_values > 2 * X->n_columns : rounds(task) && task->n_units[1] < 128;
     return streams_weights(task) && task->n_rows <= (sooner ? least(32, few) : few);
 }

@@ -47,8 +47,7 @@ enum {
 };
 
 /* Tiles: TILE_VECS registers wide at the most; TILES lists (registers wide, rows) of each micro-kernel, and
- * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. A
- * prediction in bfloat16 of up to FEW_PAIRED_ROWS reads W where it lies: measured against packing it first (not with NEON). */
+ * tile_rows[v] the most rows at v registers, so that accumulators, one row of B and a broadcast fit the register file. */
 #define ROWS_1_2(X, v) X(v, 1) X(v, 2)
 #define ROWS_1_6(X, v) ROWS_1_2(X, v) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
 #define ROWS_1_8(X, v) ROWS_1_6(X, v) X(v, 7) X(v, 8)
@@ -56,7 +55,7 @@ enum {
 #define ROWS_1_16(X, v) ROWS_1_12(X, v) X(v, 13) X(v, 14) X(v, 15) X(v, 16)
 
 #if FM_VECTOR_BYTES == 64 /* AVX-512: 32 registers */
-enum { TILE_VECS = 4, TILE_ROWS = 16, FEW_PAIRED_ROWS = 128 };
+enum { TILE_VECS = 4, TILE_ROWS = 16 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
 #define TILES(X) ROWS_1_16(X, 1) ROWS_1_12(X, 2) ROWS_1_8(X, 3) ROWS_1_6(X, 4)
 #define WIDTHS(X) X(1) X(2) X(3) X(4)
@@ -67,7 +66,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
 #endif
 
 #elif FM_VECTOR_BYTES == 32 /* AVX2: 16 registers */
-enum { TILE_VECS = 2, TILE_ROWS = 6, FEW_PAIRED_ROWS = 24 };
+enum { TILE_VECS = 2, TILE_ROWS = 6 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
 #define TILES(X) ROWS_1_6(X, 2)
 #define WIDTHS(X) X(2)
@@ -78,7 +77,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 6};
 #endif
 
 #elif defined(__x86_64__) || defined(_M_X64) /* SSE2: 16 registers, no FMA */
-enum { TILE_VECS = 4, TILE_ROWS = 2, FEW_PAIRED_ROWS = 24 };
+enum { TILE_VECS = 4, TILE_ROWS = 2 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
 #define TILES(X) ROWS_1_2(X, 4)
 #define WIDTHS(X) X(4)
@@ -89,7 +88,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 2};
 #endif
 
 #else /* NEON: 32 registers */
-enum { TILE_VECS = 4, TILE_ROWS = 6, FEW_PAIRED_ROWS = 32 };
+enum { TILE_VECS = 4, TILE_ROWS = 6 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 #define TILES(X) ROWS_1_6(X, 4)
 #define WIDTHS(X) X(4)
@@ -100,7 +99,8 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 #endif
 #endif
 
-/* The micro-kernels of pairs: products of every second height, and weight gradients of those and of one row. */
+/* The micro-kernels of pairs: products of every second height, and weight gradients of those and of one row; and those that round
+ * a flat W themselves, of every height. */
 #if FM_PAIRS
 #define EVEN_ROWS_2_6(X, v) X(v, 2) X(v, 4) X(v, 6)
 #define EVEN_ROWS_2_12(X, v) EVEN_ROWS_2_6(X, v) X(v, 8) X(v, 10) X(v, 12)
@@ -110,6 +110,11 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 #else
 #define EVEN_TILES(X)
 #define LOW_TILES(X)
+#endif
+#if FM_REAL_BITS == 32
+#define ROUNDING_TILES(X) TILES(X)
+#else
+#define ROUNDING_TILES(X)
 #endif
 
 /* Enough independent chains to hide the latency of a multiply-add; the compiler may not merge or drop rounds. */
