@@ -222,3 +222,13 @@ def test_training_is_near_that_in_float32(isa: str, optimizer: str, train: Any) 
         moved = np.linalg.norm(exact.params - params)
         assert 0 < np.linalg.norm(near.params - exact.params) < 0.2 * moved
         assert near.loss == pytest.approx(exact.loss, rel=0.01)
+
+
+def test_an_infinite_output_does_not_reach_the_padding(isa: str) -> None:
+    """It makes a pair whole in a layer of odd width: infinity times its zero would be NaN, for any number of rows."""
+    network = _core.Network((2, 2, 3, 1), ["identity", "tanh"], "squared_error", "bfloat16")
+    params = np.array([1e38, 1, 1e38, 1, 1, 1, 1, 0.5, 0.5, 0.5, 1, 1, 1, *np.zeros(6)], np.float32)
+    for n_rows in (1, 7, 64, 65, 300):
+        outputs = np.empty((n_rows, 1), np.float32)
+        network.predict(params, np.full((n_rows, 2), 4, np.float32), outputs)
+        assert_array_equal(outputs, 3)

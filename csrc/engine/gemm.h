@@ -18,9 +18,9 @@ typedef struct tile {
     int64_t columns;        /* ... of so many columns; */
     real *packed;           /* OUT B (depth, width), for later tiles; or NULL */
     int64_t depth;          /* terms of the sum */
-    uintptr_t later;        /* product: B of the next block, which may be far away, is asked for meanwhile, ... */
-    uintptr_t later_step;   /* ... so many bytes with each term; or 0 */
-    int64_t lines;          /* weight gradient: so many lines instead, one with each term */
+    uintptr_t later;        /* what is needed next and may be far away is asked for meanwhile, from here on: ... */
+    uintptr_t later_step;   /* ... product: so many bytes further with each term; or 0 */
+    int64_t lines;          /* ... weight gradient: so many lines, one with each term */
     const real *initial;    /* C before the sum ... */
     int64_t initial_stride; /* ... and from its row to the next; 0: the same row for all */
     real *c;                /* OUT */
@@ -35,7 +35,7 @@ enum {
     DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
     TOGETHER = 2048 / (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
-    LONG_SUM = 48,   /* terms, during which it asks for what it needs last, or next */
+    LONG_SUM = 48,   /* terms, from which on what is needed next is asked for little by little */
     FLAT_DEPTH = 64, /* rows that are read at once of a flat B, at most */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
@@ -106,13 +106,14 @@ INLINE void flat_tile(const tile *t, const int width, const int rows, const int 
             int64_t depth = least(rest, PANEL);
             for (int64_t k = 0; k < depth; k++, b += step) {
                 vec row[TILE_VECS];
-                const operand *from = !paired || two ? b
-                                      : k % 2        ? b - stride
-                                                     : b + stride; /* the odd row comes first */
+                const operand *from = b;
+                if (paired && !two) from = k % 2 ? b - stride : b + stride; /* the odd row comes first */
 #pragma GCC unroll 2
                 for (int i = 0; i <= two && rows >= 4; i++) {
-                    __builtin_prefetch(b + i * stride + width * VL, 0, 2);
-                    if (width * VL > LANES) __builtin_prefetch(b + i * stride + width * VL + LANES, 0, 2);
+                    /* Where rows are not aligned, the first line of the next block is the last of this one. */
+                    const operand *next = b + i * stride + width * VL + LANES - 1;
+                    __builtin_prefetch(next, 0, 2);
+                    if (width * VL > LANES) __builtin_prefetch(next + LANES, 0, 2);
                 }
 #pragma GCC unroll 4
                 for (int v = 0; v < width; v++) {
@@ -277,7 +278,7 @@ static void add_flat_pairs(real x, const real *b, const real *b_end, int64_t col
     for (int64_t j = 0; j < columns; j += VL) {
         real *to = c + j / PANEL * c_panel_size + j % PANEL;
         vec zero = {0}, terms = vec_load_up_to(b + j, b_end), sum = vec_load(to);
-        if (!FM_PAIRS) sum = vec_fma(zero, zero, sum);
+        if (!FM_PAIRS) sum = vec_fma(zero, zero, sum); /* the odd term, which makes 0 of -0 */
         vec_store(to,
                   vec_dot(vec_broadcast(alone), FM_PAIRS ? pairs_of(terms, zero) : vec_rounded(terms), sum, FM_PAIRS));
     }

@@ -177,9 +177,10 @@ static parameters_block block_of(const layer *here, int32_t biases, int64_t at, 
 /* What the update of a block reads and writes, which may be far away: runs of lines, to be asked for while its gradient is
  * summed. */
 typedef struct far_lines {
+    /* Of W, the slots, and in bfloat16 the operands of W and of Wt: where each run goes on, and lines that are left of it. */
     uintptr_t at[MAX_SLOTS + 3];
     int64_t lines[MAX_SLOTS + 3];
-    int32_t run, n_runs;
+    int32_t run, n_runs; /* run: the one that is asked for next */
 } far_lines;
 
 static void add_run(far_lines *far, const real *at, int64_t n) {
@@ -195,10 +196,11 @@ static far_lines far_from(const layer *here, const blocks *b, const parameters_b
     add_run(&far, block->w, n);
     for (int s = 0; s < MAX_SLOTS; s++) add_run(&far, block->slots[s], n);
     if (!pairs) return far;
-    int64_t W = b->panel * PANEL * depth_of(here->fan_in, 1) + b->row / TERMS * block->width;
-    int64_t Wt = b->row * depth_of(here->fan_out, 1) + b->panel * PANEL / TERMS * PANEL;
-    add_run(&far, advance(here->W, W), n / TERMS);
-    add_run(&far, advance(here->Wt, Wt), n / TERMS);
+    int64_t W_at = b->panel * PANEL * depth_of(here->fan_in, 1) + b->row / TERMS * block->width;
+    int64_t columns = panel_width(here->fan_in, b->row / PANEL); /* of a panel of Wt */
+    int64_t Wt_at = b->row * depth_of(here->fan_out, 1) + b->panel * PANEL / TERMS * columns;
+    add_run(&far, advance(here->W, W_at), n / TERMS);
+    add_run(&far, advance(here->Wt, Wt_at), n / TERMS);
     return far;
 }
 

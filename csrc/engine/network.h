@@ -40,7 +40,9 @@ INLINE real *tile_values(const batch_matrix *m, int64_t at, real *buffer) {
  * then dropout, if any. */
 INLINE void activate(const network *net, const layer *here, const chunk *c, const drop *dropping, int64_t row,
                      int64_t panel, int64_t n, int64_t width, real *z) {
-    if (!here->f) return; /* the last layer keeps its logits */
+    if (!here->f) return;                        /* the last layer keeps its logits */
+    int64_t pad = here->fan_out - panel * PANEL; /* a column that makes a pair whole stays 0 where sums are infinite */
+    for (int64_t r = 0; rounds(net->task) && pad % 2 && pad < width && r < n; r++) z[r * PANEL + pad] = 0;
     int64_t at = panel * net->capacity * PANEL + row * PANEL;
     here->f->tile(z, advance(here->slopes, at), n, width);
     if (dropping) drop_tile(dropping, c->place + row, panel * PANEL, z, n, width);
@@ -176,8 +178,8 @@ typedef struct flat_layer {
     real *Z;
 } flat_layer;
 
-/* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short. In
- * bfloat16 a row of operands is made of two. */
+/* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short; and where
+ * it is near, as many as FLAT_DEPTH terms need. */
 static int64_t rows_in_place(const flat_layer *f, int64_t rows) {
     int64_t weights = f->fan_in * f->fan_out;
     if (rows <= tile_rows[TILE_VECS] && weights > MANY_WEIGHTS) return FLAT_DEPTH / 4;
@@ -212,7 +214,7 @@ static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_
             product.c = f.Z + j / PANEL * panel_size + j % PANEL; /* within a panel where narrow blocks are packed */
             product.columns = left.tiles > 1 || j == whole || packs ? width : whole;
             product.packed = left.tiles > 1 ? packed : NULL;
-            product.later = (uintptr_t)(W + width + LANES);
+            product.later = (uintptr_t)(W + width + 2 * LANES - 1);
             product.b = packed;
             if (packs || (f.pairs && at_end))
                 pack_operands(W, n_rows, n, width, least(width, f.columns - j), packed, 0);
@@ -260,9 +262,6 @@ static void forward_in_place(const network *net, int64_t l, const chunk *c, cons
                 memcpy(Z + i * PANEL, here->params.b + j * PANEL, (size_t)panel_width(n, j) * sizeof(real));
         if (f.A) product_in_place(f, c->rows, panel_size);
         else sparse_product_in_place(f, &net->sparse, c->rows, panel_size);
-        int64_t padding = f.pairs && column + f.columns == n ? padded(n) : n;
-        for (int64_t at = n; at < padding; at++) /* what lies behind a row of W came there */
-            for (int64_t i = 0; i < c->rows; i++) here->A.values[at / PANEL * panel_size + i * PANEL + at % PANEL] = 0;
         j = column / PANEL;
         for (real *Z = f.Z; j < last; j++, Z += panel_size)
             activate(net, here, c, NULL, 0, j, c->rows, panel_width(n, j), Z);
