@@ -89,10 +89,11 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
 }
 
 /* C += A B where B is flat: used too little to be worth packing first. One block of B, as wide as the tile, after the other;
- * with four rows or more the first lines of the next are asked for meanwhile. Terms are added in product_tile's order; in
- * bfloat16 rows of B, an even number, become operands on the way. */
+ * with four rows or more, or the most that a tile has, the first lines of the next are asked for meanwhile. Terms are added in
+ * product_tile's order; in bfloat16 rows of B, an even number, become operands on the way. */
 INLINE void flat_tile(const tile *t, const int width, const int rows, const int paired) {
     const int two = FM_PAIRS && paired; /* rows of B in an operand */
+    const int least_rows = TILE_ROWS < 4 ? TILE_ROWS : 4;
     const int64_t stride = t->b_stride, step = two ? 2 * stride : stride;
     for (int64_t j = 0; j < t->columns; j += width * VL) {
         real *c = t->c + j / PANEL * t->a_panel_size + j % PANEL, *packed = t->packed;
@@ -109,7 +110,7 @@ INLINE void flat_tile(const tile *t, const int width, const int rows, const int 
                 const operand *from = b;
                 if (paired && !two) from = k % 2 ? b - stride : b + stride; /* the odd row comes first */
 #pragma GCC unroll 2
-                for (int i = 0; i <= two && rows >= 4; i++) {
+                for (int i = 0; i <= two && rows >= least_rows; i++) {
                     /* Where rows are not aligned, the first line of the next block is the last of this one. */
                     const operand *next = b + i * stride + width * VL + LANES - 1;
                     __builtin_prefetch(next, 0, 2);
