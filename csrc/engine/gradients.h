@@ -183,35 +183,35 @@ typedef struct far_lines {
     int32_t run, n_runs; /* run: the one that is asked for next */
 } far_lines;
 
-static void add_run(far_lines *far, const real *at, int64_t n) {
+static void add_run(far_lines *wanted, const real *at, int64_t n) {
     if (!at) return;
-    far->at[far->n_runs] = (uintptr_t)at, far->lines[far->n_runs++] = n / LANES;
+    wanted->at[wanted->n_runs] = (uintptr_t)at, wanted->lines[wanted->n_runs++] = n / LANES;
 }
 
 /* Of a block of W, its slots and its operands. Near ones are not worth asking for: measured. */
 static far_lines far_from(const layer *here, const blocks *b, const parameters_block *block, int pairs) {
-    far_lines far = {0};
+    far_lines wanted = {0};
     int64_t n = block->rows * block->width;
-    if (!ASKS || here->fan_in * here->fan_out < (pairs ? MANY_WEIGHTS : FAR_WEIGHTS)) return far;
-    add_run(&far, block->w, n);
-    for (int s = 0; s < MAX_SLOTS; s++) add_run(&far, block->slots[s], n);
-    if (!pairs) return far;
+    if (!ASKS || here->fan_in * here->fan_out < (pairs ? MANY_WEIGHTS : FAR_WEIGHTS)) return wanted;
+    add_run(&wanted, block->w, n);
+    for (int s = 0; s < MAX_SLOTS; s++) add_run(&wanted, block->slots[s], n);
+    if (!pairs) return wanted;
     int64_t W_at = b->panel * PANEL * depth_of(here->fan_in, 1) + b->row / TERMS * block->width;
     int64_t columns = panel_width(here->fan_in, b->row / PANEL); /* of a panel of Wt */
     int64_t Wt_at = b->row * depth_of(here->fan_out, 1) + b->panel * PANEL / TERMS * columns;
-    add_run(&far, advance(here->W, W_at), n / TERMS);
-    add_run(&far, advance(here->Wt, Wt_at), n / TERMS);
-    return far;
+    add_run(&wanted, advance(here->W, W_at), n / TERMS);
+    add_run(&wanted, advance(here->Wt, Wt_at), n / TERMS);
+    return wanted;
 }
 
 /* The next of them, one for each term of a tile. */
-static void ask_for_lines(tile *t, far_lines *far) {
+static void ask_for_lines(tile *t, far_lines *wanted) {
     t->lines = 0;
-    if (far->run == far->n_runs) return;
-    t->later = far->at[far->run], t->lines = least(t->depth, far->lines[far->run]);
-    far->at[far->run] += (uintptr_t)(t->lines * LANES) * sizeof(real);
-    far->lines[far->run] -= t->lines;
-    if (far->lines[far->run] == 0) far->run++;
+    if (wanted->run == wanted->n_runs) return;
+    t->later = wanted->at[wanted->run], t->lines = least(t->depth, wanted->lines[wanted->run]);
+    wanted->at[wanted->run] += (uintptr_t)(t->lines * LANES) * sizeof(real);
+    wanted->lines[wanted->run] -= t->lines;
+    if (wanted->lines[wanted->run] == 0) wanted->run++;
 }
 
 /* What a tile of n elements needs at its end, W, or the next one before it begins, its sums; at once where the sum is short. A line
@@ -225,9 +225,9 @@ static void ask_for_sums(tile *t, int64_t n) {
 }
 
 /* Block of dW for rows [row, row_end), into c: `initial` are the sums so far, or NULL; with `update` c is W, and the
- * kernels update it themselves; else they ask for what is in `far`. */
+ * kernels update it themselves; else they ask for what is `wanted`. */
 static void gradient_block_of(const network *net, int64_t l, const blocks *b, int64_t rows, const real *initial,
-                              real *c, const constants *update, real *squares, far_lines *far) {
+                              real *c, const constants *update, real *squares, far_lines *wanted) {
     const layer *here = &net->layers[l];
     int64_t width = panel_width(here->fan_out, b->panel),
             panel_size = depth_of(net->capacity, rounds(net->task)) * PANEL;
@@ -258,7 +258,7 @@ static void gradient_block_of(const network *net, int64_t l, const blocks *b, in
             int64_t n = next_tile(&heights),
                     odd = paired && n > 1 ? n % 2 : 0; /* pairs have no kernel of such a height */
             for (int64_t part = n - odd; n > 0; n -= part, part = n) {
-                if (far) ask_for_lines(&sums, far);
+                if (wanted) ask_for_lines(&sums, wanted);
                 else ask_for_sums(&sums, part * width);
                 weight_gradient_kernels[paired][width / VL][part](&sums);
                 sums.a += part;
@@ -318,9 +318,9 @@ static void learn_block(const network *net, int64_t l, const blocks *b, int64_t 
     } else {
         real *dW = how.stays ? here->gradient.W + at : block;
         parameters_block weights = block_of(here, 0, at, b->row_end - b->row, width, dW);
-        far_lines far = far_from(here, b, &weights, rounds(net->task));
+        far_lines wanted = far_from(here, b, &weights, rounds(net->task));
         gradient_block_of(net, l, b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL,
-                          how.numbers && far.n_runs ? &far : NULL);
+                          how.numbers && wanted.n_runs ? &wanted : NULL);
         weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
         if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b->panel, b->row, at);
         if (how.numbers) how.finish(numbers, &weights);
