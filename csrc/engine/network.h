@@ -209,7 +209,8 @@ static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_
             int64_t width = widths[j == whole] * VL;
             int at_end = f.W_end - W < (n_rows - 1) * n + width;
             cut left = heights[j == whole];
-            microkernel *const *later = product_kernels[FM_PAIRS && f.pairs][width / VL], *const *kernels = later;
+            microkernel *const *packed_kernels = product_kernels[FM_PAIRS && f.pairs][width / VL];
+            microkernel *const *kernels = packed_kernels;
             product.a = f.A + at / PANEL * panel_size + at % PANEL;
             product.c = f.Z + j / PANEL * panel_size + j % PANEL; /* within a panel where narrow blocks are packed */
             product.columns = left.tiles > 1 || j == whole || packs ? width : whole;
@@ -225,7 +226,7 @@ static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_
                 product.initial = product.c;
                 kernels[height](&product);
                 product.later += LANES * sizeof(real);
-                product.b = packed, kernels = later;
+                product.b = packed, kernels = packed_kernels;
             }
         }
     }
