@@ -41,7 +41,7 @@ def test_training_is_the_references(
     assert np.linalg.norm(trained.slots - slots) <= tolerance * np.linalg.norm(slots)
 
 
-@pytest.mark.parametrize("n_units", [(1, 1), (3, 2), (65, 130, 1), (130, 5, 2), (3000, 2)])
+@pytest.mark.parametrize("n_units", [(1, 1), (3, 2), (65, 130, 1), (130, 5, 2), (3000, 2), (515, 37, 2)])
 def test_any_width(isa: str, dtype: str, n_units: tuple[int, ...], train: Any) -> None:
     rows, targets, first = reference.problem(n_units, "squared_error", 7)
     settings = {"optimizer": "sgd", "batch_size": 3, "learning_rate": 0.05, "learn_scale": True}

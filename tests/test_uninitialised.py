@@ -29,7 +29,7 @@ import scipy.sparse
 from fastmlp import _core
 
 rng = np.random.default_rng(0)
-shapes = [(7, 35, 67, 3), (33, 5, 17), (1, 1, 1), (65, 129, 9)]
+shapes = [(7, 35, 67, 3), (33, 5, 17), (1, 1, 1), (65, 129, 9), (3, 515, 35, 2)]
 for n_units, activation in itertools.product(shapes, ["logistic", "gelu"]):
     network = _core.Network(n_units, activation, "squared_error", sys.argv[1])
     params = rng.normal(size=network.n_params).astype(network.dtype)

@@ -13,6 +13,7 @@
 typedef struct tile {
     const operand *a;       /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
     int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
+    int64_t a_ahead;        /* product: so far ahead A is asked for */
     const operand *b;       /* (depth, width of B) */
     int64_t b_stride;       /* flat B: from one row to the next, ... */
     int64_t columns;        /* ... of so many columns; */
@@ -32,7 +33,8 @@ typedef struct tile {
 typedef void microkernel(const tile *t);
 
 enum {
-    DEPTH = (1 << 18) / (PANEL * (int)sizeof(real)), /* terms summed at once for all rows, so that B stays in L2 */
+    /* Terms summed at once for all rows, so that B stays in L2, which is half as large where registers are narrower. */
+    DEPTH = (1 << (FM_VECTOR_BYTES == 64 ? 18 : 17)) / (PANEL * (int)sizeof(real)),
     TOGETHER = 2048 / (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     LONG_SUM = 48,   /* terms, from which on what is needed next is asked for little by little */
@@ -67,7 +69,7 @@ INLINE void product_tile(const tile *t, const int width, const int rows, const i
         for (int64_t k = 0; k < depth; k++, b += width * VL) {
             vec row[TILE_VECS];
             /* The next panel of A may be far away. A little at a time: many at once would keep B waiting. */
-            if (rows >= 4) __builtin_prefetch(a + t->a_panel_size + k * rows);
+            if (rows >= 4) __builtin_prefetch(a + t->a_ahead + k * rows);
             if (ASKS && rows >= 4 && step) {
                 __builtin_prefetch((const void *)later, 0, 2);
                 later += step;
@@ -288,20 +290,28 @@ static void add_flat_pairs(real x, const real *b, const real *b_end, int64_t col
 /* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
  * `valid` rows exist, `stride` apart, is turned round VL x VL at a time, in registers. Terms are added in product_tile's
  * order. */
-static void transposed_columns(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid,
-                               int64_t columns, real *c) {
+INLINE void transposed_block(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid, int64_t n,
+                             real *c) {
+    vec block[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(b + i * stride) : (vec){0};
+    transpose_registers(block);
+    for (int64_t r = 0; r < rows; r++) {
+        vec sum = vec_load(c + r * PANEL);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+            if (i < n) sum = vec_fma(vec_broadcast(a[r * PANEL + i]), block[i], sum);
+        vec_store(c + r * PANEL, sum);
+    }
+}
+static NOT_INLINE void transposed_columns(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid,
+                                          int64_t width, int64_t columns, real *c, int64_t c_panel_size) {
     for (int64_t k = 0; k < columns; k += VL) {
-        vec block[VL];
         int64_t n = least(VL, columns - k);
-#pragma GCC unroll 16
-        for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(b + i * stride + k) : (vec){0};
-        transpose_registers(block);
-        for (int64_t r = 0; r < rows; r++) {
-            vec sum = vec_load(c + r * PANEL);
-#pragma GCC unroll 16
-            for (int i = 0; i < VL; i++)
-                if (i < n) sum = vec_fma(vec_broadcast(a[r * PANEL + k + i]), block[i], sum);
-            vec_store(c + r * PANEL, sum);
+        for (int64_t at = 0; at < width; at += VL) {
+            real *to = c + at / PANEL * c_panel_size + at % PANEL;
+            if (n == VL && valid - at >= VL) transposed_block(a + k, rows, b + at * stride + k, stride, VL, VL, to);
+            else transposed_block(a + k, rows, b + at * stride + k, stride, valid - at, n, to);
         }
     }
 }
@@ -315,7 +325,7 @@ INLINE void inner_products(const real *a, int64_t a_panel_size, const int n, con
                            int64_t columns, int64_t row, real *lanes) {
     vec sum[INNER_ROWS][INNER_COLUMNS][LANE_VECS];
     memset(sum, 0, sizeof sum);
-    for (int64_t j = 0; j < n_panels(columns); j++, a += a_panel_size, B += PANEL * (last + 1)) {
+    for (int64_t j = 0; j < n_panels(columns); j++, a += a_panel_size, B += panel_at(1, last + 1)) {
         int64_t width = panel_width(columns, j);
         const real *b[INNER_ROWS];
 #pragma GCC unroll 4
@@ -327,7 +337,7 @@ INLINE void inner_products(const real *a, int64_t a_panel_size, const int n, con
 #pragma GCC unroll 4
                 for (int i = 0; i < INNER_ROWS; i++) {
                     x[i] = vec_load(b[i] + k + v * VL);
-                    __builtin_prefetch(b[i] + k + v * VL + LANES * width); /* panels are too far apart for the CPU */
+                    if (v == 0) __builtin_prefetch(b[i] + k + LANES * width); /* panels are too far apart for the CPU */
                 }
 #pragma GCC unroll 4
                 for (int r = 0; r < n; r++) {

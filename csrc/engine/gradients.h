@@ -11,20 +11,21 @@ INLINE void differentiate(const network *net, const layer *here, const drop *dro
     if (rounds(net->task)) keep_operands(net, &here->delta, delta, row, panel, n, width);
 }
 
-/* My tiles of delta_l Wt, all rows by VL columns, for the few rows of a batch that reads W where it lies. */
-static void input_gradient_in_place(const network *net, int64_t l, const blocks *b) {
+enum { AT_ONCE = BLOCK_ROWS / PANEL };
+/* So many panels of delta_l Wt, for the few rows of a batch that reads W where it lies. */
+static void input_gradient_in_place(const network *net, int64_t l, int64_t rows, int64_t panel, int64_t n) {
     const layer *here = &net->layers[l], *below = here - 1;
-    int64_t panel_size = net->capacity * PANEL, n = b->row_end - b->row;
-    for (int64_t i = 0; i < panel_width(here->fan_in, b->panel); i += VL) {
-        int64_t row = b->panel * PANEL + i; /* of W */
-        real *sums = below->delta.values + b->panel * panel_size + b->row * PANEL + i;
-        for (int64_t r = 0; r < n; r++) vec_store(sums + r * PANEL, (vec){0});
-        for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
-            int64_t width = panel_width(here->fan_out, j), columns = least(width, here->fan_out - j * PANEL);
-            const real *W = here->params.W + j * PANEL * here->fan_in + row * width;
-            transposed_columns(here->delta.values + j * panel_size + b->row * PANEL, n, W, width, here->fan_in - row,
-                               columns, sums);
-        }
+    int64_t panel_size = net->capacity * PANEL, row = panel * PANEL; /* of W */
+    int64_t valid = here->fan_in - row, width = least(padded(valid), n * PANEL);
+    real *sums = below->delta.values + panel * panel_size;
+    for (int64_t at = 0; at < width; at += LANES)
+        for (int64_t r = 0; r < rows; r++)
+            memset(sums + at / PANEL * panel_size + at % PANEL + r * PANEL, 0, LANES * sizeof(real));
+    for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
+        int64_t stride = panel_width(here->fan_out, j), columns = least(stride, here->fan_out - j * PANEL);
+        const real *W = here->params.W + panel_at(j, here->fan_in) + row * stride;
+        transposed_columns(here->delta.values + j * panel_size, rows, W, stride, valid, width, columns, sums,
+                           panel_size);
     }
 }
 
@@ -48,10 +49,12 @@ static void turned_terms(const network *net, int64_t l, const blocks *b, int64_t
                          const real *later, real *sums) {
     const layer *here = &net->layers[l];
     int64_t width = padded(least(PANEL, b->row_end - row)), first = b->panel * PANEL, n_rows = here->fan_in - first;
-    const real *W = here->params.W + k * here->fan_in;
+    const real *W = here->params.W + panel_at(k / PANEL, here->fan_in);
     _Alignas(FM_ALIGNMENT) real last[TILE_ROWS * PANEL];
-    tile product = {.a_panel_size = PANEL * here->fan_in,
-                    .b = (const operand *)(here->turned + row * here->fan_out + k * width),
+    int64_t apart = panel_at(1, here->fan_in);
+    tile product = {.a_panel_size = apart,
+                    .a_ahead = ASKS ? apart : 4 * apart,
+                    .b = (const operand *)(here->turned + panel_at(row / PANEL, here->fan_out) + k * width),
                     .depth = depth,
                     .initial = net->zeros};
     cut heights = cut_rows(least(PANEL, n_rows), tile_rows[width / VL], 0);
@@ -89,7 +92,7 @@ static void turned_input_gradient(const network *net, int64_t l, const blocks *b
                 next = !last ? b->row : b->row_end < b->rows ? b->row_end : 0;
             }
             int64_t width = padded(least(PANEL, b->rows - next));
-            turned_terms(net, l, b, row, k, depth, here->turned + next * here->fan_out + at * width,
+            turned_terms(net, l, b, row, k, depth, here->turned + panel_at(next / PANEL, here->fan_out) + at * width,
                          row < top ? deltas + row * PANEL : sums);
         }
     }
@@ -120,20 +123,25 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     if (here->turned && crew->n_threads > 1) /* few panels each: threads would share the work unevenly */
         height = n_panels(here->fan_in) < MANY_PANELS * crew->n_threads ? PANEL : rows;
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, height);
+    int in_place = !here->Wt && !here->turned && !has_many_weights(here->fan_in, here->fan_out);
+    for (int64_t p = b.next_panel, end = p + b.left; in_place && p < end; p += AT_ONCE)
+        input_gradient_in_place(net, l, rows, p, least(AT_ONCE, end - p));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
         int64_t at = b.panel * panel_size + b.row * PANEL;
         if (!here->Wt) {
             if (here->turned) turned_input_gradient(net, l, &b);
-            else if (has_many_weights(here->fan_in, here->fan_out)) inner_input_gradient(net, l, &b);
-            else input_gradient_in_place(net, l, &b);
+            else if (!in_place) inner_input_gradient(net, l, &b);
             differentiate(net, below, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
             continue;
         }
         cut heights = cut_rows(b.row_end - b.row, tile_rows[width / VL], pairs);
         microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
-        tile product = {
-            .a_panel_size = panel_size, .b = here->Wt + b.panel * PANEL * depth, .depth = depth, .initial = net->zeros};
+        tile product = {.a_panel_size = panel_size,
+                        .a_ahead = panel_size,
+                        .b = here->Wt + panel_at(b.panel, depth),
+                        .depth = depth,
+                        .initial = net->zeros};
         if (has_many_weights(here->fan_in, here->fan_out) && b.left > 0 && b.row_end == rows)
             ask_for(&product, product.b + depth * width, width, heights.tiles);
         for (int64_t i = b.row, n; i < b.row_end; i += n, product.later += (uintptr_t)depth * product.later_step) {
@@ -196,9 +204,9 @@ static far_lines far_from(const layer *here, const blocks *b, const parameters_b
     add_run(&wanted, block->w, n);
     for (int s = 0; s < MAX_SLOTS; s++) add_run(&wanted, block->slots[s], n);
     if (!pairs) return wanted;
-    int64_t W_at = b->panel * PANEL * depth_of(here->fan_in, 1) + b->row / TERMS * block->width;
+    int64_t W_at = panel_at(b->panel, depth_of(here->fan_in, 1)) + b->row / TERMS * block->width;
     int64_t columns = panel_width(here->fan_in, b->row / PANEL); /* of a panel of Wt */
-    int64_t Wt_at = b->row * depth_of(here->fan_out, 1) + b->panel * PANEL / TERMS * columns;
+    int64_t Wt_at = panel_at(b->row / PANEL, depth_of(here->fan_out, 1)) + b->panel * PANEL / TERMS * columns;
     add_run(&wanted, advance(here->W, W_at), n / TERMS);
     add_run(&wanted, advance(here->Wt, Wt_at), n / TERMS);
     return wanted;
@@ -309,7 +317,7 @@ static void learn_block(const network *net, int64_t l, const blocks *b, int64_t 
     int32_t sparse = l == 0 && !net->X.across;
     if (FM_PAIRS && rounds(net->task) && !how.finish && !sparse)
         how.finish = optimizers[net->task->optimizer.kind].block;
-    int64_t width = panel_width(here->fan_out, b->panel), at = b->panel * PANEL * here->fan_in + b->row * width;
+    int64_t width = panel_width(here->fan_out, b->panel), at = panel_at(b->panel, here->fan_in) + b->row * width;
     int64_t sums = sums_at(here, b->row / BLOCK_ROWS, b->panel);
     if (how.numbers && !how.finish) {
         real *squares = advance(here->penalty, sums);
@@ -373,7 +381,7 @@ static void use_gradient(const network *net, block_update *use, const constants 
         const layer *here = &net->layers[l];
         constants of_W = numbers_of(net->task, numbers, l, 0), of_biases = numbers_of(net->task, numbers, l, 1);
         for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);) {
-            int64_t width = panel_width(here->fan_out, b.panel), at = b.panel * PANEL * here->fan_in + b.row * width;
+            int64_t width = panel_width(here->fan_out, b.panel), at = panel_at(b.panel, here->fan_in) + b.row * width;
             parameters_block W = block_of(here, 0, at, b.row_end - b.row, width, here->gradient.W + at);
             W.norm = advance(here->norm, sums_at(here, b.row / BLOCK_ROWS, b.panel));
             use(&of_W, &W);

@@ -40,7 +40,7 @@ static void scale_weights(const input_scale *scale, const layer *first, int roun
     int64_t begin, end;
     team_share(crew, thread, n_panels(first->fan_out), &begin, &end);
     for (int64_t j = begin; j < end; j++) {
-        int64_t width = panel_width(first->fan_out, j), at = j * PANEL * first->fan_in;
+        int64_t width = panel_width(first->fan_out, j), at = panel_at(j, first->fan_in);
         for (int64_t i = 0; i < first->fan_in; i++)
             for (int64_t c = 0; c < width; c += VL, at += VL)
                 vec_store(first->params.W + at, vec_load(scale->W + at) * vec_broadcast(scale->s[i]));

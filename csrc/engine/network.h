@@ -116,7 +116,11 @@ INLINE void add_terms(const network *net, int64_t l, const chunk *c, const drop 
     int64_t panel_size = net->capacity * PANEL, width = panel_width(here->fan_out, b->panel);
     microkernel *const *kernels = product_kernels[FM_PAIRS && pairs][width / VL];
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
-    tile product = {.a_panel_size = panel_size, .b = B, .depth = depth, .initial = here->params.b + b->panel * PANEL};
+    tile product = {.a_panel_size = panel_size,
+                    .a_ahead = panel_size,
+                    .b = B,
+                    .depth = depth,
+                    .initial = here->params.b + b->panel * PANEL};
     cut heights = cut_rows(b->row_end - b->row, tile_rows[width / VL], pairs);
     if (here->W && has_many_weights(here->fan_in, here->fan_out) && (!last || (b->left > 0 && b->row_end == c->rows)))
         ask_for(&product, B + depth * width, width, heights.tiles);
@@ -140,7 +144,7 @@ static void forward(const network *net, int64_t l, const chunk *c, const team *c
     int64_t all = depth_of(here->fan_in, rounds(net->task)), most = input_of(net, l) && here->A.values ? DEPTH : all;
     blocks b = my_blocks(crew, thread, n_panels(here->fan_out), c->rows, batch_block(crew, c->rows));
     while (next_block(&b)) {
-        const operand *B = here->W + b.panel * PANEL * all;
+        const operand *B = here->W + panel_at(b.panel, all);
         int64_t width = panel_width(here->fan_out, b.panel);
         for (int64_t k = 0; k < all; k += most)
             add_terms(net, l, c, dropping, &b, B + k * width, k, least(most, all - k), NULL);
@@ -200,6 +204,7 @@ static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_
         int64_t n_rows = least(most, f.fan_in - k), at = k / terms;
         int packs = f.pairs && n_rows % 2;
         tile product = {.a_panel_size = panel_size,
+                        .a_ahead = panel_size,
                         .b_stride = n,
                         .depth = depth_of(n_rows, f.pairs),
                         .later_step = (uintptr_t)n * sizeof(real),

@@ -72,7 +72,7 @@ static void round_tile(const real *from, int64_t n, int64_t width, operand *acro
 static void round_weights(const real *W, int64_t fan_in, int64_t fan_out, int64_t panel, int64_t row, int64_t row_end,
                           operand *to) {
     int64_t width = panel_width(fan_out, panel);
-    W += panel * PANEL * fan_in, to += panel * PANEL * depth_of(fan_in, 1);
+    W += panel_at(panel, fan_in), to += panel_at(panel, depth_of(fan_in, 1));
     for (int64_t i = row; i < row_end; i += 2)
         for (int64_t c = 0; c < width; c += VL) {
             vec odd = i + 1 < fan_in ? vec_load(W + (i + 1) * width + c) : (vec){0};
@@ -84,10 +84,10 @@ static void round_weights(const real *W, int64_t fan_in, int64_t fan_out, int64_
 static void round_transposed(const real *W, int64_t fan_in, int64_t fan_out, int64_t panel, int64_t row,
                              int64_t row_end, operand *to) {
     int64_t width = panel_width(fan_out, panel), first = panel * PANEL / TERMS, depth = depth_of(fan_out, 1);
-    W += panel * PANEL * fan_in;
+    W += panel_at(panel, fan_in);
     if (row_end == fan_in) row_end = padded(fan_in);
     for (int64_t k = row; k < row_end; k += VL) {
-        operand *column = to + k / PANEL * PANEL * depth + k % PANEL;
+        operand *column = to + panel_at(k / PANEL, depth) + k % PANEL;
         int64_t stride = panel_width(fan_in, k / PANEL);
         for (int64_t c = 0; c < width; c += TERMS * VL) {
             vec block[VL];

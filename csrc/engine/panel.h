@@ -1,23 +1,37 @@
 /* panel.h: the panel layouts, pack, unpack and transpose.
  *
  * Columns are padded to a multiple of LANES and cut into panels of PANEL columns.
- * - Weight panels hold a (rows, columns) matrix: panel j is a contiguous (rows, panel_width) block, the last one
- *   narrower than PANEL where columns end; padding is zero.
+ * - Weight panels hold a (rows, columns) matrix: panel j, from panel_at(j) on, is a contiguous (rows, panel_width) block,
+ *   the last one narrower than PANEL where columns end; padding is zero.
  * - Batch panels hold a (batch rows, columns) matrix: panel j is a contiguous (capacity, PANEL) block, so that a
  *   micro-kernel's strides are constants; columns past the padding are never read.
  */
 enum {
     PANEL = TILE_VECS * VL,
     PACK_AHEAD = 8, /* how many rows ahead packing asks for one, where no product hides the wait */
+    MANY_ROWS = 512,
 };
 
 static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 static int64_t n_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 static int64_t panel_width(int64_t columns, int64_t j) {
+    if (PANEL == LANES) return PANEL;
     int64_t rest = padded(columns) - j * PANEL;
     return rest < PANEL ? rest : PANEL;
 }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Where panel j of weight panels begins. Where a row of a panel is one line, panels of many rows lie an odd number of squares
+ * apart: one row of all of them would otherwise fall into a few sets of the caches, where `rows` is a multiple of 64, and push
+ * itself out of them. */
+static int64_t panel_at(int64_t j, int64_t rows) {
+    if (PANEL > LANES || rows < MANY_ROWS) return j * PANEL * rows;
+    return j * (((rows + PANEL - 1) / PANEL) | 1) * PANEL * PANEL;
+}
+static int64_t weight_panels_size(int64_t rows, int64_t columns) {
+    int64_t last = n_panels(columns) - 1;
+    return panel_at(last, rows) + rows * panel_width(columns, last);
+}
 
 /* Copy n elements. Rows are so short that a call of memcpy, which a compiler makes of the loop, would take longer: whole panels are
  * written out. The last register of a row may begin within the one before. */
@@ -54,7 +68,7 @@ INLINE void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t 
 static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j++) {
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
-        pack_panel(flat + j * PANEL, rows, columns, width, valid, panels + j * PANEL * rows, 0);
+        pack_panel(flat + j * PANEL, rows, columns, width, valid, panels + panel_at(j, rows), 0);
     }
 }
 
@@ -62,7 +76,7 @@ static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, 
 static void unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; j++) {
         int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
-        const real *from = panels + j * PANEL * rows;
+        const real *from = panels + panel_at(j, rows);
         real *to = flat + j * PANEL;
         for (int64_t i = 0; i < rows; i++, from += width, to += columns) copy_row(to, from, valid);
     }
@@ -71,24 +85,42 @@ static void unpack(const real *panels, int64_t rows, int64_t columns, real *flat
 /* Whether an element of weight panels [begin, end) is not finite; the padding is zero. */
 static integer has_not_finite(const real *panels, int64_t rows, int64_t columns, int64_t begin, int64_t end) {
     integer not_finite = 0;
-    const real *last = panels + least(end * PANEL, padded(columns)) * rows;
-    for (const real *at = panels + begin * PANEL * rows; at < last; at++) not_finite |= is_not_finite(*at);
+    for (int64_t j = begin; j < end; j++) {
+        const real *panel = panels + panel_at(j, rows);
+        for (int64_t i = 0; i < rows * panel_width(columns, j); i++) not_finite |= is_not_finite(panel[i]);
+    }
     return not_finite;
 }
 
-/* Transpose VL registers in place: log2(VL) perfect shuffles. */
-INLINE void transpose_registers(vec *rows) {
+/* log2(n) perfect shuffles of n registers in place. */
+INLINE void zip_registers(vec *rows, const int n) {
     vec other[VL];
 #pragma GCC unroll 4
-    for (int distance = 1; distance < VL; distance *= 2) {
+    for (int distance = 1; distance < n; distance *= 2) {
 #pragma GCC unroll 16
-        for (int i = 0; i < VL / 2; i++) {
-            other[2 * i] = ZIP_LOW(rows[i], rows[i + VL / 2]);
-            other[2 * i + 1] = ZIP_HIGH(rows[i], rows[i + VL / 2]);
+        for (int i = 0; i < n / 2; i++) {
+            other[2 * i] = ZIP_LOW(rows[i], rows[i + n / 2]);
+            other[2 * i + 1] = ZIP_HIGH(rows[i], rows[i + n / 2]);
         }
 #pragma GCC unroll 16
-        for (int i = 0; i < VL; i++) rows[i] = other[i];
+        for (int i = 0; i < n; i++) rows[i] = other[i];
     }
+}
+
+/* Transpose VL registers in place. */
+INLINE void transpose_registers(vec *rows) {
+#ifdef LOW_HALVES
+#pragma GCC unroll 16
+    for (int i = 0; i < VL / 2; i++) {
+        vec low = LOW_HALVES(rows[i], rows[i + VL / 2]);
+        rows[i + VL / 2] = HIGH_HALVES(rows[i], rows[i + VL / 2]);
+        rows[i] = low;
+    }
+    zip_registers(rows, VL / 2);
+    zip_registers(rows + VL / 2, VL / 2);
+#else
+    zip_registers(rows, VL);
+#endif
 }
 
 /* The sums of VL rows of LANES, each by the tree of lanes_sum. */
@@ -141,12 +173,12 @@ static void columns_to_rows(const real *from, int64_t columns, real *rows, int64
 static void transpose(const real *panels, int64_t rows, int64_t columns, real *transposed, int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; p++) {
         int64_t out_width = panel_width(rows, p);
-        real *out = transposed + p * PANEL * columns;
+        real *out = transposed + panel_at(p, columns);
         for (int64_t row = 0; row < out_width; row += VL) {
             int64_t valid = least(VL, rows - p * PANEL - row); /* may be <= 0 in the padding */
             for (int64_t j = 0; j < n_panels(columns); j++) {
                 int64_t width = panel_width(columns, j);
-                const real *from = panels + j * PANEL * rows + (p * PANEL + row) * width;
+                const real *from = panels + panel_at(j, rows) + (p * PANEL + row) * width;
                 int64_t end_column = least(columns - j * PANEL, width);
                 for (int64_t c = 0; c < end_column; c += VL) {
                     vec block[VL];
@@ -174,7 +206,7 @@ static void turn_batch(const real *panels, int64_t panel_size, int64_t rows, int
             int64_t valid = least(VL, rows - p * PANEL - row); /* may be <= 0 in the padding */
             for (int64_t c = 0; c < columns; c += VL) {
                 const real *square = from + c / PANEL * panel_size + c % PANEL;
-                real *to = turned + p * PANEL * columns + c * width + row;
+                real *to = turned + panel_at(p, columns) + c * width + row;
                 vec block[VL];
 #pragma GCC unroll 16
                 for (int i = 0; i < VL; i++) block[i] = i < valid ? vec_load(square + i * PANEL) : (vec){0};

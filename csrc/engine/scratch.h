@@ -198,7 +198,7 @@ static int packs_transpose(const network *net, int64_t l) {
 }
 
 static share carve_share(char *base, int64_t *used, int64_t fan_in, int64_t width) {
-    real *W = carve(base, used, fan_in * width, sizeof(real));
+    real *W = carve(base, used, weight_panels_size(fan_in, width), sizeof(real));
     return (share){.W = W, .b = carve(base, used, width, sizeof(real))};
 }
 
@@ -218,13 +218,13 @@ static void carve_layer(network *net, int64_t l, char *base, int64_t *used) {
     int32_t chunked = rows_at_once(task) > net->capacity;
     layer carved = {.fan_in = fan_in, .fan_out = fan_out};
     if (rounds(task) ? differentiates(task) || updates(task) : !streams_weights(task))
-        carved.params.W = carve(base, used, fan_in * width, sizeof(real));
+        carved.params.W = carve(base, used, weight_panels_size(fan_in, width), sizeof(real));
     if (!rounds(task)) carved.W = (operand *)carved.params.W;
     else if (!streams_weights(task) && task->job != FM_APPLY)
-        carved.W = carve(base, used, depth_of(fan_in, 1) * width, sizeof(operand));
+        carved.W = carve(base, used, weight_panels_size(depth_of(fan_in, 1), width), sizeof(operand));
     carved.params.b = carve(base, used, width, sizeof(real));
     if (packs_transpose(net, l))
-        carved.Wt = carve(base, used, depth_of(fan_out, rounds(task)) * padded(fan_in), sizeof(operand));
+        carved.Wt = carve(base, used, weight_panels_size(depth_of(fan_out, rounds(task)), fan_in), sizeof(operand));
     int64_t n_blocks = (fan_in + BLOCK_ROWS - 1) / BLOCK_ROWS;
     if (task->job == FM_GRADIENT || task->job == FM_APPLY || (task->job == FM_TRAIN && chunked) || clips(task))
         carved.gradient = carve_share(base, used, fan_in, width);
@@ -242,7 +242,7 @@ static void carve_scale(network *net, char *base, int64_t *used) {
     input_scale carved = {.size = padded(n), .groups = width / LANES, .s = carve(base, used, size, sizeof(real))};
     for (int32_t s = 0; s < optimizer_slots[task->optimizer.kind]; s++)
         carved.slots[s] = carve(base, used, size, sizeof(real));
-    carved.W = carve(base, used, n * width, sizeof(real));
+    carved.W = carve(base, used, weight_panels_size(n, width), sizeof(real));
     carved.dots = carve(base, used, carved.groups * carved.size, sizeof(real));
     net->scale = carved;
 }
@@ -346,7 +346,7 @@ static int64_t carve_chunk(network *net, int64_t n_threads, char *base, int64_t 
     int64_t widest = 0;
     for (int64_t l = 0; l < net->n_layers; l++)
         if (turns_delta(net, l) && task->n_units[l + 1] > widest) widest = task->n_units[l + 1];
-    real *turned = widest ? carve(base, &used, widest * padded(net->capacity), sizeof(real)) : NULL;
+    real *turned = widest ? carve(base, &used, weight_panels_size(widest, net->capacity), sizeof(real)) : NULL;
     for (int64_t l = 0; l < net->n_layers; l++) {
         int64_t columns = task->n_units[l + 1];
         int32_t learns = differentiates(task), last = l == net->n_layers - 1;

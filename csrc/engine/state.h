@@ -14,7 +14,7 @@ static void load_operands(const network *net, int64_t l, const real *flat, int64
     if (here->params.W) refresh_operands(here, j, 0, rows);
     else if (here->W)
         pack_operands(flat + flat_W(net->task, l) + j * PANEL, rows, columns, width, least(width, columns - j * PANEL),
-                      here->W + j * PANEL * depth_of(rows, 1), 0);
+                      here->W + panel_at(j, depth_of(rows, 1)), 0);
 }
 
 /* My panels of a flat vector -> scratch. */

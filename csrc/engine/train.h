@@ -80,7 +80,7 @@ static void learn_nothing(network *net, team *crew, int32_t thread) {
     for (int64_t l = 0; net->task->job == FM_GRADIENT && l < net->n_layers; l++) {
         const layer *here = &net->layers[l];
         int64_t begin, end;
-        team_share(crew, thread, here->fan_in * padded(here->fan_out), &begin, &end);
+        team_share(crew, thread, weight_panels_size(here->fan_in, here->fan_out), &begin, &end);
         memset(here->gradient.W + begin, 0, (size_t)(end - begin) * sizeof(real));
         if (thread == 0) memset(here->gradient.b, 0, (size_t)padded(here->fan_out) * sizeof(real));
     }
