@@ -39,6 +39,8 @@ enum {
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     LONG_SUM = 48,   /* terms, from which on what is needed next is asked for little by little */
     FLAT_DEPTH = 64, /* rows that are read at once of a flat B, at most */
+    L1_BYTES = 1 << 15,
+    L1_WAY = 1 << 12, /* bytes after which lines fall into the same set */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
 _Static_assert(PANEL % (FLAT_DEPTH / 8) == 0 && FLAT_DEPTH % PANEL == 0, "terms would begin within a panel of A");
