@@ -135,9 +135,9 @@ def digest(name: str) -> str:
 
 
 def minimiser() -> list[str]:
-    """What SciPy's minimiser rounds by: its version, and the kernels of its BLAS, which follow the CPU."""
-    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    return [scipy.__version__, *sorted({str(library.get("architecture")) for library in blas})]
+    """What SciPy's minimiser rounds by: its version, and the kernels of the BLAS of its wheel, which follow the CPU."""
+    blas = [library for library in threadpool_info() if "scipy.libs" in library["filepath"]]
+    return [scipy.__version__, *(str(library.get("architecture")) for library in blas)]
 
 
 def recorded() -> dict[str, Any]:

@@ -13,7 +13,7 @@
 typedef struct tile {
     const operand *a;       /* first element to broadcast; rows PANEL apart (weight gradient: adjacent) */
     int64_t a_panel_size;   /* elements of a batch panel of A (weight gradient: not used) */
-    int64_t a_ahead;        /* product: so far ahead A is asked for */
+    int64_t a_ahead;        /* product: so many elements ahead A is asked for */
     const operand *b;       /* (depth, width of B) */
     int64_t b_stride;       /* flat B: from one row to the next, ... */
     int64_t columns;        /* ... of so many columns; */
@@ -33,17 +33,18 @@ typedef struct tile {
 typedef void microkernel(const tile *t);
 
 enum {
-    /* Terms summed at once for all rows, so that B stays in L2, which is half as large where registers are narrower. */
+    /* Terms summed at once for all rows, so that B stays in L2, which is often smaller where registers are narrower. */
     DEPTH = (1 << (FM_VECTOR_BYTES == 64 ? 18 : 17)) / (PANEL * (int)sizeof(real)),
     TOGETHER = 2048 / (PANEL * (int)sizeof(real)), /* panels packed side by side, where W is packed a part at a time */
     AHEAD = 4,       /* rows of a batch that the weight gradient asks for early: A and B together do not stay in L1 */
     LONG_SUM = 48,   /* terms, from which on what is needed next is asked for little by little */
     FLAT_DEPTH = 64, /* rows that are read at once of a flat B, at most */
-    L1_BYTES = 1 << 15,
-    L1_WAY = 1 << 12, /* bytes after which lines fall into the same set */
+    L1_BYTES = 1 << 15, /* at least, and ... */
+    L1_WAY = 1 << 12,   /* ... so far apart lines fall into the same set */
 };
 _Static_assert(DEPTH / TOGETHER % PANEL == 0, "terms would begin within a panel of A");
-_Static_assert(PANEL % (FLAT_DEPTH / 8) == 0 && FLAT_DEPTH % PANEL == 0, "terms would begin within a panel of A");
+_Static_assert(PANEL % (FLAT_DEPTH / 8) == 0 && FLAT_DEPTH % PANEL == 0 && PANEL % (L1_BYTES / L1_WAY) == 0,
+               "terms would begin within a panel of A");
 
 /* Whether the rows of a tile take long enough to ask for something besides: measured; not with AVX2. */
 #define ASKS (FM_VECTOR_BYTES == 64)
@@ -289,10 +290,9 @@ static void add_flat_pairs(real x, const real *b, const real *b_end, int64_t col
     }
 }
 
-/* C += A Bt for a few rows of A and C, where the transpose of B would be used too little to be worth packing: B, of which
- * `valid` rows exist, `stride` apart, is turned round VL x VL at a time, in registers. Terms are added in product_tile's
- * order. */
-INLINE void transposed_block(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid, int64_t n,
+/* C += A Bt for a few rows of A, n of their columns, and VL columns of C: so many rows of B, `stride` apart, of which `valid` exist,
+ * are turned round in registers. */
+INLINE void transposed_block(const real *a, int64_t rows, int64_t n, const real *b, int64_t stride, int64_t valid,
                              real *c) {
     vec block[VL];
 #pragma GCC unroll 16
@@ -306,14 +306,18 @@ INLINE void transposed_block(const real *a, int64_t rows, const real *b, int64_t
         vec_store(c + r * PANEL, sum);
     }
 }
-static NOT_INLINE void transposed_columns(const real *a, int64_t rows, const real *b, int64_t stride, int64_t valid,
-                                          int64_t width, int64_t columns, real *c, int64_t c_panel_size) {
+
+/* The same for more columns of A and `valid` columns of C, where the transpose of B would be used too little to be worth packing.
+ * Terms are added in product_tile's order; sums that lie side by side do not wait for each other. */
+static NOT_INLINE void transposed_columns(const real *a, int64_t rows, int64_t columns, const real *b, int64_t stride,
+                                          int64_t valid, real *c, int64_t c_panel_size) {
     for (int64_t k = 0; k < columns; k += VL) {
         int64_t n = least(VL, columns - k);
-        for (int64_t at = 0; at < width; at += VL) {
+        for (int64_t at = 0; at < padded(valid); at += VL) {
+            const real *from = b + at * stride + k;
             real *to = c + at / PANEL * c_panel_size + at % PANEL;
-            if (n == VL && valid - at >= VL) transposed_block(a + k, rows, b + at * stride + k, stride, VL, VL, to);
-            else transposed_block(a + k, rows, b + at * stride + k, stride, valid - at, n, to);
+            if (n == VL && valid - at >= VL) transposed_block(a + k, rows, VL, from, stride, VL, to);
+            else transposed_block(a + k, rows, n, from, stride, valid - at, to);
         }
     }
 }

@@ -11,21 +11,36 @@ INLINE void differentiate(const network *net, const layer *here, const drop *dro
     if (rounds(net->task)) keep_operands(net, &here->delta, delta, row, panel, n, width);
 }
 
-enum { AT_ONCE = BLOCK_ROWS / PANEL };
-/* So many panels of delta_l Wt, for the few rows of a batch that reads W where it lies. */
+enum { IN_PLACE_PANELS = BLOCK_ROWS / PANEL }; /* of delta_l Wt, which are computed together */
+
+/* n panels of delta_l Wt from `panel` on, for the few rows of a batch that reads W where it lies. */
 static void input_gradient_in_place(const network *net, int64_t l, int64_t rows, int64_t panel, int64_t n) {
-    const layer *here = &net->layers[l], *below = here - 1;
+    const layer *here = &net->layers[l];
     int64_t panel_size = net->capacity * PANEL, row = panel * PANEL; /* of W */
-    int64_t valid = here->fan_in - row, width = least(padded(valid), n * PANEL);
-    real *sums = below->delta.values + panel * panel_size;
-    for (int64_t at = 0; at < width; at += LANES)
+    int64_t valid = least(here->fan_in - row, n * PANEL);
+    real *sums = here[-1].delta.values + panel * panel_size;
+    for (int64_t at = 0; at < padded(valid); at += LANES)
         for (int64_t r = 0; r < rows; r++)
-            memset(sums + at / PANEL * panel_size + at % PANEL + r * PANEL, 0, LANES * sizeof(real));
+            memset(sums + at / PANEL * panel_size + r * PANEL + at % PANEL, 0, LANES * sizeof(real));
     for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
-        int64_t stride = panel_width(here->fan_out, j), columns = least(stride, here->fan_out - j * PANEL);
-        const real *W = here->params.W + panel_at(j, here->fan_in) + row * stride;
-        transposed_columns(here->delta.values + j * panel_size, rows, W, stride, valid, width, columns, sums,
-                           panel_size);
+        int64_t width = panel_width(here->fan_out, j), columns = least(width, here->fan_out - j * PANEL);
+        const real *W = here->params.W + panel_at(j, here->fan_in) + row * width;
+        transposed_columns(here->delta.values + j * panel_size, rows, columns, W, width, valid, sums, panel_size);
+    }
+}
+
+/* My panels of delta of layer l - 1, in that way. */
+static void few_input_gradients(const network *net, int64_t l, const chunk *c, const drop *dropping, const team *crew,
+                                int32_t thread) {
+    const layer *below = &net->layers[l - 1];
+    int64_t p, end;
+    team_share(crew, thread, n_panels(below->fan_out), &p, &end);
+    for (int64_t n; p < end; p += n) {
+        n = least(IN_PLACE_PANELS, end - p);
+        input_gradient_in_place(net, l, c->rows, p, n);
+        for (int64_t i = p; i < p + n; i++)
+            differentiate(net, below, dropping, 0, i, c->rows, panel_width(below->fan_out, i),
+                          below->delta.values + i * net->capacity * PANEL);
     }
 }
 
@@ -53,7 +68,8 @@ static void turned_terms(const network *net, int64_t l, const blocks *b, int64_t
     _Alignas(FM_ALIGNMENT) real last[TILE_ROWS * PANEL];
     int64_t apart = panel_at(1, here->fan_in);
     tile product = {.a_panel_size = apart,
-                    .a_ahead = ASKS ? apart : 4 * apart,
+                    .a_ahead =
+                        ONE_LINE ? 4 * apart : apart, /* of lines, each from L3, or of several that follow each other */
                     .b = (const operand *)(here->turned + panel_at(row / PANEL, here->fan_out) + k * width),
                     .depth = depth,
                     .initial = net->zeros};
@@ -118,20 +134,21 @@ static void input_gradient(const network *net, int64_t l, const chunk *c, const 
     int64_t panel_size = net->capacity * PANEL, rows = c->rows, depth = depth_of(here->fan_out, pairs);
     drop drop_below;
     const drop *dropping = drop_of(net->task, l, c, &drop_below);
+    if (!here->Wt && !here->turned && !has_many_weights(here->fan_in, here->fan_out)) {
+        few_input_gradients(net, l, c, dropping, crew, thread);
+        return;
+    }
     _Alignas(FM_ALIGNMENT) real buffer[TILE_ROWS * PANEL];
     int64_t height = batch_block(crew, rows);
     if (here->turned && crew->n_threads > 1) /* few panels each: threads would share the work unevenly */
         height = n_panels(here->fan_in) < MANY_PANELS * crew->n_threads ? PANEL : rows;
     blocks b = my_blocks(crew, thread, n_panels(here->fan_in), rows, height);
-    int in_place = !here->Wt && !here->turned && !has_many_weights(here->fan_in, here->fan_out);
-    for (int64_t p = b.next_panel, end = p + b.left; in_place && p < end; p += AT_ONCE)
-        input_gradient_in_place(net, l, rows, p, least(AT_ONCE, end - p));
     while (next_block(&b)) {
         int64_t width = panel_width(here->fan_in, b.panel);
         int64_t at = b.panel * panel_size + b.row * PANEL;
         if (!here->Wt) {
             if (here->turned) turned_input_gradient(net, l, &b);
-            else if (!in_place) inner_input_gradient(net, l, &b);
+            else inner_input_gradient(net, l, &b);
             differentiate(net, below, dropping, b.row, b.panel, b.row_end - b.row, width, below->delta.values + at);
             continue;
         }

@@ -182,16 +182,19 @@ typedef struct flat_layer {
     real *Z;
 } flat_layer;
 
-/* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short, and where a
- * tile takes but a line of each, no more than have room in L1 where their lines fall into the same sets; where W is near, as many
- * as FLAT_DEPTH terms need. */
+/* Rows of W of which a line each finds room in L1, though they may fall into the same sets. */
+static int64_t rows_in_L1(int64_t columns) {
+    int64_t bytes = columns * (int64_t)sizeof(real);
+    return L1_BYTES / least(bytes & -bytes, L1_WAY);
+}
+
+/* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short; and where it
+ * is near, as many as FLAT_DEPTH terms need. */
 static int64_t rows_in_place(const flat_layer *f, int64_t rows) {
-    int64_t weights = f->fan_in * f->fan_out, bytes = f->fan_out * (int64_t)sizeof(real);
-    if (rows <= tile_rows[TILE_VECS]) {
-        int64_t most = weights > MANY_WEIGHTS ? FLAT_DEPTH / 4 : FLAT_DEPTH;
-        if (PANEL == LANES) return least(most, L1_BYTES / least(bytes & -bytes, L1_WAY));
-        if (weights > MANY_WEIGHTS) return most;
-    }
+    int64_t weights = f->fan_in * f->fan_out, short_products = rows <= tile_rows[TILE_VECS];
+    int64_t most = short_products && weights > MANY_WEIGHTS ? FLAT_DEPTH / 4 : FLAT_DEPTH;
+    if (ONE_LINE && short_products) return least(most, rows_in_L1(f->fan_out));
+    if (most < FLAT_DEPTH) return most;
     if (weights >= FAR_WEIGHTS) return FLAT_DEPTH / 2;
     return f->pairs ? FLAT_DEPTH * TERMS : FLAT_DEPTH;
 }

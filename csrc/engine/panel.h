@@ -8,14 +8,15 @@
  */
 enum {
     PANEL = TILE_VECS * VL,
-    PACK_AHEAD = 8, /* how many rows ahead packing asks for one, where no product hides the wait */
-    MANY_ROWS = 512,
+    ONE_LINE = (int)TILE_VECS == (int)LANE_VECS, /* a row of a weight panel is one line, and no panel narrower */
+    PACK_AHEAD = 8,  /* how many rows ahead packing asks for one, where no product hides the wait */
+    MANY_ROWS = 512, /* of a panel, which is large: where the next one begins matters */
 };
 
 static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 static int64_t n_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 static int64_t panel_width(int64_t columns, int64_t j) {
-    if (PANEL == LANES) return PANEL;
+    if (ONE_LINE) return PANEL;
     int64_t rest = padded(columns) - j * PANEL;
     return rest < PANEL ? rest : PANEL;
 }
@@ -25,7 +26,7 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
  * apart: one row of all of them would otherwise fall into a few sets of the caches, where `rows` is a multiple of 64, and push
  * itself out of them. */
 static int64_t panel_at(int64_t j, int64_t rows) {
-    if (PANEL > LANES || rows < MANY_ROWS) return j * PANEL * rows;
+    if (!ONE_LINE || rows < MANY_ROWS) return j * PANEL * rows;
     return j * (((rows + PANEL - 1) / PANEL) | 1) * PANEL * PANEL;
 }
 static int64_t weight_panels_size(int64_t rows, int64_t columns) {
@@ -64,22 +65,31 @@ INLINE void pack_panel(const real *flat, int64_t rows, int64_t columns, int64_t 
     }
 }
 
+/* Panels and rows that are packed or unpacked side by side: rows of a wide W lie pages apart, so that a line of each costs more. */
+enum { SIDE_BY_SIDE = 4096 / (PANEL * (int)sizeof(real)), ROWS_TOGETHER = 8 };
+
 /* IN flat (rows, columns) in C order -> OUT weight panels, for the panels [begin, end). */
 static void pack(const real *flat, int64_t rows, int64_t columns, real *panels, int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; j++) {
-        int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
-        pack_panel(flat + j * PANEL, rows, columns, width, valid, panels + panel_at(j, rows), 0);
-    }
+    for (; begin < end; begin += SIDE_BY_SIDE)
+        for (int64_t i = 0; i < rows; i += ROWS_TOGETHER)
+            for (int64_t j = begin; j < least(begin + SIDE_BY_SIDE, end); j++) {
+                int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
+                pack_panel(flat + i * columns + j * PANEL, least(ROWS_TOGETHER, rows - i), columns, width, valid,
+                           panels + panel_at(j, rows) + i * width, 0);
+            }
 }
 
 /* IN weight panels [begin, end) -> OUT flat (rows, columns) in C order. */
 static void unpack(const real *panels, int64_t rows, int64_t columns, real *flat, int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; j++) {
-        int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
-        const real *from = panels + panel_at(j, rows);
-        real *to = flat + j * PANEL;
-        for (int64_t i = 0; i < rows; i++, from += width, to += columns) copy_row(to, from, valid);
-    }
+    for (; begin < end; begin += SIDE_BY_SIDE)
+        for (int64_t i = 0; i < rows; i += ROWS_TOGETHER)
+            for (int64_t j = begin; j < least(begin + SIDE_BY_SIDE, end); j++) {
+                int64_t width = panel_width(columns, j), valid = least(width, columns - j * PANEL);
+                const real *from = panels + panel_at(j, rows) + i * width;
+                real *to = flat + i * columns + j * PANEL;
+                for (int64_t r = least(ROWS_TOGETHER, rows - i); r > 0; r--, from += width, to += columns)
+                    copy_row(to, from, valid);
+            }
 }
 
 /* Whether an element of weight panels [begin, end) is not finite; the padding is zero. */
@@ -92,7 +102,7 @@ static integer has_not_finite(const real *panels, int64_t rows, int64_t columns,
     return not_finite;
 }
 
-/* log2(n) perfect shuffles of n registers in place. */
+/* The transpose of n registers, of their halves where LOW_HALVES is defined: log2(n) perfect shuffles in place. */
 INLINE void zip_registers(vec *rows, const int n) {
     vec other[VL];
 #pragma GCC unroll 4

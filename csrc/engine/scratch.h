@@ -396,6 +396,7 @@ static int64_t carve_network(network *net, fm_task *task, char *base) {
     if (reads_weights_in_place(task))
         net->capacity |= 1 + rounds(task); /* or the panels of a row could lie 4096 bytes apart, in one set of L1 */
     net->layers = carve(base, &used, net->n_layers, sizeof(layer));
+    if (net->layers) memset(net->layers, 0, (size_t)net->n_layers * sizeof(layer));
     net->zeros = carve(base, &used, PANEL, sizeof(real));
     for (int64_t l = 0; l < net->n_layers; l++) carve_slots(net, l, base, &used);
     for (int64_t l = 0; l < net->n_layers; l++) carve_layer(net, l, base, &used);

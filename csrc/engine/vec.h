@@ -200,8 +200,9 @@ INLINE vec vec_copysign(vec a, vec b) {
     return (vec)(((ivec)a & ~sign) | ((ivec)b & sign));
 }
 
-/* Shuffles: SHUFFLE(a, b, lanes...), ZIP_LOW and ZIP_HIGH interleave halves, SWAP(v, s) exchanges lanes i and i ^ s. AVX2 has one
- * instruction for interleaving within each half of a register only; LOW_HALVES and HIGH_HALVES put halves together. */
+/* Shuffles: SHUFFLE(a, b, lanes...), ZIP_LOW and ZIP_HIGH interleave the lower and the upper halves of a and b, and with AVX2,
+ * which has an instruction for no more, those of each half, where LOW_HALVES and HIGH_HALVES put the lower and the upper ones
+ * together; SWAP(v, s) exchanges lanes i and i ^ s. */
 #ifdef __clang__
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -210,32 +211,35 @@ INLINE vec vec_copysign(vec a, vec b) {
 #if FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 16
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#define SWAP(v, s)                                                                                                     \
-    SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s, 8 ^ s, 9 ^ s, 10 ^ s, 11 ^ s, 12 ^ s,        \
-            13 ^ s, 14 ^ s, 15 ^ s)
 #elif FM_VECTOR_BYTES == 32 && FM_REAL_BITS == 32
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
 #define LOW_HALVES(a, b) SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
 #define HIGH_HALVES(a, b) SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
-#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s)
 #elif FM_VECTOR_BYTES == 32
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 2, 6)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 1, 5, 3, 7)
 #define LOW_HALVES(a, b) SHUFFLE(a, b, 0, 1, 4, 5)
 #define HIGH_HALVES(a, b) SHUFFLE(a, b, 2, 3, 6, 7)
-#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s)
 #elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 8
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s)
 #elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 4
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
-#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s)
 #else
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 2)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 1, 3)
+#endif
+#if FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 16
+#define SWAP(v, s)                                                                                                     \
+    SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s, 8 ^ s, 9 ^ s, 10 ^ s, 11 ^ s, 12 ^ s,        \
+            13 ^ s, 14 ^ s, 15 ^ s)
+#elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 8
+#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s, 4 ^ s, 5 ^ s, 6 ^ s, 7 ^ s)
+#elif FM_VECTOR_BYTES / (FM_REAL_BITS / 8) == 4
+#define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s, 2 ^ s, 3 ^ s)
+#else
 #define SWAP(v, s) SHUFFLE(v, v, 0 ^ s, 1 ^ s)
 #endif
 
