@@ -70,6 +70,16 @@ def test_nothing_is_stored_where_training_diverges(isa: str, dtype: str, optimiz
         assert training.step == 7
 
 
+def test_a_parameter_that_is_not_finite_is_noticed_wherever_it_is(isa: str, dtype: str) -> None:
+    problem = Problem(dtype)
+    training, gradient, before = problem.training(), problem.arrays["gradient"], problem.arrays["params"].copy()
+    for i in range(gradient.size):
+        gradient[i] = np.nan
+        assert not training.apply(gradient), i
+        gradient[i] = 0
+    assert_array_equal(problem.arrays["params"], before)
+
+
 def test_a_batch_that_diverges_begins_anew(isa: str, dtype: str) -> None:
     n_rows = 600  # more than a chunk
     network = _core.Network((2, 3, 1), "relu", "squared_error", dtype)
