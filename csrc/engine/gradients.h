@@ -68,8 +68,7 @@ static void turned_terms(const network *net, int64_t l, const blocks *b, int64_t
     _Alignas(FM_ALIGNMENT) real last[TILE_ROWS * PANEL];
     int64_t apart = panel_at(1, here->fan_in);
     tile product = {.a_panel_size = apart,
-                    .a_ahead =
-                        ONE_LINE ? 4 * apart : apart, /* of lines, each from L3, or of several that follow each other */
+                    .a_ahead = ONE_LINE ? 4 * apart : apart, /* lines that do not follow each other take longer */
                     .b = (const operand *)(here->turned + panel_at(row / PANEL, here->fan_out) + k * width),
                     .depth = depth,
                     .initial = net->zeros};
