@@ -325,14 +325,24 @@ static void refresh_changed(const network *net, int64_t l, const blocks *b, int3
     }
 }
 
+/* The gradient of a block for a batch of one row, as factors. Those that are elements of A come to lie next to each other in
+ * `a`. */
+static NOT_INLINE void outer_gradient_of(const network *net, int64_t l, const blocks *b, real *a,
+                                         parameters_block *weights) {
+    int64_t panel_size = net->capacity * PANEL;
+    const real *A = (const real *)(l ? net->layers[l - 1].A.down : net->X.down) + b->row / PANEL * panel_size;
+    for (int64_t i = 0; i < weights->rows; i += PANEL, A += panel_size)
+        memcpy(a + i, A, (size_t)least(PANEL, weights->rows - i) * sizeof(real));
+    weights->a = a, weights->delta = (const real *)net->layers[l].delta.down + b->panel * panel_size;
+}
+
 /* A block of W of layer l: its gradient, and the use of that; with its first rows the biases of its columns. `numbers` are
- * those of the weights. */
+ * those of the weights. The next block lies `ahead`. */
 static void learn_block(const network *net, int64_t l, const blocks *b, int64_t rows, learning how,
-                        const constants *numbers, real *block) {
+                        const constants *numbers, real *block, int64_t ahead) {
     const layer *here = &net->layers[l];
-    int32_t sparse = l == 0 && !net->X.across;
-    if (FM_PAIRS && rounds(net->task) && !how.finish && !sparse)
-        how.finish = optimizers[net->task->optimizer.kind].block;
+    int32_t sparse = l == 0 && !net->X.across, scaled = l == 0 && net->scale.s, pairs = rounds(net->task);
+    if (FM_PAIRS && pairs && !how.finish && !sparse) how.finish = optimizers[net->task->optimizer.kind].block;
     int64_t width = panel_width(here->fan_out, b->panel), at = panel_at(b->panel, here->fan_in) + b->row * width;
     int64_t sums = sums_at(here, b->row / BLOCK_ROWS, b->panel);
     if (how.numbers && !how.finish) {
@@ -342,14 +352,17 @@ static void learn_block(const network *net, int64_t l, const blocks *b, int64_t 
     } else {
         real *dW = how.stays ? here->gradient.W + at : block;
         parameters_block weights = block_of(here, 0, at, b->row_end - b->row, width, dW);
-        far_lines wanted = far_from(here, b, &weights, rounds(net->task));
-        gradient_block_of(net, l, b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL,
-                          how.numbers && wanted.n_runs ? &wanted : NULL);
+        far_lines wanted = far_from(here, b, &weights, pairs);
+        if (rows == 1 && !how.stays && !sparse && !scaled && !pairs) outer_gradient_of(net, l, b, block, &weights);
+        else
+            gradient_block_of(net, l, b, rows, how.carry ? here->gradient.W + at : NULL, dW, NULL, NULL,
+                              how.numbers && wanted.n_runs ? &wanted : NULL);
+        if ((weights.a || !ASKS) && has_many_weights(here->fan_in, here->fan_out)) weights.ahead = ahead;
         weights.penalty = advance(here->penalty, sums), weights.norm = advance(here->norm, sums);
-        if (how.numbers && l == 0 && net->scale.s) unscale_block(&net->scale, &weights, b->panel, b->row, at);
+        if (how.numbers && scaled) unscale_block(&net->scale, &weights, b->panel, b->row, at);
         if (how.numbers) how.finish(numbers, &weights);
     }
-    if (how.numbers && rounds(net->task)) refresh_changed(net, l, b, sparse && !how.finish && !here->penalty);
+    if (how.numbers && pairs) refresh_changed(net, l, b, sparse && !how.finish && !here->penalty);
     if (b->row == 0) bias_gradient(net, l, b->panel, rows, how, block);
 }
 
@@ -360,7 +373,7 @@ static void weight_gradient(const network *net, int64_t l, int64_t rows, learnin
     constants numbers = {0};
     if (how.numbers) numbers = numbers_of(net->task, how.numbers, l, 0);
     for (blocks b = my_blocks(crew, thread, n_panels(here->fan_out), here->fan_in, BLOCK_ROWS); next_block(&b);)
-        learn_block(net, l, &b, rows, how, &numbers, net->blocks + thread * BLOCK_ROWS * PANEL);
+        learn_block(net, l, &b, rows, how, &numbers, net->blocks + thread * BLOCK_ROWS * PANEL, BLOCK_ROWS * PANEL);
 }
 
 /* Whether both gradients of a block of rows of W follow each other, so that W is still near when it is updated: to fetch it is
@@ -384,7 +397,8 @@ static void gradients_at_once(network *net, int64_t l, const chunk *c, learning 
         layer_lap(net, thread, l, PHASE_INPUT_GRADIENT);
         for (int64_t j = 0; j < n_panels(here->fan_out); j++) {
             blocks b = {.panel = j, .row = row, .row_end = row_end};
-            learn_block(net, l, &b, c->rows, how, &numbers, net->blocks + thread * BLOCK_ROWS * PANEL);
+            learn_block(net, l, &b, c->rows, how, &numbers, net->blocks + thread * BLOCK_ROWS * PANEL,
+                        panel_at(1, here->fan_in));
         }
         layer_lap(net, thread, l, PHASE_WEIGHT_GRADIENT);
     }

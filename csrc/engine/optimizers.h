@@ -94,6 +94,8 @@ INLINE vec penalised_update(const constants *p, vec w, vec g, vec *sum) {
 typedef struct parameters_block {
     int64_t rows, width;
     real *gradient;         /* IN sums over the batch; gradient_block: OUT the gradient */
+    const real *a, *delta;  /* IN (rows,), (width,): the sums are their outer product, where not NULL */
+    int64_t ahead;          /* W and the slots are asked for so many elements ahead; 0: they are near */
     real *w;                /* IN/OUT */
     real *slots[MAX_SLOTS]; /* IN/OUT */
     real *penalty; /* OUT (width,) sums down each column of the old w^2, or of the penalty itself where there is more
@@ -103,21 +105,32 @@ typedef struct parameters_block {
 
 /* The rows of a block one after the other, as they lie in memory; each column's sum is one chain. */
 #define OPTIMIZER_BLOCK(name, n_slots, fused)                                                                          \
-    INLINE void name##_rows(const constants p, const parameters_block k, const int general) {                          \
-        vec penalty[TILE_VECS] = {{0}}, slots[n_slots + 1];                                                            \
-        for (int64_t at = 0; at < k.rows * k.width; at += k.width)                                                     \
-            for (int64_t c = at, v = 0; c < at + k.width; c += VL, v++) {                                              \
-                vec w = vec_load(k.w + c), g = penalise(&p, w, vec_load(k.gradient + c), &penalty[v], general);        \
+    INLINE void name##_rows(const constants p, const parameters_block k, const int general, const int outer) {         \
+        const int64_t n = (ONE_LINE ? PANEL : k.width) / VL;                                                           \
+        vec penalty[TILE_VECS] = {{0}}, slots[n_slots + 1], zero = {0}, a = zero, delta[TILE_VECS] = {{0}};            \
+        for (int64_t v = 0; outer && v < n; v++) delta[v] = vec_load(k.delta + v * VL);                                \
+        for (int64_t i = 0, c = 0; i < k.rows; i++) {                                                                  \
+            if (outer) a = vec_broadcast(k.a[i]);                                                                      \
+            _Pragma("GCC unroll 4") for (int64_t v = 0; v < n; v++, c += VL) {                                         \
+                vec sum = outer ? vec_fma(a, delta[v], zero) : vec_load(k.gradient + c);                               \
+                vec w = vec_load(k.w + c), g = penalise(&p, w, sum, &penalty[v], general);                             \
                 if (general) w = w * vec_broadcast(p.keep);                                                            \
+                if (k.ahead && v % LANE_VECS == 0) {                                                                   \
+                    __builtin_prefetch(k.w + c + k.ahead, 1);                                                          \
+                    for (int s = 0; s < n_slots; s++) __builtin_prefetch(k.slots[s] + c + k.ahead, 1);                 \
+                }                                                                                                      \
                 _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) slots[s] = vec_load(k.slots[s] + c);         \
                 vec_store(k.w + c, name##_update(&p, w, g, slots));                                                    \
                 _Pragma("GCC unroll 4") for (int s = 0; s < n_slots; s++) vec_store(k.slots[s] + c, slots[s]);         \
             }                                                                                                          \
-        for (int64_t v = 0; k.penalty && v < k.width / VL; v++) vec_store(k.penalty + v * VL, penalty[v]);             \
+        }                                                                                                              \
+        for (int64_t v = 0; k.penalty && v < n; v++) vec_store(k.penalty + v * VL, penalty[v]);                        \
     }                                                                                                                  \
     static void name##_block(const constants *p, const parameters_block *k) {                                          \
-        if (p->general) name##_rows(*p, *k, 1);                                                                        \
-        else name##_rows(*p, *k, 0);                                                                                   \
+        if (p->general && k->a) name##_rows(*p, *k, 1, 1);                                                             \
+        else if (p->general) name##_rows(*p, *k, 1, 0);                                                                \
+        else if (k->a) name##_rows(*p, *k, 0, 1);                                                                      \
+        else name##_rows(*p, *k, 0, 0);                                                                                \
     }
 OPTIMIZERS(OPTIMIZER_BLOCK)
 
