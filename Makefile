@@ -4,7 +4,7 @@ CLANG_FORMAT ?= $(if $(wildcard .venv/bin/clang-format),.venv/bin/clang-format,c
 CC ?= cc
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/engine/* tests/*.c)
 
-.PHONY: build test docs fuzz faults bench readme asm format lint portability wheel sanitize tsan pairs coverage mutants stateful clean
+.PHONY: build test docs fuzz faults bench readme asm format lint portability wheel sanitize tsan emulated coverage mutants stateful clean
 
 build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
@@ -80,10 +80,11 @@ tsan: # the tests of threads on an engine with the thread sanitizer; then the us
 	status=$$?; cat build/tsan/report* 2>/dev/null && status=66; \
 	$(PYTHON) setup.py build_ext --inplace --force && exit $$status
 
+EMULATE = $(if $(shell grep -m 1 avx512bw /proc/cpuinfo),pairs,avx512)
 BFLOAT16 = bfloat16 bfloat16_estimators network bits gather gemm door door_scratch door_training threads digests
-pairs: # the tests of bfloat16 on the engine for AVX512_BF16, whose instructions are emulated; then the usual engine again
-	FASTMLP_PAIRS=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/pairs
-	$(PYTHON) -m pytest -n 2 -k "bfloat16 or same_bits" $(BFLOAT16:%=tests/test_%.py); \
+emulated: # the tests of the engine for AVX512_BF16 where the CPU has not all of it; then the usual engine again
+	FASTMLP_EMULATE=$(EMULATE) $(PYTHON) setup.py build_ext --inplace --force --build-temp build/emulated
+	$(PYTHON) -m pytest -n 2 $(if $(filter pairs,$(EMULATE)),-k "bfloat16 or same_bits") $(BFLOAT16:%=tests/test_%.py); \
 	status=$$?; $(PYTHON) setup.py build_ext --inplace --force && exit $$status
 
 # Once is enough: tests of the engine choose each of its instruction sets themselves. A branch of C is one of a function of

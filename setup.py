@@ -16,7 +16,7 @@ SANITIZE = os.environ.get("FASTMLP_SANITIZE")  # 1: addresses and undefined beha
 COVERAGE = os.environ.get("FASTMLP_COVERAGE") == "1"
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 TIMERS = os.environ.get("FASTMLP_TIMERS") == "1"
-PAIRS = os.environ.get("FASTMLP_PAIRS") == "1"  # the engine for AVX512_BF16 runs without it: slow, for tests
+EMULATE = os.environ.get("FASTMLP_EMULATE")  # pairs: AVX512_BF16; avx512: AVX-512 as well; slow, for tests (gcc)
 QUICK = os.environ.get("FASTMLP_QUICK") == "1"  # fast to compile, slow to run
 
 # Contraction is off because it differs between instruction sets: the engine writes its fused multiply-adds itself.
@@ -25,6 +25,7 @@ COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-pthread"]
 # Without the engine's own always_inline, which copies a function to each of its callers: the same code once.
 NO_COPIES = ["-O1", "-Dalways_inline=unused"]
 OPTIMIZE = ["-O0", "-g"] if DEBUG else NO_COPIES if QUICK else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]
+EMULATIONS = {"pairs": ["FM_EMULATE_PAIRS"], "avx512": ["FM_EMULATE_PAIRS", "FM_EMULATE_AVX512"]}
 SANITIZERS = {
     "1": [
         *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"),
@@ -90,6 +91,7 @@ class BuildEngine(build_ext):
 
 def engine() -> Extension:
     extra = [*(SANITIZERS[SANITIZE] if SANITIZE else []), *(COUNTERS if COVERAGE else [])]
+    extra += ["-Wno-psabi"] if EMULATE else []
     compile_args = [*COMPILE, *OPTIMIZE, *extra]
     link_args = ["-pthread", *extra]
     return Extension(
@@ -97,7 +99,7 @@ def engine() -> Extension:
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
         depends=["fastmlp/_core.pxd", "csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
         include_dirs=["csrc"],
-        define_macros=[(name, "1") for name, wanted in (("FM_TIMERS", TIMERS), ("FM_EMULATE_PAIRS", PAIRS)) if wanted],
+        define_macros=[(name, "1") for name in [*(["FM_TIMERS"] if TIMERS else []), *EMULATIONS.get(EMULATE, [])]],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )

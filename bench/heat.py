@@ -1,6 +1,7 @@
 """The grid as a picture and as a section of the page."""
 
 import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,26 @@ COLOURS = LinearSegmentedColormap.from_list("lost and won", SCALE)
 LEAST, MOST = np.log(0.5), np.log(8.0)
 """Ratios at which the colours end."""
 
+REGISTERS = {"x86-64-v4": "AVX-512", "x86-64-v3": "AVX2", "x86-64": "SSE2", "aarch64": "NEON"}
+"""What the instruction sets are known by."""
+
 Results = dict[str, Any]
+
+
+def newest(folder: Path) -> dict[str, Results]:
+    """Of each instruction set the newest grid among ``grid*.json``, by the file's stem; the widest registers first."""
+    found: dict[str, tuple[str, Results]] = {}
+    for file in sorted(folder.glob("grid*.json")):
+        results = json.loads(file.read_text(encoding="utf-8"))
+        isa = results["isa"]
+        if isa not in found or found[isa][1]["started"] < results["started"]:
+            found[isa] = file.stem, results
+    return dict(found[isa] for isa in [*REGISTERS, *(found.keys() - REGISTERS)] if isa in found)
+
+
+def title(results: Results) -> str:
+    """With the registers it was measured with."""
+    return f"{TITLE}: {REGISTERS.get(results['isa'], results['isa'])}"
 
 
 def write_picture(results: Results, path: Path) -> Path:
@@ -98,7 +118,7 @@ def section(results: Results, picture: str) -> str:
     """Of the page: the picture, given as HTML, and what is lost."""
     every = [cell for of in panels(results).values() for cell in of.values()]
     below = lost(results)
-    text = f"<h2>{TITLE}</h2><p class=soft>{html.escape(summary(results))}</p>{picture}"
+    text = f"<h2>{title(results)}</h2><p class=soft>{html.escape(summary(results))}</p>{picture}"
     if below:
         text += "<div class=scroll><table><tr><th>a peer is faster</th><th>width</th><th>rows</th><th>ratio</th>"
         text += "<th>peer</th></tr>\n"

@@ -96,11 +96,10 @@ def _figure(caption: str, path: Path) -> str:
 
 def _grid() -> str:
     """The heat maps, where they have been measured."""
-    file = RESULTS / "grid.json"
-    if not file.exists():
-        return ""
-    grid = json.loads(file.read_text(encoding="utf-8"))
-    return heat.section(grid, _figure(heat.CAPTION, heat.write_picture(grid, PICTURES / "grid.png")))
+    return "".join(
+        heat.section(grid, _figure(heat.CAPTION, heat.write_picture(grid, PICTURES / f"{stem}.png")))
+        for stem, grid in heat.newest(RESULTS).items()
+    )
 
 
 def _section(title: str, rows: list[dict[str, Any]], group: str) -> str:

@@ -23,6 +23,9 @@ static int x86_64_level(void) {
     if (!__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) || !has(ecx, lzcnt)) return 1;
     const unsigned bmi1 = 1u << 3, avx2 = 1u << 5, bmi2 = 1u << 8;
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !has(ebx, bmi1 | avx2 | bmi2)) return 1;
+#ifdef FM_EMULATE_AVX512
+    return 4;
+#endif
     const unsigned f = 1u << 16, dq = 1u << 17, cd = 1u << 28, bw = 1u << 30, vl = 1u << 31;
     return has(ebx, f | dq | cd | bw | vl) && has(state, 0xe6) ? 4 : 3;
 }

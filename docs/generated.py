@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-from json import loads
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -167,23 +166,19 @@ def _race(race: dict[str, Any]) -> str:
 
 
 def _heat_maps(results: Path, folder: Path) -> list[str]:
-    """The newest grid of networks, where one has been measured: a picture, and what is lost."""
-    found = [loads(path.read_text(encoding="utf-8")) for path in results.glob("grid*.json")]
-    if not found:
-        return []
-    newest = max(found, key=lambda each: str(each["started"]))
-    path = heat.write_picture(newest, folder / "grid.png")
-    lost = [
-        f"| {panel} | {cell['width']} | {cell['n_rows']} | {cell['ratio']:.2f} | {ENGINES[cell['peer']].title} |"
-        for panel, cell in grid.lost(newest)
-    ]
+    """Of each instruction set the newest grid of networks that has been measured: a picture, and what is lost."""
+    parts = []
     head = ["| a peer is faster | width | rows | ratio | peer |", "|---|--:|--:|--:|---|"]
-    return [
-        f"## {heat.TITLE}",
-        heat.summary(newest),
-        f":::{{figure}} generated/{path.name}\n:alt: {heat.CAPTION}\n:class: wide\n\n{heat.CAPTION}\n:::",
-        *(["\n".join([*head, *lost])] if lost else []),
-    ]
+    for stem, measured in heat.newest(results).items():
+        path = heat.write_picture(measured, folder / f"{stem}.png")
+        lost = [
+            f"| {panel} | {cell['width']} | {cell['n_rows']} | {cell['ratio']:.2f} | {ENGINES[cell['peer']].title} |"
+            for panel, cell in grid.lost(measured)
+        ]
+        figure = f":::{{figure}} generated/{path.name}\n:alt: {heat.CAPTION}\n:class: wide\n\n{heat.CAPTION}\n:::"
+        parts += [f"## {heat.title(measured)}", heat.summary(measured), figure]
+        parts += ["\n".join([*head, *lost])] if lost else []
+    return parts
 
 
 def _draw_race(race: dict[str, Any], path: Path) -> None:

@@ -141,6 +141,13 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
      "pack_panel(flat + i * columns + j * PANEL, least(ROWS_TOGETHER, rows)"),
     ("gemm.h", "real *to = c + at / PANEL * c_panel_size + at % PANEL;", "real *to = c + at % PANEL;"),
     ("gradients.h", "n = least(IN_PLACE_PANELS, end - p)", "n = IN_PLACE_PANELS"),
+    # the gradient of one row, as factors
+    ("optimizers.h", "vec_fma(a, delta[v], zero)", "vec_fma(a, delta[0], zero)"),
+    ("gradients.h", "i < weights->rows; i += PANEL, A += panel_size", "i < weights->rows; i += PANEL, A += PANEL"),
+    ("gradients.h", "net->X.down) + b->row / PANEL * panel_size", "net->X.down)"),
+    ("gradients.h", "net->layers[l].delta.down + b->panel * panel_size", "net->layers[l].delta.down"),
+    ("gradients.h", "rows == 1 && !how.stays && !sparse && !scaled", "rows == 1 && !how.stays && !sparse"),
+    ("gradients.h", "rows == 1 && !how.stays && !sparse", "rows == 1 && !sparse"),
     # blocks of work, threads
     ("network.h", "b->row_end = least(b->row + b->height, b->rows)", "b->row_end = b->row + b->height"),
     ("scratch.h", "i < l; i++) at += task->n_units[i + 1]", "i < l; i++) at += task->n_units[i]"),

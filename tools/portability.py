@@ -1,9 +1,9 @@
 """The engine without Python, on every platform: ``python -m tools.portability``.
 
 Compiles ``csrc/selftest.c`` with the compilers of this machine at two optimization levels, with gcc's ThreadSanitizer,
-with gcc and the instructions of AVX512_BF16 emulated, and with zig (``pip install ziglang``) for the other platforms;
-runs what this machine can, aarch64 through qemu and Windows through Wine, and compares the digests: they are equal for
-every instruction set with FMA.
+with gcc and the instructions of AVX512_BF16 or of all AVX-512 emulated, and with zig (``pip install ziglang``) for the
+other platforms; runs what this machine can, aarch64 through qemu and Windows through Wine, and compares the digests:
+they are equal for every instruction set with FMA.
 """
 
 import argparse
@@ -68,7 +68,9 @@ def builds() -> Iterator[Build]:
     else:
         yield Build("gcc, ThreadSanitizer", ["gcc"], ["-O1", "-g", "-fsanitize=thread"], RUN_HERE, "at-once")
     if shutil.which("gcc") is not None:
-        yield Build("gcc, AVX512_BF16 emulated", ["gcc"], ["-O1", "-DFM_EMULATE_PAIRS"], RUN_HERE)
+        pairs, registers = "-DFM_EMULATE_PAIRS", "-DFM_EMULATE_AVX512"
+        yield Build("gcc, AVX512_BF16 emulated", ["gcc"], ["-O1", pairs], RUN_HERE)
+        yield Build("gcc, AVX-512 emulated", ["gcc"], ["-O1", "-Wno-psabi", pairs, registers], RUN_HERE)
     if find_spec("ziglang") is None:
         skipped("other platforms", "ziglang is not installed: pip install ziglang")
         return

@@ -59,7 +59,9 @@ enum { TILE_VECS = 4, TILE_ROWS = 16 };
 static const int64_t tile_rows[TILE_VECS + 1] = {0, 16, 12, 8, 6};
 #define TILES(X) ROWS_1_16(X, 1) ROWS_1_12(X, 2) ROWS_1_8(X, 3) ROWS_1_6(X, 4)
 #define WIDTHS(X) X(1) X(2) X(3) X(4)
-#if FM_REAL_BITS == 32
+#ifdef FM_EMULATE_AVX512
+#define MM(operation) emulated_##operation
+#elif FM_REAL_BITS == 32
 #define MM(operation) _mm512_##operation##_ps
 #else
 #define MM(operation) _mm512_##operation##_pd
@@ -119,7 +121,9 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 
 /* Enough independent chains to hide the latency of a multiply-add; the compiler may not merge or drop rounds. */
 enum { FMA_CHAINS = 12 };
-#if defined(__aarch64__) || defined(_M_ARM64)
+#if defined(FM_EMULATE_AVX512) && FM_VECTOR_BYTES == 64 /* there is none */
+#define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+m"(v))
+#elif defined(__aarch64__) || defined(_M_ARM64)
 #define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+w"(v))
 #else
 #define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+v"(v))
@@ -141,6 +145,39 @@ INLINE vec vec_load_up_to(const real *p, const real *end) {
 }
 INLINE void vec_store_unaligned(real *p, vec v) { memcpy(p, &v, sizeof v); }
 INLINE vec vec_select(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+
+/* For tests on a CPU without AVX-512, built with GCC: its instructions by halves, with AVX2. */
+#if defined(FM_EMULATE_AVX512) && FM_VECTOR_BYTES == 64
+#if FM_REAL_BITS == 32
+#define HALF(operation) _mm256_##operation##_ps
+typedef __m256 half;
+#else
+#define HALF(operation) _mm256_##operation##_pd
+typedef __m256d half;
+#endif
+typedef union halves {
+    vec whole;
+    half part[2];
+} halves;
+INLINE vec emulated_set1(real x) { return (halves){.part = {HALF(set1)(x), HALF(set1)(x)}}.whole; }
+INLINE vec emulated_sqrt(vec a) {
+    halves x = {a};
+    return (halves){.part = {HALF(sqrt)(x.part[0]), HALF(sqrt)(x.part[1])}}.whole;
+}
+INLINE vec emulated_max(vec a, vec b) {
+    halves x = {a}, y = {b};
+    return (halves){.part = {HALF(max)(x.part[0], y.part[0]), HALF(max)(x.part[1], y.part[1])}}.whole;
+}
+INLINE vec emulated_min(vec a, vec b) {
+    halves x = {a}, y = {b};
+    return (halves){.part = {HALF(min)(x.part[0], y.part[0]), HALF(min)(x.part[1], y.part[1])}}.whole;
+}
+INLINE vec emulated_fmadd(vec a, vec b, vec c) {
+    halves x = {a}, y = {b}, z = {c};
+    half low = HALF(fmadd)(x.part[0], y.part[0], z.part[0]), high = HALF(fmadd)(x.part[1], y.part[1], z.part[1]);
+    return (halves){.part = {low, high}}.whole;
+}
+#endif
 
 #ifdef MM
 INLINE vec vec_broadcast(real x) { return (vec)MM(set1)(x); }
@@ -169,7 +206,11 @@ INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)NEON(vfmaq)(c, a, b); }
 INLINE wide wide_broadcast(uint64_t x) { return (wide){0} + x; }
 #if FM_VECTOR_BYTES == 64
 INLINE wide wide_count(void) { return (wide){0, 1, 2, 3, 4, 5, 6, 7}; }
+#ifdef FM_EMULATE_AVX512
+INLINE wide wide_multiply(wide a, wide b) { return (a & UINT32_MAX) * (b & UINT32_MAX); }
+#else
 INLINE wide wide_multiply(wide a, wide b) { return (wide)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+#endif
 #elif FM_VECTOR_BYTES == 32
 INLINE wide wide_count(void) { return (wide){0, 1, 2, 3}; }
 INLINE wide wide_multiply(wide a, wide b) { return (wide)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
@@ -304,12 +345,17 @@ INLINE vec vec_rounded(vec a) { return a; }
 /* neighbours: the elements of two registers, rounded, as pairs; pairs_of: pairs of the elements of two registers. vec_dot:
  * c + a b, where a and b are pairs or reals. */
 #if FM_PAIRS
-#ifdef FM_EMULATE_PAIRS /* for tests on a CPU that has AVX-512 but not these two instructions: what they compute */
-INLINE vec neighbours(vec low, vec high) {
-    static const uint16_t upper[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                       33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-    return (vec)_mm512_permutex2var_epi16((__m512i)vec_rounded(low), _mm512_loadu_si512(upper),
-                                          (__m512i)vec_rounded(high));
+#ifdef FM_EMULATE_PAIRS /* for tests on a CPU that has not these instructions: what they compute */
+INLINE vec short_words(vec low, vec high, const int first, const int step, const int apart) {
+    uint16_t from[64], to[32];
+    memcpy(from, &low, sizeof low), memcpy(from + 32, &high, sizeof high);
+    for (int i = 0; i < 32; i++) to[i] = from[first + i / 2 * step + i % 2 * apart];
+    return memcpy(&low, to, sizeof low), low;
+}
+INLINE vec neighbours(vec low, vec high) { return short_words(vec_rounded(low), vec_rounded(high), 1, 4, 2); }
+INLINE vec pairs_of(vec even, vec odd) {
+    vec joined = neighbours(even, odd);
+    return short_words(joined, joined, 0, 1, 16);
 }
 INLINE vec dot_of_pairs(vec a, vec b, vec c) {
     words odd_a = (words)a & 0xffff0000, odd_b = (words)b & 0xffff0000, even_a = (words)a << 16,
@@ -318,13 +364,13 @@ INLINE vec dot_of_pairs(vec a, vec b, vec c) {
 }
 #else
 INLINE vec neighbours(vec low, vec high) { return (vec)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low); }
-INLINE vec dot_of_pairs(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
-#endif
 INLINE vec pairs_of(vec even, vec odd) {
     static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     return (vec)_mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)neighbours(even, odd));
 }
+INLINE vec dot_of_pairs(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
+#endif
 INLINE vec vec_dot(vec a, vec b, vec c, const int paired) { return paired ? dot_of_pairs(a, b, c) : vec_fma(a, b, c); }
 #else /* not needed: reals that have changed places do as well */
 INLINE vec neighbours(vec low, vec high) { return (void)high, low; }
