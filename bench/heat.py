@@ -104,13 +104,15 @@ def _short(ratio: float) -> str:
 def summary(results: Results) -> str:
     """Where it was measured, and how many networks are won and lost."""
     ratios = [cell["ratio"] for of in panels(results).values() for cell in of.values() if cell["ratio"] is not None]
-    peaks = ", ".join(f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in results["fma_peaks"].items())
+    dtypes = {cell["dtype"] for cell in results["cells"]}
+    measured = [(dtype, peak) for dtype, peak in results["fma_peaks"].items() if dtype in dtypes]
+    peaks = ", ".join(f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in measured)
+    either = "In bfloat16 the peers may use float32 as well. " if "bfloat16" in dtypes else ""
     return (
         f"{results['started'][:10]}, {results['machine']['cpu']}, {results['isa']}; FMA peak of one core {peaks}; took "
         f"{minutes(results['seconds'])}. Of {len(ratios)} networks fastmlp is ahead of every peer by "
         f"{100 * (CLEAR - 1):.0f} % and more in {sum(ratio >= CLEAR for ratio in ratios)}; in {len(lost(results))} a "
-        "peer is faster. In bfloat16 the peers may use float32 as well. The compiled PyTorch is left out: it compiles "
-        "for seconds in each."
+        f"peer is faster. {either}The compiled PyTorch is left out: it compiles for seconds in each."
     )
 
 
