@@ -92,6 +92,7 @@ class BuildEngine(build_ext):
 def engine() -> Extension:
     extra = [*(SANITIZERS[SANITIZE] if SANITIZE else []), *(COUNTERS if COVERAGE else [])]
     extra += ["-Wno-psabi"] if EMULATE else []
+    macros = [*(["FM_TIMERS"] if TIMERS else []), *(EMULATIONS[EMULATE] if EMULATE else [])]
     compile_args = [*COMPILE, *OPTIMIZE, *extra]
     link_args = ["-pthread", *extra]
     return Extension(
@@ -99,7 +100,7 @@ def engine() -> Extension:
         sources=["fastmlp/_core.pyx", "csrc/select.c", *sorted(glob("csrc/isa_*.c"))],
         depends=["fastmlp/_core.pxd", "csrc/fastmlp.h", *sorted(glob("csrc/engine/*"))],
         include_dirs=["csrc"],
-        define_macros=[(name, "1") for name in [*(["FM_TIMERS"] if TIMERS else []), *EMULATIONS.get(EMULATE, [])]],
+        define_macros=[(name, "1") for name in macros],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )

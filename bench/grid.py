@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if output:
         write(results, output)
         print(f"written: {output}")
-    if is_full and find_spec("matplotlib"):
+    if output and is_full and find_spec("matplotlib"):
         from bench.heat import write_picture
 
-        print(f"written: {write_picture(results, PICTURE)}")
+        print(f"written: {write_picture(results, PICTURE.with_stem(output.stem))}")
     return int(any(cell["error"] for cell in results["cells"]))
 
 

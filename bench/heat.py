@@ -42,7 +42,7 @@ def newest(folder: Path) -> dict[str, Results]:
         isa = results["isa"]
         if isa not in found or found[isa][1]["started"] < results["started"]:
             found[isa] = file.stem, results
-    return dict(found[isa] for isa in [*REGISTERS, *(found.keys() - REGISTERS)] if isa in found)
+    return dict(found[isa] for isa in [*REGISTERS, *sorted(found.keys() - REGISTERS)] if isa in found)
 
 
 def title(results: Results) -> str:

@@ -6,7 +6,9 @@
 #define FM_VECTOR_BYTES 64
 #define FM_REAL_BITS 32
 #define FM_PAIRS 1
-#ifdef FM_EMULATE_AVX512
+#if defined(FM_EMULATE_AVX512) && defined(__clang__)
+#error "AVX-512 is emulated with GCC"
+#elif defined(FM_EMULATE_AVX512)
 #pragma GCC target("avx2,fma,bmi2")
 #elif defined(__clang__)
 #pragma clang attribute push(__attribute__((target("fma,bmi2,avx512dq,avx512vl,avx512bf16"))), apply_to = function)

@@ -5,7 +5,9 @@
 #define FM_ENGINE fm_engine_x86_64_v4_float64
 #define FM_VECTOR_BYTES 64
 #define FM_REAL_BITS 64
-#ifdef FM_EMULATE_AVX512
+#if defined(FM_EMULATE_AVX512) && defined(__clang__)
+#error "AVX-512 is emulated with GCC"
+#elif defined(FM_EMULATE_AVX512)
 #pragma GCC target("avx2,fma,bmi2")
 #elif defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,bmi2,avx512f,avx512dq,avx512vl"))), apply_to = function)

@@ -32,6 +32,27 @@ def test_apply_is_the_update_of_a_step(isa: str, precision: str, optimizer: str,
     assert_allclose(apart.arrays["slots"], together.arrays["slots"], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "sgd_momentum", "adam"])
+def test_a_batch_whose_last_chunk_is_one_row(isa: str, dtype: str, optimizer: str) -> None:
+    """The gradient of the other chunks is in memory, where that of a batch of one row is not."""
+    n_rows = 511 * 512 + 1  # of chunks of 256 and of 512 rows
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, 3)).astype(dtype)
+    y = X @ rng.standard_normal((3, 1)).astype(dtype)
+    network = _core.Network((3, 4, 1), "tanh", "squared_error", dtype)
+    initial = rng.standard_normal(network.n_params).astype(dtype)
+    gradient, found = np.empty_like(initial), []
+    network.loss_gradient(initial, X, y, None, 0.0, gradient)
+    for at_once in (True, False):
+        params, slots = initial.copy(), np.zeros((_core.OPTIMIZERS[optimizer], network.n_params), dtype)
+        settings = {"optimizer": optimizer, "batch_size": n_rows, "learning_rate": 0.1}
+        training = _core.Training(network, params, slots, X, y, **settings)
+        assert training.run(seconds=1e9) == "epoch" if at_once else training.apply(gradient)
+        found.append(params)
+    assert np.abs(found[0] - initial).min() > 0
+    assert_allclose(found[0], found[1], rtol=0, atol=1000 * np.finfo(network.dtype).eps)
+
+
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
 def test_rates_of_single_steps(isa: str, dtype: str, optimizer: str) -> None:
     """As if each batch were a call of its own at its rate, wherever the epoch is interrupted."""

@@ -146,8 +146,9 @@ MUTANTS: list[tuple[str, str, str] | tuple[str, str, str, str]] = [
     ("gradients.h", "i < weights->rows; i += PANEL, A += panel_size", "i < weights->rows; i += PANEL, A += PANEL"),
     ("gradients.h", "net->X.down) + b->row / PANEL * panel_size", "net->X.down)"),
     ("gradients.h", "net->layers[l].delta.down + b->panel * panel_size", "net->layers[l].delta.down"),
-    ("gradients.h", "rows == 1 && !how.stays && !sparse && !scaled", "rows == 1 && !how.stays && !sparse"),
-    ("gradients.h", "rows == 1 && !how.stays && !sparse", "rows == 1 && !sparse"),
+    ("gradients.h", "!how.stays && !sparse && !scaled && !pairs", "!how.stays && !sparse && !pairs"),
+    ("gradients.h", "rows == 1 && !how.carry && !how.stays", "rows == 1 && !how.carry"),
+    ("gradients.h", "rows == 1 && !how.carry && !how.stays", "rows == 1 && !how.stays"),
     # blocks of work, threads
     ("network.h", "b->row_end = least(b->row + b->height, b->rows)", "b->row_end = b->row + b->height"),
     ("scratch.h", "i < l; i++) at += task->n_units[i + 1]", "i < l; i++) at += task->n_units[i]"),

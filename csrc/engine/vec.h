@@ -121,7 +121,7 @@ static const int64_t tile_rows[TILE_VECS + 1] = {0, 0, 0, 0, 6};
 
 /* Enough independent chains to hide the latency of a multiply-add; the compiler may not merge or drop rounds. */
 enum { FMA_CHAINS = 12 };
-#if defined(FM_EMULATE_AVX512) && FM_VECTOR_BYTES == 64 /* there is none */
+#if defined(FM_EMULATE_AVX512) && FM_VECTOR_BYTES == 64 /* no register is so wide */
 #define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+m"(v))
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define KEEP_IN_REGISTER(v) __asm__ __volatile__("" : "+w"(v))
@@ -346,6 +346,7 @@ INLINE vec vec_rounded(vec a) { return a; }
  * c + a b, where a and b are pairs or reals. */
 #if FM_PAIRS
 #ifdef FM_EMULATE_PAIRS /* for tests on a CPU that has not these instructions: what they compute */
+/* Word i is word first + i / 2 * step + i % 2 * apart of the two. */
 INLINE vec short_words(vec low, vec high, const int first, const int step, const int apart) {
     uint16_t from[64], to[32];
     memcpy(from, &low, sizeof low), memcpy(from + 32, &high, sizeof high);
