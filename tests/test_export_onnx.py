@@ -331,7 +331,7 @@ def test_columns_of_numbers_with_names_and_of_text_without(tmp_path: Path) -> No
     model.to_onnx(tmp_path / "table.onnx")
     found = run(tmp_path / "table.onnx", **columns(numbers))["variable"]
     assert found.shape == model.predict(numbers).shape
-    np.testing.assert_allclose(found, model.predict(numbers), rtol=1e-5)
+    np.testing.assert_allclose(found, model.predict(numbers), rtol=1e-5, atol=1e-6)
     text = TABLE[["colour", "yes or no"]].fillna("?")
     model.fit(text.to_numpy(dtype=object), y).to_onnx(tmp_path / "table.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "table.onnx", providers=["CPUExecutionProvider"])
