@@ -322,7 +322,7 @@ def test_arrays_of_numbers_are_one_input(tmp_path: Path) -> None:
     X, y = load_diabetes(return_X_y=True)
     model = TabularRegressor(random_state=0, n_members=1, categorical_features=[1]).fit(X, np.stack([y, -y], 1))
     model.to_onnx(tmp_path / "table.onnx")
-    np.testing.assert_allclose(run(tmp_path / "table.onnx", X=X)["variable"], model.predict(X), rtol=1e-5)
+    np.testing.assert_allclose(run(tmp_path / "table.onnx", X=X)["variable"], model.predict(X), rtol=1e-5, atol=1e-6)
 
 
 def test_columns_of_numbers_with_names_and_of_text_without(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_columns_of_numbers_with_names_and_of_text_without(tmp_path: Path) -> No
     names = [each.name for each in session.get_inputs()]
     assert len(names) == 2
     found = run(tmp_path / "table.onnx", **dict(zip(names, columns(text).values(), strict=True)))["variable"]
-    np.testing.assert_allclose(found, model.predict(text.to_numpy(dtype=object)), rtol=1e-5)
+    np.testing.assert_allclose(found, model.predict(text.to_numpy(dtype=object)), rtol=1e-5, atol=1e-6)
 
 
 def test_tables_with_columns_named_like_nodes(tmp_path: Path) -> None:
