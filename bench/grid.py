@@ -20,7 +20,6 @@ from bench.measure import Workers, measure
 from bench.report import PICTURES, RESULTS
 from bench.workloads import Row, Run, Workload
 
-FILE, PICTURE = RESULTS / "grid.json", PICTURES / "grid.png"
 CLEAR = 1.10
 """Times as fast as the best peer: below, noise decides."""
 
@@ -36,8 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with Workers() as workers:
             results = run(workers, arguments)
-        if arguments.again:
-            results = renewed(json.loads(FILE.read_text(encoding="utf-8")), results)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"bench grid: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
         return 1
@@ -45,14 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nbench grid: interrupted, nothing is written", file=sys.stderr)
         return 1
     is_full = arguments.again or not (arguments.quick or arguments.rows or arguments.engines)
-    output = arguments.output or (FILE if is_full else None)
+    output = arguments.output or (kept(results) if is_full else None)
     if output:
         write(results, output)
         print(f"written: {output}")
     if output and is_full and find_spec("matplotlib"):
         from bench.heat import write_picture
 
-        print(f"written: {write_picture(results, PICTURE.with_stem(output.stem))}")
+        print(f"written: {write_picture(results, (PICTURES / output.name).with_suffix('.png'))}")
     return int(any(cell["error"] for cell in results["cells"]))
 
 
@@ -62,14 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", default="", metavar="SUBSTRING", help="only cells whose name contains this; not kept")
     parser.add_argument("--engines", default="", metavar="A,B", help="only these beside fastmlp; not kept")
     parser.add_argument(
-        "--again", action="store_true", help="put the selected cells into the results of the last full run"
+        "--again", action="store_true", help="put the selected cells into the results kept for this instruction set"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the results here, whatever was measured")
     return parser
 
 
 def run(workers: Workers, arguments: argparse.Namespace) -> Results:
-    """Measure the cells that the arguments select, print them, and return what the results file holds."""
+    """Measure the cells that the arguments select, print them, and return what the results file is to hold.
+
+    Raises
+    ------
+    ValueError
+        If no cell is selected, or if the results to put them into are of another machine or library.
+    """
     worker = workers.of(Run("fastmlp", Workload((1, 1), 1)))
     about = worker.ask("describe")
     wanted = arguments.engines.split(",") if arguments.engines else list(ENGINES)
@@ -90,6 +93,10 @@ def run(workers: Workers, arguments: argparse.Namespace) -> Results:
         "fma_peaks": peaks,
         "estimated": estimated,
     }
+    file = kept(results)
+    before = json.loads(file.read_text(encoding="utf-8")) if arguments.again and file.exists() else None
+    if before:
+        machine.require_same(before, results)
     machine.warn_if_busy(results["machine"])
     if results["absent"]:
         print(f"not installed, left out: {', '.join(results['absent'])}")
@@ -98,7 +105,7 @@ def run(workers: Workers, arguments: argparse.Namespace) -> Results:
     results["cells"] = list(_measured(workers, selected, rows, n_cpus, peaks))
     results["seconds"] = time.perf_counter() - start
     print(*lines(results), sep="\n")
-    return results
+    return renewed(before, results) if before else results
 
 
 def _measured(
@@ -119,21 +126,21 @@ def _measured(
     machine.progress("")
 
 
-def renewed(before: Results, now: Results) -> Results:
-    """Results with the cells that have been measured again in the place of those that were before.
+def kept(results: Results) -> Path:
+    """The file of a whole grid: one for each instruction set."""
+    return RESULTS / f"grid-{results['isa']}.json"
 
-    Raises
-    ------
-    ValueError
-        If the machine or a library is another one.
-    """
-    machine.require_same(before, now)
+
+def renewed(before: Results, now: Results) -> Results:
+    """Results with the cells that have been measured again in the place of those that were before, and the new ones."""
 
     def key(cell: Results) -> Any:
         return *_key(cell), cell["dtype"]
 
+    known = {key(cell): cell for cell in before["cells"]}
     again = {key(cell): cell for cell in now["cells"]}
-    return before | {"cells": [again.get(key(cell), cell) for cell in before["cells"]]}
+    times = ("estimated", "seconds") if again.keys() - known.keys() else ()
+    return before | {name: before[name] + now[name] for name in times} | {"cells": [*(known | again).values()]}
 
 
 def write(results: Results, path: Path) -> None:

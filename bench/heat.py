@@ -34,15 +34,10 @@ REGISTERS = {"x86-64-v4": "AVX-512", "x86-64-v3": "AVX2", "x86-64": "SSE2", "aar
 Results = dict[str, Any]
 
 
-def newest(folder: Path) -> dict[str, Results]:
-    """Of each instruction set the newest grid among ``grid*.json``, by the file's stem; the widest registers first."""
-    found: dict[str, tuple[str, Results]] = {}
-    for file in sorted(folder.glob("grid*.json")):
-        results = json.loads(file.read_text(encoding="utf-8"))
-        isa = results["isa"]
-        if isa not in found or found[isa][1]["started"] < results["started"]:
-            found[isa] = file.stem, results
-    return dict(found[isa] for isa in [*REGISTERS, *sorted(found.keys() - REGISTERS)] if isa in found)
+def grids(folder: Path) -> dict[str, Results]:
+    """The grid of each instruction set, by the file's stem; the widest registers first."""
+    files = [folder / f"grid-{isa}.json" for isa in REGISTERS]
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()}
 
 
 def title(results: Results) -> str:

@@ -56,9 +56,13 @@ def _cpu() -> str:
 
 
 def require_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """ValueError where two results are not of the same machine and the same versions of all libraries."""
+    """ValueError where two results are not of the same machine and the same versions of all libraries.
+
+    CPUs of very different kinds may go by one name on rented machines, so that the instruction set counts, too.
+    """
     for what, old, new in (
         ("another machine", before["machine"]["cpu"], now["machine"]["cpu"]),
+        ("another instruction set", before["isa"], now["isa"]),
         ("other versions", before["versions"], now["versions"]),
     ):
         if old != new:

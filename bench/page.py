@@ -98,7 +98,7 @@ def _grid() -> str:
     """The heat maps, where they have been measured."""
     return "".join(
         heat.section(grid, _figure(heat.CAPTION, heat.write_picture(grid, PICTURES / f"{stem}.png")))
-        for stem, grid in heat.newest(RESULTS).items()
+        for stem, grid in heat.grids(RESULTS).items()
     )
 
 

@@ -166,10 +166,10 @@ def _race(race: dict[str, Any]) -> str:
 
 
 def _heat_maps(results: Path, folder: Path) -> list[str]:
-    """Of each instruction set the newest grid of networks that has been measured: a picture, and what is lost."""
+    """The grid of networks of each instruction set that has been measured: a picture, and what is lost."""
     parts = []
     head = ["| a peer is faster | width | rows | ratio | peer |", "|---|--:|--:|--:|---|"]
-    for stem, measured in heat.newest(results).items():
+    for stem, measured in heat.grids(results).items():
         path = heat.write_picture(measured, folder / f"{stem}.png")
         lost = [
             f"| {panel} | {cell['width']} | {cell['n_rows']} | {cell['ratio']:.2f} | {ENGINES[cell['peer']].title} |"

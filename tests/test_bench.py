@@ -391,11 +391,13 @@ def test_readme_is_rewritten_between_the_markers(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_measured_again_take_the_place_of_the_last() -> None:
-    about = {"machine": {"cpu": "A"}, "versions": {"numpy": "2.4"}, "races": [1]}
+    about = {"machine": {"cpu": "A"}, "isa": "x86-64-v3", "versions": {"numpy": "2.4"}, "races": [1]}
     before = about | {"rows": [{"name": "a", "seconds": 1}, {"name": "b", "seconds": 1}]}
     now = about | {"rows": [{"name": "b", "seconds": 2}], "races": []}
     rows = [{"name": "a", "seconds": 1}, {"name": "b", "seconds": 2}]
     assert report.renewed(before, now) == about | {"rows": rows}
+    with pytest.raises(ValueError, match="another instruction set"):
+        report.renewed(before | {"isa": "x86-64-v4"}, now)
     with pytest.raises(ValueError, match="other versions"):
         report.renewed(before | {"versions": {}}, now)
 

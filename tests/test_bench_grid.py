@@ -162,28 +162,40 @@ def test_the_command_measures_prints_and_writes(
     assert grid.main(["--engines", "no such engine"]) == 1
 
 
-def test_the_whole_grid_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_grid_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("matplotlib")
     whole = [Cell("train", "float32", "sgd", 1, 32, 8), Cell("predict", "float64", "", 1, 32, 1)]
     monkeypatch.setattr(grid, "cells", lambda quick, n_cpus: whole)
-    monkeypatch.setattr(grid, "FILE", tmp_path / "grid.json")
-    monkeypatch.setattr(grid, "PICTURE", tmp_path / "pictures" / "grid.png")
+    monkeypatch.setattr(grid, "RESULTS", tmp_path)
+    monkeypatch.setattr(grid, "PICTURES", tmp_path / "pictures")
     monkeypatch.setattr(grid, "runnable", lambda wanted, isas: (["fastmlp", "scikit-learn"], ["jax"]))
     assert grid.main([]) == 0
-    results = json.loads(grid.FILE.read_text(encoding="utf-8"))
+    (file,), (picture,) = tmp_path.glob("grid-*.json"), tmp_path.glob("pictures/grid-*.png")
+    results = json.loads(file.read_text(encoding="utf-8"))
+    assert file.stem == picture.stem == f"grid-{results['isa']}"
     assert grid.panels(results).keys() == {cell.panel for cell in whole}
     assert results["absent"] == ["jax"]
     assert results["seconds"] > 0
-    assert grid.PICTURE.exists()
-    grid.PICTURE.unlink()
+    picture.unlink()
     assert grid.main(["--again", "--rows", "predict"]) == 0
-    again = json.loads(grid.FILE.read_text(encoding="utf-8"))
+    again = json.loads(file.read_text(encoding="utf-8"))
     assert again["cells"][0] == results["cells"][0]
     assert again["cells"][1] != results["cells"][1]
     assert len(again["cells"]) == 2
-    assert grid.PICTURE.exists()
-    with pytest.raises(ValueError, match="results are of another machine"):
-        grid.renewed(RESULTS | {"versions": again["versions"]}, again)
+    assert again["seconds"] == results["seconds"]
+    assert picture.exists()
+    whole.append(Cell("predict", "float64", "", 1, 32, 10))
+    assert grid.main(["--again", "--rows", "32 × 10"]) == 0
+    more = json.loads(file.read_text(encoding="utf-8"))
+    assert [cell["n_rows"] for cell in more["cells"]] == [8, 1, 10]
+    assert more["cells"][:2] == again["cells"]
+    assert more["seconds"] > again["seconds"]
+    grid.write(more | {"machine": {"cpu": "Another CPU"}}, file)
+    monkeypatch.setattr(grid, "measure", None)
+    assert grid.main(["--again", "--rows", "32 × 10"]) == 1
+    assert "the last results are of another machine: Another CPU" in capsys.readouterr().err
 
 
 def test_the_page_shows_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,9 +205,9 @@ def test_the_page_shows_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(page, "RESULTS", tmp_path)
     monkeypatch.setattr(page, "PICTURES", tmp_path)
     assert page._grid() == ""
-    grid.write(RESULTS, tmp_path / "grid.json")
+    grid.write(RESULTS, tmp_path / "grid-x86-64-v3.json")
     text = page._grid()
-    assert (tmp_path / "grid.png").exists()
+    assert (tmp_path / "grid-x86-64-v3.png").exists()
     assert text.count("data:image/png;base64,") == 1
     assert text.count("<td class=lost><b>0.90 ×</b>") == 1
     assert "64 × 4: the losses differ" in text
