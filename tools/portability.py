@@ -7,6 +7,7 @@ they are equal for every instruction set with FMA.
 """
 
 import argparse
+import os
 import platform
 import re
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,6 +118,15 @@ def run(build: Build, folder: Path) -> Digests:
     return {(isa, dtype): digest for isa, dtype, digest in map(str.split, lines)}
 
 
+def outcome(build: Build) -> Digests | RuntimeError:
+    """The digests of a build, or why there are none."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return run(build, Path(folder))
+        except RuntimeError as error:
+            return error
+
+
 def disagreements(digests: Digests, expected: Digests) -> list[str]:
     """Digests that differ from those before; expected receives the new ones."""
     found = []
@@ -133,19 +144,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     only = parser.parse_args(argv).only
     expected: Digests = {}
     failed = False
-    for build in builds():
-        if not re.search(only, build.name):
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                digests = run(build, Path(folder))
-                faults = disagreements(digests, expected)
-            except RuntimeError as error:
-                digests, faults = {}, [str(error)]
-        failed |= bool(faults)
-        engines = ", ".join(dict.fromkeys(isa for isa, _ in digests))
-        print(f"{build.name}: {'FAILED' if faults else f'ran {engines}' if engines else 'compiled'}", flush=True)
-        print(*faults, sep="\n", end="\n" if faults else "", flush=True)
+    selected = [build for build in builds() if re.search(only, build.name)]
+    with ThreadPoolExecutor(os.cpu_count()) as at_once:
+        for build, found in zip(selected, at_once.map(outcome, selected), strict=True):
+            digests = found if isinstance(found, dict) else {}
+            faults = disagreements(digests, expected) if isinstance(found, dict) else [str(found)]
+            failed |= bool(faults)
+            engines = ", ".join(dict.fromkeys(isa for isa, _ in digests))
+            print(f"{build.name}: {'FAILED' if faults else f'ran {engines}' if engines else 'compiled'}", flush=True)
+            print(*faults, sep="\n", end="\n" if faults else "", flush=True)
     for (kind, dtype), digest in expected.items():
         print(f"{digest}  {dtype}, {kind}")
     return int(failed)
