@@ -188,26 +188,33 @@ static int64_t rows_in_L1(int64_t columns) {
     return L1_BYTES / least(bytes & -bytes, L1_WAY);
 }
 
+/* Whether each tile in turn goes through some whole rows of W: measured, where W is near or its lines fall into few sets. */
+static int tiles_take_turns(const flat_layer *f, int64_t rows) {
+    int few_sets = rows_in_L1(f->fan_out) < FLAT_DEPTH, near = f->fan_in * f->fan_out < FAR_WEIGHTS;
+    if (!ONE_LINE || f->pairs || f->columns < f->fan_out || !(few_sets || near)) return 0;
+    return rows <= (few_sets ? 2 : 4) * tile_rows[TILE_VECS];
+}
+
 /* As many rows of W at once as the CPU prefetches well: fewer where W is far away, or the products between are short; and where it
  * is near, as many as FLAT_DEPTH terms need. */
 static int64_t rows_in_place(const flat_layer *f, int64_t rows) {
     int64_t weights = f->fan_in * f->fan_out, short_products = rows <= tile_rows[TILE_VECS];
     int64_t most = short_products && weights > MANY_WEIGHTS ? FLAT_DEPTH / 4 : FLAT_DEPTH;
-    if (ONE_LINE && short_products) return least(most, rows_in_L1(f->fan_out));
+    if (ONE_LINE && (short_products || tiles_take_turns(f, rows))) return least(most, rows_in_L1(f->fan_out));
     if (most < FLAT_DEPTH) return most;
     if (weights >= FAR_WEIGHTS) return FLAT_DEPTH / 2;
     return f->pairs ? FLAT_DEPTH * TERMS : FLAT_DEPTH;
 }
 
-/* Where narrower tiles hold all rows in one, tiles are narrower. Otherwise the first packs its block of W for the others, and
- * each of those asks for one more line of the same rows of W. */
+/* Where narrower tiles hold all rows in one, tiles are narrower. Otherwise, unless they take turns, the first packs its block of W
+ * for the others, and each of those asks for one more line of the same rows of W. */
 static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_t panel_size) {
     _Alignas(FM_ALIGNMENT) real packed[FLAT_DEPTH * PANEL];
     int64_t n = f.fan_out, whole = f.columns / PANEL * PANEL, terms = f.pairs ? TERMS : 1;
     int narrow = rows > tile_rows[TILE_VECS] && rows <= tile_rows[TILE_VECS / 2];
     int64_t widths[] = {narrow ? TILE_VECS / 2 : TILE_VECS, panel_width(f.columns, n_panels(f.columns) - 1) / VL};
     cut heights[] = {cut_rows(rows, tile_rows[widths[0]], f.pairs), cut_rows(rows, tile_rows[widths[1]], f.pairs)};
-    int64_t most = rows_in_place(&f, rows);
+    int64_t most = rows_in_place(&f, rows), turns = tiles_take_turns(&f, rows);
     for (int64_t k = 0; k < f.fan_in; k += most) {
         int64_t n_rows = least(most, f.fan_in - k), at = k / terms;
         int packs = f.pairs && n_rows % 2;
@@ -226,8 +233,8 @@ static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_
             microkernel *const *kernels = packed_kernels;
             product.a = f.A + at / PANEL * panel_size + at % PANEL;
             product.c = f.Z + j / PANEL * panel_size + j % PANEL; /* within a panel where narrow blocks are packed */
-            product.columns = left.tiles > 1 || j == whole || packs ? width : whole;
-            product.packed = left.tiles > 1 ? packed : NULL;
+            product.columns = (left.tiles > 1 && !turns) || j == whole || packs ? width : whole;
+            product.packed = left.tiles > 1 && !turns ? packed : NULL;
             product.later = (uintptr_t)(W + width + 2 * LANES - 1);
             product.b = packed;
             if (packs || (f.pairs && at_end))
@@ -239,7 +246,7 @@ static NOT_INLINE void product_in_place(const flat_layer f, int64_t rows, int64_
                 product.initial = product.c;
                 kernels[height](&product);
                 product.later += LANES * sizeof(real);
-                product.b = packed, kernels = packed_kernels;
+                if (!turns) product.b = packed, kernels = packed_kernels;
             }
         }
     }
