@@ -10,7 +10,7 @@ build: # in place, next to its sources
 	$(PYTHON) setup.py build_ext --inplace
 
 test: build
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 docs: build # the site, into docs/_build/html: every page and example is run, and every warning is an error
 	$(PYTHON) -m pytest -q tests/test_site.py

@@ -149,6 +149,6 @@ def test_command_line_options_of_the_documents_exist() -> None:
     commands = [[sys.executable, "-m", "fastmlp", command, "--help"] for command in ("train", "predict")]
     helped = "".join(subprocess.run(command, capture_output=True, text=True).stdout for command in commands)
     texts = README + (ROOT / "docs" / "guide" / "command_line.md").read_text(encoding="utf-8")
-    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r".*-m bench .*", "", texts))) - {"--readme"}
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r".*(-m bench|pytest) .*", "", texts))) - {"--readme"}
     assert len(options) > 8
     assert options <= set(re.findall(r"--[a-z-]+", helped))
