@@ -190,8 +190,8 @@ static int64_t rows_in_L1(int64_t columns) {
 
 /* Whether each tile in turn goes through some whole rows of W: measured, where W is near or its lines fall into few sets. */
 static int tiles_take_turns(const flat_layer *f, int64_t rows) {
-    int few_sets = rows_in_L1(f->fan_out) < FLAT_DEPTH, near = f->fan_in * f->fan_out < FAR_WEIGHTS;
-    if (!ONE_LINE || f->pairs || f->columns < f->fan_out || !(few_sets || near)) return 0;
+    int few_sets = rows_in_L1(f->fan_out) < FLAT_DEPTH, nearby = f->fan_in * f->fan_out < FAR_WEIGHTS;
+    if (!ONE_LINE || f->pairs || f->columns < f->fan_out || !(few_sets || nearby)) return 0;
     return rows <= (few_sets ? 2 : 4) * tile_rows[TILE_VECS];
 }
 
