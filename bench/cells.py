@@ -8,9 +8,7 @@ from bench.engines import ENGINES
 from bench.workloads import UNMOVED, Row, Run, Workload
 
 WIDTHS = tuple(2**power for power in range(5, 13))
-SOME_WIDTHS = (32, 128, 512, 4096)
-"""Those in float64, in which everything takes twice as long."""
-BATCHES = (1, 8, 64, 512, 4096)
+BATCHES = (1, 8, 64, 128, 512, 4096)
 N_ROWS = (1, 10, 100, 1000, 10_000)
 """Of a call that predicts."""
 QUICK = ((32, 512), (1, 512), (1, 1000))
@@ -123,8 +121,7 @@ class Cell:
 def cells(quick: bool, n_cpus: int) -> Iterator[Cell]:
     """All, panel by panel."""
     for dtype, n_threads in product(DTYPES, (1, 0) if n_cpus > 1 else (1,)):
-        every = (SOME_WIDTHS if dtype == "float64" else WIDTHS, BATCHES, N_ROWS)
-        widths, batches, n_rows = QUICK if quick else every
+        widths, batches, n_rows = QUICK if quick else (WIDTHS, BATCHES, N_ROWS)
         for optimizer, width, batch in product(OPTIMIZERS, widths, batches):
             yield Cell("train", dtype, optimizer, n_threads, width, batch)
         for width, n in product(widths, n_rows):

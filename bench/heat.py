@@ -60,7 +60,7 @@ def draw(results: Results) -> Figure:
     found = panels(results)
     kinds = ("sgd", "adam", "predict")
     lines = list(dict.fromkeys(tuple(name.split(", ")[::2]) for name in found))
-    figure, grid = plt.subplots(len(lines), 3, figsize=(14, 3.6 * len(lines)), squeeze=False, width_ratios=(7, 7, 5))
+    figure, grid = plt.subplots(len(lines), 3, figsize=(14, 3.6 * len(lines)), squeeze=False, width_ratios=(6, 6, 5))
     for (dtype, threads), row in zip(lines, grid, strict=True):
         for kind, axes in zip(kinds, row, strict=True):
             name = f"{dtype}, {kind}, {threads}"

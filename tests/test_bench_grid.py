@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import grid
-from bench.cells import BATCHES, N_ROWS, OPTIMIZERS, SOME_WIDTHS, WIDTHS, Cell, cells, estimate
+from bench.cells import BATCHES, DTYPES, N_ROWS, OPTIMIZERS, WIDTHS, Cell, cells, estimate
 from bench.engines import ENGINES
 from bench.measure import Outcome, Workers, disagreement, measure
 from bench.workloads import Row, Run, Workload
@@ -91,8 +91,8 @@ def test_percent_is_of_the_peak_in_the_precision_of_each_run(workers: Workers) -
 
 def test_the_grid_is_whole_and_the_quick_one_part_of_it() -> None:
     every, quick = list(cells(False, 2)), list(cells(True, 2))
-    n_widths = 2 * len(WIDTHS) + len(SOME_WIDTHS)
-    assert len(every) == len(set(every)) == 2 * n_widths * (len(OPTIMIZERS) * len(BATCHES) + len(N_ROWS))
+    n_cells = len(WIDTHS) * (len(OPTIMIZERS) * len(BATCHES) + len(N_ROWS))
+    assert len(every) == len(set(every)) == 2 * len(DTYPES) * n_cells
     assert set(quick) < set(every)
     assert {cell.panel for cell in quick} == {cell.panel for cell in every}
     assert {cell.n_threads for cell in cells(True, 1)} == {1}
